@@ -1,0 +1,69 @@
+"""Image models that know the probability of every pixel: PixelRNN, PixelCNN and family.
+
+    model = pixelrnn.build("gated-pixelcnn", size=(28, 28), levels=2, layers=10, width=128)
+    nats = model.log_prob(images)                   # (B,) exact
+    new = model.sample(16, seed=0)                  # (16, 1, 28, 28) uint8
+    whole = model.complete(images, known, seed=0)   # known pixels come back untouched
+    model.save("folder"); pixelrnn.load("folder")
+
+Importing this module is quick: PyTorch is loaded when a function is first called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from pixelrnn.model import PixelModel
+
+__version__ = "0.1.0"
+__all__ = ["PixelModel", "__version__", "build", "load", "networks"]
+
+
+def networks() -> list[str]:
+    """The names of the networks that `build` knows."""
+    from pixelrnn.networks import NETWORKS
+
+    return list(NETWORKS)
+
+
+def build(
+    network: str, *, size: tuple[int, int], channels: int = 1, levels: int = 256, head: str | None = None,
+    **options: Any,
+) -> PixelModel:  # fmt: skip
+    """A model with random weights.
+
+    Arguments:
+        network   a name of `networks()`
+        size      (H, W) of the images it will be trained on
+        channels  1 for gray, 3 for RGB
+        levels    2 to 256; pixels are integers 0..levels-1
+        head      "bernoulli" (the default for 2 levels) or "categorical" (for more)
+        options   of the network: layers and width for every one, the rest by its own names
+    Raises:       ConfigError for an unknown name, with the nearest one, or a value out of its range
+    """
+    from pixelrnn.model import PixelModel
+
+    return PixelModel(network, head or ("bernoulli" if levels == 2 else "categorical"), size, channels, levels, options)
+
+
+def load(folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
+    """A trained model from its folder, ready for evaluation.
+
+    Raises: ModelFolderError if the folder is missing, damaged, or was not written by this package
+    """
+    from pixelrnn.model import PixelModel
+
+    return PixelModel.load(folder, device)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PixelModel":
+        from pixelrnn.model import PixelModel
+
+        return PixelModel
+    raise AttributeError(f"module 'pixelrnn' has no attribute {name!r}")

@@ -1,0 +1,192 @@
+"""The canvas: where a layer finds the past.
+
+A network is written once. It never pads, crops or indexes positions by itself; it asks the canvas it is given, and the
+canvas decides what the past is:
+
+* `Whole`: every position at once (training, likelihood). The past is padding and masks.
+* `Walk`: one region, a span of a row, at a time (sampling, completion). The past is what every layer wrote earlier; it
+  is kept here, never in a module, so that one model can serve many walks at the same time.
+
+    verb         Whole                              Walk
+    look         the image, padded or cropped       the same slice of the image so far
+    window       a feature map, padded or cropped   keep the region, return its neighbourhood
+    per_row      run it                             run it over the whole row when the row begins, crop to the region
+
+Every feature map has the shape (B, C, rows of the region, columns of the region); for `Whole` the region is the image.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Reach(NamedTuple):
+    """How far a layer looks: rows and columns that grow the region; a negative number crops it instead.
+
+    `Reach(1, 0, 1, 1)` is the row above and this row, one column more on each side; `Reach(4, -1, 3, 3)` is the four
+    rows above without this one. No layer may look below its own row, so `down` is 0 or negative.
+    """
+
+    up: int
+    down: int
+    left: int
+    right: int
+
+    @property
+    def none(self) -> bool:
+        """True if the neighbourhood is the region itself."""
+        return self == (0, 0, 0, 0)
+
+
+class Region(NamedTuple):
+    """A span of one row: `width` pixels from (row, column) on."""
+
+    row: int
+    column: int
+    width: int
+
+
+def scale(images: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
+    """Integer pixels 0..levels-1 as the numbers a network sees: -1..1, so that padding with zero is mid-gray."""
+    return images.to(dtype) * (2.0 / (levels - 1)) - 1.0
+
+
+class Canvas(ABC):
+    """What a network sees: the verbs above, and a guard against a module that is used twice in one pass."""
+
+    def __init__(self) -> None:
+        self._used: set[Hashable] = set()
+
+    def _claim(self, key: Hashable) -> Hashable:
+        if key in self._used:
+            name = type(key).__name__ if not isinstance(key, tuple) else key
+            raise AssertionError(f"{name} was used twice in one pass: two uses need two modules or (module, name)")
+        self._used.add(key)
+        return key
+
+    @abstractmethod
+    def look(self, reach: Reach) -> Tensor:
+        """The image around the region: (B, C, h + up + down, w + left + right), zeros outside the image."""
+
+    @abstractmethod
+    def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
+        """A feature map around the region: (B, C, h + up + down, w + left + right), zeros outside the image.
+
+        `key` is the module that asks, or (module, name) if it asks more than once; `x` is the map in the region.
+        """
+
+    @abstractmethod
+    def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Maps that depend on finished rows only: each (B, C, h, w), computed once per row."""
+
+
+class Whole(Canvas):
+    """The parallel pass: every position of `image` (B, C, H, W) at once, and nothing is remembered."""
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self.image = image
+
+    def look(self, reach: Reach) -> Tensor:
+        return F.pad(self.image, (reach.left, reach.right, reach.up, reach.down))
+
+    def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
+        self._claim(key)
+        return x if reach.none else F.pad(x, (reach.left, reach.right, reach.up, reach.down))
+
+    def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
+        self._claim(key)
+        return run()
+
+
+class Walk(Canvas):
+    """The incremental pass over images of `shape` (B, C, H, W): rows from top to bottom, spans from left to right.
+
+    `begin(region)` opens a pass, the network is run, `write` puts pixels into the image. A region may be run again
+    (once per colour, or with other guesses): what a layer keeps is simply written anew.
+
+    Memory: a layer that looks `up` rows above keeps up + 1 rows, so the walk's memory grows with the width of the image
+    and not with its area; only the image itself is kept whole.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self._width = shape[3]
+        self._margin = Reach(0, 0, 0, 0)
+        self._padded = torch.zeros(shape, dtype=dtype, device=device)
+        self._rows: dict[Hashable, _Rows] = {}
+        self._of_row: dict[Hashable, tuple[int, list[Tensor]]] = {}
+        self.region = Region(0, 0, 1)
+
+    def begin(self, region: Region) -> None:
+        """Open a pass over `region`; rows must not go backwards."""
+        if region.row < self.region.row:
+            raise AssertionError(f"the walk is at row {self.region.row}, it cannot go back to row {region.row}")
+        self.region = region
+        self._used.clear()
+
+    def write(self, channel: int, pixels: Tensor) -> None:
+        """Put `pixels` (B, w), scaled as the network sees them, into one channel of the region."""
+        row, column, width = self.region
+        top, left = self._margin.up + row, self._margin.left + column
+        self._padded[:, channel, top, left : left + width] = pixels
+
+    def look(self, reach: Reach) -> Tensor:
+        self._grow_margin(reach)
+        row, column, width = self.region
+        top, left = self._margin.up + row, self._margin.left + column
+        return self._padded[:, :, top - reach.up : top + 1 + reach.down, left - reach.left : left + width + reach.right]
+
+    def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
+        self._claim(key)
+        if reach.none:
+            return x
+        if key not in self._rows:
+            self._rows[key] = _Rows(x, reach, self._width)
+        return self._rows[key].window(self.region, x)
+
+    def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
+        self._claim(key)
+        here = self.region
+        at, maps = self._of_row.get(key, (-1, []))
+        if at != here.row:
+            self.region = Region(here.row, 0, self._width)
+            maps = run()
+            self.region = here
+            self._of_row[key] = (here.row, maps)
+        return [map_[..., here.column : here.column + here.width] for map_ in maps]
+
+    def _grow_margin(self, reach: Reach) -> None:
+        """Widen the zeros around the image once for the farthest look, so that every look is a slice."""
+        margin = Reach(*(max(0, old, new) for old, new in zip(self._margin, reach, strict=True)))
+        if margin != self._margin:
+            more = [new - old for new, old in zip(margin, self._margin, strict=True)]
+            self._padded = F.pad(self._padded, (more[2], more[3], more[0], more[1]))
+            self._margin = margin
+
+
+class _Rows:
+    """The last rows that one layer wrote, with zeros around them: (B, C, up + 1, left + W + right)."""
+
+    def __init__(self, x: Tensor, reach: Reach, width: int) -> None:
+        if reach.down > 0:
+            raise AssertionError(f"a layer may not look below its own row, but asks for {reach}")
+        self.reach, self.row = reach, 0
+        self.kept = x.new_zeros(x.shape[0], x.shape[1], reach.up + 1, width + reach.left + max(0, reach.right))
+
+    def window(self, region: Region, x: Tensor) -> Tensor:
+        up, down, left, right = self.reach
+        while self.row < region.row:  # a row is finished: the oldest leaves
+            if up:
+                self.kept[:, :, :-1] = self.kept[:, :, 1:].clone()
+            self.kept[:, :, -1] = 0
+            self.row += 1
+        begin = left + region.column
+        self.kept[:, :, -1:, begin : begin + region.width] = x
+        return self.kept[:, :, : up + 1 + down, begin - left : begin + region.width + right]

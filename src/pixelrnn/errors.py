@@ -1,0 +1,64 @@
+"""Every failure that a user can cause, as one tree.
+
+    PixelRNNError
+    |-- ImageError            pixels that do not fit: shape, type, range, size of a mask
+    |-- DataError             a data set or a file that is absent, unreadable, empty or too large
+    |   `-- DownloadError     a data set that could not be fetched, or not whole
+    |-- ConfigError           an unknown preset, network, head or key; a value out of its range
+    |-- ModelFolderError      a model folder that is missing, damaged or not one of ours
+    |-- RunFolderError        a run folder that is in use, already holds a run or cannot be written
+    |-- TrainingError         a training that cannot go on
+    `-- CausalityError        a network that sees the present or the future
+
+Each message is one clear sentence or two: what was expected, what came, what to do.
+`assert` is for invariants of our own, never for what a user gives.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PixelRNNError(Exception):
+    """Whatever goes wrong by what a user gave; the message says what to do."""
+
+
+class ImageError(PixelRNNError, ValueError):
+    """Pixels that do not fit the model: shape, type, range, or a mask of another size."""
+
+
+class DataError(PixelRNNError):
+    """A data set or a file that is absent, unreadable, empty or too large."""
+
+
+class DownloadError(DataError):
+    """A data set that could not be fetched, or did not arrive as it was published."""
+
+
+class ConfigError(PixelRNNError, ValueError):
+    """An unknown preset, network, head or key, or a value out of its range."""
+
+
+class ModelFolderError(PixelRNNError):
+    """A model folder that is missing, damaged or was not written by this package."""
+
+
+class RunFolderError(PixelRNNError):
+    """A run folder that already holds a run, or cannot be written."""
+
+
+class TrainingError(PixelRNNError):
+    """A training that cannot go on, for example because its loss is no number."""
+
+
+class CausalityError(PixelRNNError):
+    """A network whose parameters for a pixel depend on that pixel or on a later one."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> ConfigError:
+    """The error for a name that is not one of `known`: it names the nearest, or lists them all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    guess = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+    return ConfigError(f"There is no {kind} {str(name)!r}. {guess}{' ' + hint if hint else ''}")

@@ -1,0 +1,115 @@
+"""A trained model is a folder.
+
+    config.json         what is needed to build it again, and the SHA-256 of the weights
+    model.safetensors   the weights; no time and no path inside
+    README.md           the model card
+    samples.png         what it makes (written by training)
+
+Nothing here is ever unpickled. The weights' hash is verified before they are read, because the format itself does not
+notice a flipped bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pixelrnn.errors import ModelFolderError, RunFolderError
+from pixelrnn.files import write_atomic
+
+FORMAT = "pixelrnn-model"
+FORMAT_VERSION = 1
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+_LARGEST_CONFIG = 1_000_000  # bytes
+_EXPECTED: dict[str, type] = {
+    "network": str, "options": dict, "head": str, "size": list, "channels": int, "levels": int, "sha256": str,
+}  # fmt: skip
+
+
+def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card: str) -> None:
+    """Write a model folder; files that are there already are replaced one by one, each whole.
+
+    Raises: RunFolderError if the folder cannot be written
+    """
+    from safetensors.torch import save
+
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    config = {
+        "format": FORMAT, "format_version": FORMAT_VERSION, **config, "sha256": hashlib.sha256(weights).hexdigest(),
+    }  # fmt: skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / WEIGHTS, weights)
+        write_atomic(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+        write_atomic(folder / CARD, card.encode())
+    except OSError as error:
+        raise RunFolderError(f"The model could not be written to {folder}: {error.strerror or error}.") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config of a model folder, checked key by key.
+
+    Raises: ModelFolderError if the folder is missing, is no model folder, is of a newer format or is damaged
+    """
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise ModelFolderError(f"There is no model folder {folder}. Train one:  pixelrnn train PRESET --out {folder}")
+    if not path.is_file():
+        raise ModelFolderError(
+            f"{folder} has no {CONFIG}, so it is no model folder (or its training has not reached its first save)."
+        )
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise ModelFolderError(f"{path} is larger than a config can be; this is not a model of this package.")
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFolderError(f"{path} cannot be read as JSON ({error}). Copy the folder again.") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ModelFolderError(f'{path} does not say "format": "{FORMAT}"; it was not written by this package.')
+    if config.get("format_version") != FORMAT_VERSION:
+        raise ModelFolderError(
+            f"{path} has format version {config.get('format_version')!r}, this package reads {FORMAT_VERSION}. "
+            "Update pixelrnn."
+        )
+    for key, kind in _EXPECTED.items():
+        if not isinstance(config.get(key), kind) or isinstance(config[key], bool):
+            raise ModelFolderError(
+                f"{path} is damaged: {key!r} should be a {kind.__name__}, it is {config.get(key)!r}. Copy it again."
+            )
+    return config
+
+
+def read_weights(folder: Path, config: dict[str, Any], largest: int) -> dict[str, Tensor]:
+    """The weights of a model folder, after their hash was verified; `largest` bytes at most.
+
+    Raises: ModelFolderError if the file is missing, too large, changed or unreadable
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelFolderError(f"{folder} has no {WEIGHTS}: the weights are missing. Copy the folder again.")
+    if path.stat().st_size > largest:
+        raise ModelFolderError(
+            f"{path} has {path.stat().st_size:,} bytes, but the network in {CONFIG} needs at most {largest:,}. "
+            "They do not belong together."
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFolderError(f"{path} cannot be read: {error.strerror or error}.") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != config["sha256"]:
+        raise ModelFolderError(
+            f"{path} is not the file that {CONFIG} describes (SHA-256 {config['sha256'][:12]}... expected, "
+            f"{found[:12]}... found): it is damaged or from another model. Copy the folder again."
+        )
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise ModelFolderError(f"{path} is not a safetensors file ({error}).") from error

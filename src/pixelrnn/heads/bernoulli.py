@@ -1,0 +1,32 @@
+"""A sigmoid per colour, for binary images.
+
+Source: van den Oord et al., Pixel Recurrent Neural Networks, 2016, arXiv 1601.06759, table 1 (binary MNIST).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixelrnn.heads.base import Head, precise
+
+
+class Bernoulli(Head):
+    """One logit per colour: the probability of level 1 is its sigmoid. Levels must be 2."""
+
+    @property
+    def num_params(self) -> int:
+        return self.channels
+
+    @property
+    def passes(self) -> int:
+        return self.channels
+
+    def log_prob(self, params: Tensor, images: Tensor) -> Tensor:
+        logits = precise(params)
+        return F.logsigmoid(torch.where(images.bool(), logits, -logits))
+
+    def pmf(self, params: Tensor, pixels: Tensor, channel: int) -> Tensor:
+        logit = params[:, channel].double()
+        return torch.stack([(-logit).sigmoid(), logit.sigmoid()], -1)

@@ -1,0 +1,174 @@
+"""What a network sees: measured by gradients, proved causal, drawn as a picture.
+
+A gradient is zero where nothing flows, but it may also be zero by chance (a dead ReLU). So the structure is measured on a
+copy of the network, in float64, whose weights are all positive: then nothing dies and nothing cancels, and a gradient is
+zero only where a mask or a kernel's end makes it so.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pixelrnn.canvas import Whole, scale
+from pixelrnn.errors import CausalityError
+from pixelrnn.model import PixelModel
+
+_COPIES = 98  # images per backward pass
+
+
+@dataclass(frozen=True)
+class CausalityReport:
+    """What was checked, all of it without a leak."""
+
+    height: int
+    width: int
+    pairs: int  # of a parameter group at a pixel and a colour at the same or a later place: gradients that are zero
+    replacements: int  # of all later values by others: no parameter moved by one bit
+
+
+def transparent(model: PixelModel) -> nn.Module:
+    """A copy of the model's network in float64 through which everything that can flow does."""
+    network = copy.deepcopy(model.network).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            fan_in = max(1, weight[0].numel()) if weight.ndim > 1 else 10
+            weight.copy_(torch.rand(weight.shape, generator=generator, dtype=torch.float64).add(0.5) / fan_in)
+    return network
+
+
+def gradients(network: nn.Module, pixels: list[tuple[int, int]], image: Tensor, part: slice) -> Tensor:
+    """How the parameters at each of `pixels` change with the image.
+
+    Arguments: image (C, H, W) float64; part: which of the parameters
+    Returns:   (len(pixels), C, H, W)
+    """
+    found = []
+    for first in range(0, len(pixels), _COPIES):
+        some = pixels[first : first + _COPIES]
+        images = image.expand(len(some), *image.shape).clone().requires_grad_()
+        params = network(Whole(images))[:, part]
+        rows, columns = (torch.tensor(each) for each in zip(*some, strict=True))
+        chosen = params[torch.arange(len(some)), :, rows, columns]
+        found.append(torch.autograd.grad(chosen.sum(), images)[0])
+    return torch.cat(found)
+
+
+def seen_by(model: PixelModel, row: int, column: int, size: tuple[int, int]) -> Tensor:
+    """The pixels that (row, column) depends on, in any colour: (H, W) bool, measured."""
+    return seen_pairs(model, size, [(row, column)])[0]
+
+
+def seen_pairs(model: PixelModel, size: tuple[int, int], pixels: list[tuple[int, int]] | None = None) -> Tensor:
+    """For each of `pixels` (all of them, in raster order, if left out) what it depends on: (P, H, W) bool, measured."""
+    height, width = size
+    pixels = pixels or [(row, column) for row in range(height) for column in range(width)]
+    image = torch.rand(model.channels, height, width, dtype=torch.float64)
+    found = gradients(transparent(model), pixels, image, slice(None))
+    return (found != 0).any(1)
+
+
+def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7)) -> CausalityReport:
+    """Check every pair of a pixel and a later one (and of colours within a pixel), in float64, by two means.
+
+    1. The gradient of a pixel's parameters is exactly zero at the present and the future.
+    2. With the model's own weights: every later value replaced by another one moves no parameter by one bit.
+
+    Raises: CausalityError that names the first pixel and what it sees
+    """
+    height, width = size
+    pixels = [(row, column) for row in range(height) for column in range(width)]
+    network = transparent(model)
+    image = torch.rand(model.channels, height, width, dtype=torch.float64)
+    passes = model.head.passes
+    per_part = model.head.num_params // passes
+    pairs = 0
+    for colour in range(passes):
+        found = gradients(network, pixels, image, slice(colour * per_part, (colour + 1) * per_part))
+        for (row, column), gradient in zip(pixels, found, strict=True):
+            hidden = _hidden(row, column, colour, model.channels, size)
+            pairs += int(hidden.sum())
+            leak = (hidden & (gradient != 0)).nonzero()
+            if len(leak):
+                raise _leak(model, (row, column, colour), leak[0].tolist(), "has a gradient there")
+    return CausalityReport(height, width, pairs, _replace_the_future(model, pixels, size))
+
+
+def _hidden(row: int, column: int, colour: int, channels: int, size: tuple[int, int]) -> Tensor:
+    """Everything that a pixel's parameters for one colour may not depend on: (C, H, W) bool."""
+    place = torch.arange(size[0] * size[1]).reshape(1, *size)
+    here = row * size[1] + column
+    later_colour = torch.arange(channels)[:, None, None] >= colour
+    return (place > here) | ((place == here) & later_colour)
+
+
+@torch.no_grad()
+def _replace_the_future(model: PixelModel, pixels: list[tuple[int, int]], size: tuple[int, int]) -> int:
+    network = copy.deepcopy(model.network).double().eval()
+    generator = torch.Generator().manual_seed(1)
+    shape = (model.channels, *size)
+    image, other = (torch.randint(0, model.levels, shape, generator=generator) for _ in range(2))
+    other = torch.where(other == image, (other + 1) % model.levels, other)
+    passes = model.head.passes
+    for colour in range(passes):
+        hidden = torch.stack([_hidden(row, column, colour, model.channels, size) for row, column in pixels])
+        changed = network(Whole(scale(torch.where(hidden, other, image), model.levels, torch.float64)))
+        plain = network(Whole(scale(image.expand(len(pixels), *shape), model.levels, torch.float64)))
+        for index, (row, column) in enumerate(pixels):
+            parts = [each[index, :, row, column].chunk(passes)[colour] for each in (changed, plain)]
+            if not torch.equal(*parts):
+                where = hidden[index].nonzero()[0].tolist()
+                raise _leak(model, (row, column, colour), where, "moves when what follows is replaced, from there on")
+    return len(pixels) * passes
+
+
+def _leak(model: PixelModel, pixel: tuple[int, int, int], leak: list[int], how: str) -> CausalityError:
+    channel, row, column = leak
+    return CausalityError(
+        f"{model.config['network']} is not causal: the parameters of pixel (row {pixel[0]}, column {pixel[1]}, colour "
+        f"{pixel[2]}) depend on (row {row}, column {column}, colour {channel}), which is not before it: {how}."
+    )
+
+
+def draw_field(
+    model: PixelModel, path: str | Path, size: tuple[int, int] | None = None, pixel: tuple[int, int] | None = None
+) -> Tensor:
+    """Draw what one pixel sees, its blind spot and its future; return the seen pixels (H, W) bool.
+
+    Arguments: size of the picture, the trained one if left out; pixel (row, column), the middle if left out
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    height, width = size or model.size
+    row, column = pixel or (height // 2, width // 2)
+    seen = seen_by(model, row, column, (height, width))
+    place = torch.arange(height * width).reshape(height, width)
+    here = row * width + column
+    kind = torch.where(place > here, 3, torch.where(seen, 1, 2))
+    kind[row, column] = 0
+    blind = int((kind == 2).sum())
+    names = ["the pixel", f"seen ({int(seen.sum())})", f"past, not seen ({blind})", "future"]
+    colours = ["#d1495b", "#2e4057", "#edae49", "#e8e8e8"]
+    figure, axes = plt.subplots(figsize=(5.6, 4.2 * max(0.6, height / width)), layout="constrained")
+    axes.pcolormesh(kind, cmap=ListedColormap(colours), vmin=-0.5, vmax=3.5, edgecolors="white", linewidth=0.4)
+    axes.set(aspect="equal", xlabel="column", ylabel="row", title=f"{model.config['network']}, {height} x {width}")
+    axes.invert_yaxis()
+    axes.legend(
+        handles=[Patch(color=colour, label=name) for colour, name in zip(colours, names, strict=True)],
+        loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False,
+    )  # fmt: skip
+    try:
+        figure.savefig(path, dpi=130)
+    finally:
+        plt.close(figure)
+    return seen

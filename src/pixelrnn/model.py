@@ -1,0 +1,276 @@
+"""A causal network, a head and a geometry: one model for likelihood, sampling and completion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelrnn import folder as folders
+from pixelrnn.canvas import Whole, scale
+from pixelrnn.errors import ConfigError, ImageError, ModelFolderError, unknown
+from pixelrnn.heads import HEADS
+from pixelrnn.networks import build_network, options_of
+from pixelrnn.walk import Draw, Keep, Method, uniforms, walk
+
+Images = Tensor | np.ndarray
+OnRow = Callable[[int, int, Tensor], None]
+
+
+class PixelModel(nn.Module):
+    """An autoregressive image model: the exact probability of every pixel given the pixels before it.
+
+    Images are integers 0..levels-1 of shape (B, C, H, W), in and out; out they are uint8 on the model's device. Any
+    size may be asked for or given, `size` is the one it was trained on. `.to(device)` and `.double()` work as on any
+    module.
+
+    Arguments:
+        network   a name of `pixelrnn.networks()`
+        head      "bernoulli" (binary) or "categorical"
+        size      (H, W)
+        channels  colours, 1 or more; red comes before green before blue
+        levels    2 to 256
+        options   of the network, by its own names
+    Raises:       ConfigError for whatever does not exist or is out of its range
+    """
+
+    def __init__(
+        self, network: str, head: str, size: tuple[int, int], channels: int, levels: int, options: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        _check_geometry(head, size, channels, levels)
+        self.head = HEADS[head](channels, levels)
+        self.network = build_network(network, channels, self.head.num_params, self.head.passes, options)
+        self.size, self.channels, self.levels = (size[0], size[1]), channels, levels
+        defaults = {key: value for key, value in options_of(network).items() if key not in options}
+        self.config: dict[str, Any] = {
+            "network": network, "options": {**options, **defaults}, "head": head, "size": list(size),
+            "channels": channels, "levels": levels,
+        }  # fmt: skip
+        self.about: dict[str, Any] = {}  # where it comes from: preset, data, results; saved with it
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return next(self.parameters()).device
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights that are trained, masked ones included."""
+        return sum(each.numel() for each in self.parameters())
+
+    @property
+    def dimensions(self) -> int:
+        """Pixels times colours of one image of the trained size."""
+        return self.size[0] * self.size[1] * self.channels
+
+    def forward(self, images: Images) -> Tensor:
+        """The same as `log_prob(images)`."""
+        return self.log_prob(images)
+
+    def log_prob(self, images: Images, *, reduce: bool = True) -> Tensor:
+        """Exact log-probability in nats: (B,), or with reduce=False that of every pixel and colour given all earlier
+        ones, (B, C, H, W). Differentiable with respect to the weights.
+
+        Raises: ImageError if the images do not fit the model
+        """
+        pixels = self._checked(images)
+        params = self.network(Whole(scale(pixels, self.levels, self.dtype)))
+        nats = self.head.log_prob(params, pixels)
+        return nats.sum((1, 2, 3)) if reduce else nats
+
+    def bits_per_dim(self, images: Images) -> Tensor:
+        """Bits per pixel and colour, (B,): minus the nats, divided by H W C ln 2."""
+        nats = self.log_prob(images)
+        return -nats / (math.prod(images.shape[1:]) * math.log(2))
+
+    def sample(
+        self, n: int, *, size: tuple[int, int] | None = None, temperature: float = 1.0, seed: int | None = None,
+        method: Literal["auto", "cached", "naive"] = "auto", batch_size: int = 64, on_row: OnRow | None = None,
+    ) -> Tensor:  # fmt: skip
+        """New images: (n, C, H, W) uint8.
+
+        Arguments:
+            size         (H, W) of the new images, any; the trained size if left out
+            temperature  draws from p^(1/T): below 1 more probable images, 0 the most probable level everywhere
+            seed         the same seed gives the same images, image by image, whatever n and batch_size; None: a new one
+            method       "auto", "cached": every pixel is computed once; "naive": one whole pass per pixel, the slow
+                         oracle. The images are the same.
+            on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
+        Raises:          ConfigError for a number out of its range
+        """
+        height, width = self.size if size is None else size
+        _at_least("n", n, 0)
+        _at_least("the height", height, 1)
+        _at_least("the width", width, 1)
+        blank = torch.zeros(n, self.channels, height, width, dtype=torch.uint8, device=self.device)
+        return self._walk(blank, None, temperature, seed, method, batch_size, on_row)
+
+    def complete(
+        self, images: Images, known: Images, *, temperature: float = 1.0, seed: int | None = None,
+        method: Literal["auto", "cached", "naive"] = "auto", batch_size: int = 64, on_row: OnRow | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Images with their unknown pixels drawn: (B, C, H, W) uint8; known pixels come back untouched.
+
+        Every unknown pixel is drawn given all pixels before it in raster order. Known pixels further on are kept but
+        not seen, so this is an exact sample of the missing part where the known pixels precede the unknown ones (the
+        top half given, say), and an approximation elsewhere.
+
+        Arguments:
+            images  (B, C, H, W) integers; whatever stands at unknown pixels is not looked at, if it is in range
+            known   bool, broadcastable to (B, 1, H, W); True is known
+            others  as for `sample`
+        Raises:     ImageError if images or mask do not fit
+        """
+        pixels = self._checked(images).to(torch.uint8)
+        mask = self._checked_mask(known, pixels)
+        return self._walk(pixels * mask, mask, temperature, seed, method, batch_size, on_row)
+
+    def save(self, folder: str | Path, card: str | None = None) -> None:
+        """Write the model as a folder: config.json, model.safetensors, README.md.
+
+        Raises: RunFolderError if the folder cannot be written
+        """
+        config = {**self.config, "parameters": self.num_parameters, "about": self.about}
+        folders.write_folder(Path(folder), config, self.state_dict(), card or self._plain_card())
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
+        """A model from its folder, ready for evaluation; nothing is unpickled and the weights' hash is verified.
+
+        Raises: ModelFolderError if a file is missing, damaged, or was not written by this package
+        """
+        path = Path(folder)
+        config = folders.read_config(path)
+        wanted = [config[key] for key in ("network", "head", "size", "channels", "levels", "options")]
+        try:
+            with torch.device("meta"):  # weighed before memory is taken
+                weight = sum(each.numel() for each in cls(*wanted).parameters())
+        except (ConfigError, TypeError) as error:
+            raise ModelFolderError(f"{path / folders.CONFIG} describes no model: {error}") from error
+        tensors = folders.read_weights(path, config, largest=8 * weight + 1_000_000)
+        model = cls(*wanted)
+        if any(each.dtype == torch.float64 for each in tensors.values()):
+            model.double()
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            first = str(error).splitlines()[-1].strip()
+            raise ModelFolderError(f"The weights in {path} do not fit the network in its config: {first}") from error
+        model.about = dict(config.get("about") or {})
+        return model.to(device).eval()
+
+    def _walk(
+        self, pixels: Tensor, known: Tensor | None, temperature: float, seed: int | None, method: str, batch_size: int,
+        on_row: OnRow | None,
+    ) -> Tensor:  # fmt: skip
+        if not (math.isfinite(temperature) and temperature >= 0):
+            raise ConfigError(f"The temperature must be a number, 0 or more, not {temperature}.")
+        if method not in ("auto", "cached", "naive"):
+            raise unknown("sampling method", method, ("auto", "cached", "naive"))
+        _at_least("batch_size", batch_size, 1)
+        seed = int(torch.randint(2**62, ()).item()) if seed is None else _at_least("The seed", seed, 0)
+        way: Method = "naive" if method == "naive" else "cached"
+        done = []
+        with _evaluating(self):
+            for first in range(0, len(pixels), batch_size):
+                batch = pixels[first : first + batch_size]
+                numbers = uniforms(seed, range(first, first + len(batch)), (batch.shape[1], *batch.shape[2:]))
+                draw = Draw(numbers, temperature)
+                chooser = draw if known is None else Keep(batch, known[first : first + batch_size], draw)
+                report = None if on_row is None else _from(first, on_row)
+                done.append(walk(self.network, self.head, batch, chooser, dtype=self.dtype, method=way, on_row=report))
+        return torch.cat(done) if done else pixels
+
+    def _checked(self, images: Images) -> Tensor:
+        """Images that fit the model, on its device: integers, 4 dimensions, right channels, levels in range."""
+        pixels = torch.as_tensor(images)
+        expected = f"integers 0..{self.levels - 1} of shape (B, {self.channels}, H, W)"
+        if pixels.ndim != 4:
+            raise ImageError(f"Expected {expected}, but the images have shape {tuple(pixels.shape)}.")
+        if pixels.shape[1] != self.channels:
+            raise ImageError(
+                f"The images have {pixels.shape[1]} channels, the model was built for {self.channels}: "
+                f"expected {expected}. Convert them, or build a model with channels={pixels.shape[1]}."
+            )
+        if 0 in pixels.shape[2:]:
+            raise ImageError(f"Expected {expected}, but the images have no pixels: {tuple(pixels.shape)}.")
+        if pixels.is_floating_point() or pixels.is_complex():
+            raise ImageError(
+                f"Expected {expected}, but the pixels are {pixels.dtype}. Round them to levels and convert to uint8."
+            )
+        if pixels.numel() and not 0 <= int(pixels.min()) <= int(pixels.max()) < self.levels:
+            raise ImageError(
+                f"Expected {expected}, but the pixels go from {int(pixels.min())} to {int(pixels.max())}. "
+                f"Quantise them to {self.levels} levels first."
+            )
+        return pixels.to(self.device)
+
+    def _checked_mask(self, known: Images, pixels: Tensor) -> Tensor:
+        mask = torch.as_tensor(known)
+        wanted = (pixels.shape[0], 1, *pixels.shape[2:])
+        if mask.dtype != torch.bool:
+            raise ImageError(f"`known` must be a bool mask (True is known), but it is {mask.dtype}.")
+        try:
+            return mask.to(self.device).broadcast_to(wanted)
+        except RuntimeError as error:
+            raise ImageError(
+                f"`known` has shape {tuple(mask.shape)}, which does not fit images of {wanted}. "
+                "Give one mask (H, W) or one per image (B, 1, H, W)."
+            ) from error
+
+    def _plain_card(self) -> str:
+        settings = ", ".join(f"{key}={value}" for key, value in self.config["options"].items())
+        height, width = self.size
+        return (
+            f"# {self.config['network']}\n\n"
+            f"A pixelrnn model of {height} x {width} images with {self.channels} channel(s) and {self.levels} levels; "
+            f"{self.num_parameters:,} parameters; head: {self.config['head']}; {settings}.\n\n"
+            "Load it with `pixelrnn.load(FOLDER)`.\n"
+        )
+
+
+def _check_geometry(head: str, size: Sequence[int], channels: int, levels: int) -> None:
+    if head not in HEADS:
+        raise unknown("head", head, HEADS)
+    whole = all(isinstance(each, int) and not isinstance(each, bool) for each in (*size, channels, levels))
+    if len(size) != 2 or not whole or min(*size, channels) < 1 or channels > 256:
+        raise ConfigError(f"size must be (H, W) and channels 1 to 256, not {tuple(size)} and {channels}.")
+    if not 2 <= levels <= 256:
+        raise ConfigError(f"levels must be from 2 to 256, not {levels}.")
+    if head == "bernoulli" and levels != 2:
+        raise ConfigError(f'The head "bernoulli" is for 2 levels, not {levels}. Take "categorical".')
+
+
+def _at_least(name: str, value: int, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ConfigError(f"{name} must be a whole number, {least} or more, not {value!r}.")
+    return int(value)
+
+
+def _from(first: int, on_row: OnRow) -> Callable[[int, Tensor], None]:
+    return lambda row, pixels: on_row(first, row, pixels)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Dropout off for a while; a model that is not in training is not touched, so walks may run side by side."""
+    was = model.training
+    if was:
+        model.eval()
+    try:
+        yield
+    finally:
+        if was:
+            model.train()

@@ -1,0 +1,63 @@
+"""One paper's network per file; `NETWORKS` knows them by name, and every one of them passes the contracts."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from pixelrnn.errors import ConfigError, unknown
+from pixelrnn.networks.base import Network
+from pixelrnn.networks.gated_pixelcnn import GatedPixelCNN
+from pixelrnn.networks.pixelcnn import PixelCNN
+
+NETWORKS: dict[str, type[Network]] = {
+    "pixelcnn": PixelCNN,
+    "gated-pixelcnn": GatedPixelCNN,
+}
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """The options that a network takes by keyword, with their defaults.
+
+    The default is `inspect.Parameter.empty` where a value must be given.
+
+    Raises: ConfigError for an unknown network
+    """
+    if name not in NETWORKS:
+        raise unknown("network", name, NETWORKS)
+    parameters = inspect.signature(NETWORKS[name]).parameters.values()
+    return {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def build_network(name: str, channels: int, params: int, groups: int, options: dict[str, Any]) -> Network:
+    """A network with random weights; every option is checked, so that a typing error is not a strange network.
+
+    Raises: ConfigError for an unknown network or option, a missing option, or a value out of its range
+    """
+    known = options_of(name)
+    for key, value in options.items():
+        if key not in known:
+            raise unknown(f"option of {name}", key, known)
+        _check(key, value, groups)
+    missing = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in options]
+    if missing:
+        raise ConfigError(f"{name} needs {' and '.join(missing)}, for example layers=8, width=32.")
+    return NETWORKS[name](channels, params, groups, **options)
+
+
+def _check(key: str, value: Any, groups: int) -> None:
+    if key.endswith("kernel"):
+        fits, expected = isinstance(value, int) and value in range(3, 100, 2), "an odd whole number from 3 to 99"
+    elif key == "dropout":
+        fits, expected = isinstance(value, int | float) and 0 <= value < 1, "a number from 0 to below 1"
+    elif key == "skip":
+        fits, expected = isinstance(value, bool), "true or false"
+    else:
+        least, most = {"layers": (1, 1000), "width": (groups, 16384)}.get(key, (0, 16384))
+        fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        expected = f"a whole number from {least} to {most}"
+    if not fits:
+        raise ConfigError(f"{key} must be {expected}, not {value!r}.")
+
+
+__all__ = ["NETWORKS", "GatedPixelCNN", "Network", "PixelCNN", "build_network", "options_of"]

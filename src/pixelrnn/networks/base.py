@@ -1,0 +1,25 @@
+"""What a network is to the rest of the package."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from pixelrnn.canvas import Canvas
+
+
+class Network(nn.Module, ABC):
+    """A causal network: built as `Network(channels, params, groups, layers=..., width=..., **its own options)`."""
+
+    @abstractmethod
+    def forward(self, canvas: Canvas) -> Tensor:
+        """The parameters of every pixel in the canvas' region, (B, params, h, w), from the pixels before it.
+
+        Everything that is read is asked of the canvas. With several groups the parameters are cut into as many equal
+        parts; part k may also depend on the colours before k of its own pixel.
+        """
+
+    @abstractmethod
+    def field(self, row: int, column: int, height: int, width: int) -> Tensor:
+        """The pixels that (row, column) is declared to depend on: (height, width) bool."""

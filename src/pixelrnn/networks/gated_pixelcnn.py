@@ -1,0 +1,122 @@
+"""Gated PixelCNN: a vertical stack for the rows above, a horizontal one for the row so far, and no blind spot.
+
+Source: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, arXiv 1606.05328, sections 2.1
+and 2.2, figure 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from pixelrnn.canvas import Canvas, Reach
+from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise, Readout
+from pixelrnn.layers.gates import gate
+from pixelrnn.layers.masks import Kind
+from pixelrnn.networks.base import Network
+
+
+class GatedLayer(nn.Module):
+    """One layer: both stacks and the link between them (figure 2).
+
+    The first layer reads the image: its vertical kernel the rows above (and not this one), its horizontal kernel with
+    mask A. From there on the vertical map of a row knows the rows above it only. That is the paper's link "shifted down
+    by one row", done once, on the image, so that later vertical kernels take in their own row and no row is lost.
+    """
+
+    def __init__(
+        self, in_width: int, width: int, kernel: int, *, groups: int, first: bool, dropout: float
+    ) -> None:  # fmt: skip
+        super().__init__()
+        side = kernel // 2
+        rows = Reach(side + 1, -1, side, side) if first else Reach(side, 0, side, side)
+        kind: Kind = "A" if first else "B"
+        self.vertical = CausalConv2d(in_width, 2 * width, rows)
+        self.horizontal = MaskedConv2d(in_width, 2 * width, kernel, kind, groups=groups, blocks=2, row=True)
+        self.link = Pointwise(2 * width, 2 * width)  # whole earlier rows: no colour mask
+        self.dropout = nn.Dropout(dropout)
+
+    def above(self, ungated: Tensor | None, canvas: Canvas) -> Tensor:
+        """The vertical half, from the layer before to this one, (B, 2p, h, W); the gate comes after the link is taken."""
+        return self.vertical(None if ungated is None else self.dropout(gate(ungated)), canvas)
+
+    def along(self, x: Tensor | None, told: Tensor, canvas: Canvas) -> Tensor:
+        """The horizontal half up to its gate: x or the image, and what the vertical half tells -> (B, p, h, w)."""
+        return self.dropout(gate(self.horizontal(x, canvas) + told))
+
+
+class GatedPixelCNN(Network):
+    r"""Gated layers, the first with a large kernel on the image, then two 1 x 1 layers down to the parameters.
+
+    Arguments:
+        channels     of the image
+        params       per pixel, what the head asks for
+        groups       of colours: as many as channels if every colour sees the earlier ones, else 1
+        layers       gated layers, the first one included
+        width        p, feature maps of each stack
+        kernel       of the later layers
+        first_kernel of the first layer
+        out_width    maps of the 1 x 1 layer before the parameters; 0 means p
+        skip         the output stage reads the sum of 1 x 1 maps of all layers' gates; else the last layer's map
+        dropout      on the gates, in training only
+
+    Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
+    Source:  arXiv 1606.05328, figure 2
+    Differs: the shift by one row is done once, on the image, as if one blank row stood above it; in the figure it is done
+             in every link. Skip connections are common (they come from later work) but are not in the figure, skip=False is; dropout
+             is ours (0 gives the paper's network).
+    """
+
+    def __init__(
+        self, channels: int, params: int, groups: int, *, layers: int, width: int,
+        kernel: int = 3, first_kernel: int = 7, out_width: int = 0, skip: bool = True, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        first = GatedLayer(channels, width, first_kernel, groups=groups, first=True, dropout=dropout)
+        later = (
+            GatedLayer(width, width, kernel, groups=groups, first=False, dropout=dropout) for _ in range(layers - 1)
+        )
+        self.layers = nn.ModuleList([first, *later])
+        # The last layer's map is read by nobody where skips are.
+        outs = layers - 1 if skip else layers
+        self.outs = nn.ModuleList(Pointwise(width, width, groups=groups) for _ in range(outs))
+        self.skips = nn.ModuleList(Pointwise(width, width, groups=groups) for _ in range(layers if skip else 0))
+        self.readout = Readout(width, (out_width or width,), params, groups)
+        self.first_side, self.side = first_kernel // 2, kernel // 2
+
+    def _rows_above(self, canvas: Canvas) -> list[Tensor]:
+        """The vertical stack: what it tells the horizontal half of every layer, each (B, 2p, h, W)."""
+        told, ungated = [], None
+        for layer in cast("Iterable[GatedLayer]", self.layers):
+            ungated = layer.above(ungated, canvas)
+            told.append(layer.link(ungated, canvas))
+        return told
+
+    def forward(self, canvas: Canvas) -> Tensor:
+        x: Tensor | None = None  # the image itself
+        skipped: list[Tensor] = []
+        told = canvas.per_row(self, lambda: self._rows_above(canvas))
+        for index, layer in enumerate(cast("Iterable[GatedLayer]", self.layers)):
+            y = layer.along(x, told[index], canvas)  # (B, p, h, w)
+            if self.skips:
+                skipped.append(self.skips[index](y, canvas))
+            if index < len(self.outs):
+                out = self.outs[index](y, canvas)
+                # No residual around the first layer: its input is the image, the very pixel that is to be predicted.
+                x = out if x is None else x + out
+        return self.readout(sum(skipped) if skipped else x, canvas)
+
+    def field(self, row: int, column: int, height: int, width: int) -> Tensor:
+        """The pixels that the parameters at (row, column) depend on: a full rectangle and the row so far.
+
+        Shape: (height, width) bool.
+        """
+        later = (len(self.layers) - 1) * self.side
+        up, side = self.first_side + 1 + later, self.first_side + later
+        seen = torch.zeros(height, width, dtype=torch.bool)
+        seen[max(0, row - up) : row, max(0, column - side) : column + side + 1] = True
+        seen[row, max(0, column - side) : column] = True
+        return seen

@@ -1,0 +1,94 @@
+"""PixelCNN: masked convolutions of the whole image.
+
+Source: van den Oord et al., Pixel Recurrent Neural Networks, 2016, arXiv 1601.06759, sections 3.3 to 3.5 and table 1.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixelrnn.canvas import Canvas
+from pixelrnn.layers.convolution import MaskedConv2d, Pointwise, Readout
+from pixelrnn.networks.base import Network
+
+
+class ResidualBlock(nn.Module):
+    """ReLU, 1 x 1 to h; ReLU, k x k mask B; ReLU, 1 x 1 to 2h; plus the input (figure 5, left).
+
+    Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
+    """
+
+    def __init__(self, width: int, kernel: int, groups: int, dropout: float) -> None:
+        super().__init__()
+        self.reduce = Pointwise(2 * width, width, groups=groups)
+        self.convolve = MaskedConv2d(width, width, kernel, "B", groups=groups)
+        self.expand = Pointwise(width, 2 * width, groups=groups)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
+        y = self.reduce(F.relu(x), canvas)
+        y = self.convolve(F.relu(y), canvas)
+        return x + self.expand(self.dropout(F.relu(y)), canvas)
+
+
+class PixelCNN(Network):
+    r"""A 7 x 7 convolution with mask A, residual blocks with mask B, two 1 x 1 layers, the parameters.
+
+    Arguments:
+        channels     of the image
+        params       per pixel, what the head asks for
+        groups       of colours: as many as channels if every colour sees the earlier ones, else 1
+        layers       residual blocks (the paper's depth: 15 for CIFAR-10)
+        width        h; the stream between blocks has 2h maps
+        kernel       of the residual blocks
+        first_kernel of the first layer
+        out_width    maps of the two 1 x 1 layers (the paper: 32 on MNIST, 1024 on CIFAR-10); 0 means 2h
+        skip         add up 1 x 1 maps of all blocks' outputs for the output stage, besides the last block's own output
+        dropout      inside the residual branch, in training only
+
+    Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
+    Source:  arXiv 1601.06759, table 1
+    Differs: the places of the ReLUs inside a block, and a ReLU between the last 1 x 1 layer and the logits, are not
+             spelled out in the paper; dropout is ours (0 gives the paper's network).
+             It has the blind spot that every stack of masked convolutions has (`pixelrnn inspect` draws it).
+    """
+
+    def __init__(
+        self, channels: int, params: int, groups: int, *, layers: int, width: int,
+        kernel: int = 3, first_kernel: int = 7, out_width: int = 0, skip: bool = True, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        out_width = out_width or 2 * width
+        self.first = MaskedConv2d(channels, 2 * width, first_kernel, "A", groups=groups)
+        self.blocks = nn.ModuleList(ResidualBlock(width, kernel, groups, dropout) for _ in range(layers))
+        self.skips = nn.ModuleList(Pointwise(2 * width, 2 * width, groups=groups) for _ in range(layers if skip else 0))
+        self.readout = Readout(2 * width, (out_width, out_width), params, groups)
+        self.first_side, self.side = first_kernel // 2, kernel // 2
+
+    def forward(self, canvas: Canvas) -> Tensor:
+        x = self.first(None, canvas)  # (B, 2h, H, W)
+        outputs = []
+        for block in self.blocks:
+            x = block(x, canvas)
+            outputs.append(x)
+        for skip, output in zip(self.skips, outputs, strict=False):
+            x = x + skip(output, canvas)
+        return self.readout(x, canvas)
+
+    def field(self, row: int, column: int, height: int, width: int) -> Tensor:
+        """The pixels that the parameters at (row, column) depend on: (height, width) bool.
+
+        The first layer moves `first_kernel // 2` rows up and columns to the side at most, a later one `kernel // 2`,
+        and none moves right unless it moves up. So a few rows above, the field ends early on the right: the blind spot.
+        """
+        depth, side, first = len(self.blocks), self.side, self.first_side
+        seen = torch.zeros(height, width, dtype=torch.bool)
+        farthest = first + depth * side
+        for up in range(min(row, farthest) + 1):
+            right = side * min(depth, up) - 1  # the first layer goes one column left, the others up and right
+            if up:  # or it goes up as well
+                right = max(right, first + side * min(depth, up - 1))
+            seen[row - up, max(0, column - farthest) : max(0, column + right + 1)] = True
+        return seen

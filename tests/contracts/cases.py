@@ -1,0 +1,24 @@
+"""Every network with every head that it can have, by name: what the contracts run on."""
+
+from __future__ import annotations
+
+import pixelrnn
+from pixelrnn.heads import HEADS
+from pixelrnn.model import PixelModel
+from pixelrnn.networks import NETWORKS
+
+# name, network, channels, head, levels
+CASES = [
+    (f"{network}-{channels}-{head}", network, channels, head, 2 if head == "bernoulli" else 4)
+    for network in NETWORKS
+    for channels in (1, 3)
+    for head in HEADS
+]
+IDS = [case[0] for case in CASES]
+
+
+def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), **options: object) -> PixelModel:
+    """A small model of random weights in float64."""
+    _, network, channels, head, levels = case
+    options = {"layers": 3, "width": 7, **options}  # 7 is no multiple of 3: groups of unequal size
+    return pixelrnn.build(network, size=size, channels=channels, levels=levels, head=head, **options).double().eval()
