@@ -1,8 +1,8 @@
 """What a network sees: measured by gradients, proved causal, drawn as a picture.
 
-A gradient is zero where nothing flows, but it may also be zero by chance (a dead ReLU). So the structure is measured on a
-copy of the network, in float64, whose weights are all positive: then nothing dies and nothing cancels, and a gradient is
-zero only where a mask or a kernel's end makes it so.
+A gradient is zero where nothing flows, but it may also be zero by chance (a dead ReLU). So the structure is measured on
+a copy of the network, in float64, whose weights are all positive: then nothing dies and nothing cancels, and a gradient
+is zero only where a mask or a kernel's end makes it so.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class GatedLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def above(self, ungated: Tensor | None, canvas: Canvas) -> Tensor:
-        """The vertical half, from the layer before to this one, (B, 2p, h, W); the gate comes after the link is taken."""
+        """The vertical half, from the layer before to this one, (B, 2p, h, W), not gated: the link is taken here."""
         return self.vertical(None if ungated is None else self.dropout(gate(ungated)), canvas)
 
     def along(self, x: Tensor | None, told: Tensor, canvas: Canvas) -> Tensor:
@@ -65,9 +65,9 @@ class GatedPixelCNN(Network):
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1606.05328, figure 2
-    Differs: the shift by one row is done once, on the image, as if one blank row stood above it; in the figure it is done
-             in every link. Skip connections are common (they come from later work) but are not in the figure, skip=False is; dropout
-             is ours (0 gives the paper's network).
+    Differs: the shift by one row is done once, on the image, as if one blank row stood above it; in the figure it is
+             done in every link. Skip connections are common (they come from later work) but are not in the figure,
+             skip=False is. Dropout is ours (0 gives the paper's network).
     """
 
     def __init__(

@@ -1,0 +1,60 @@
+"""The command line: one verb per file, thin; figures on standard output, progress on standard error.
+
+Exit status: 0 done, 1 failed, 2 misused.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from pixelrnn.cli import complete, demo, evaluate, inspect, listing, sample, train
+from pixelrnn.errors import ConfigError, PixelRNNError
+
+app = typer.Typer(
+    name="pixelrnn",
+    help="Image models that know the probability of every pixel: train them, measure them, sample from them, finish "
+    "half-hidden pictures.\n\nStart here:  pixelrnn demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo", epilog=demo.EXAMPLE)(demo.run)
+app.command("list", epilog=listing.EXAMPLE)(listing.run)
+app.command("train", epilog=train.EXAMPLE)(train.run)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.run)
+app.command("sample", epilog=sample.EXAMPLE)(sample.run)
+app.command("complete", epilog=complete.EXAMPLE)(complete.run)
+app.command("inspect", epilog=inspect.EXAMPLE)(inspect.run)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from pixelrnn import __version__
+
+        typer.echo(f"pixelrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and stop."
+    ),
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Run the command line; every error of ours is one sentence on standard error."""
+    try:
+        app()
+    except PixelRNNError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(0)

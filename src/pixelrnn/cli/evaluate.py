@@ -1,0 +1,42 @@
+"""pixelrnn evaluate: the likelihood of a whole data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from pixelrnn.cli.common import DEVICE_HELP, RUN_HELP, bar, download_bar, pick_device
+
+EXAMPLE = "Example:  pixelrnn evaluate runs/digits --split test --json"
+
+
+def run(
+    run: Path = typer.Argument(..., help=RUN_HELP),
+    data: str | None = typer.Option(
+        None, "--data", help="A data set's name or path; left out: the one it learned from."
+    ),
+    split: str = typer.Option("test", "--split", help="train, valid or test."),
+    batch_size: int = typer.Option(
+        100, "--batch-size", min=1, help="Images at a time; the figures do not depend on it."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object instead of a line."),
+    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+) -> None:
+    """Print exact nats per image and bits per dimension of a data set, with the standard error of the mean."""
+    from pixelrnn.evaluation import evaluate, load_like
+    from pixelrnn.model import PixelModel
+
+    model = PixelModel.load(run, pick_device(device))
+    with download_bar() as download:
+        images = load_like(model, data, split, progress=download)
+    with bar(f"{images.name}, {split}") as update:
+        result = evaluate(model, images, batch_size=batch_size, on_batch=update)
+    if as_json:
+        typer.echo(json.dumps(result.as_dict()))
+        return
+    typer.echo(
+        f"{result.nats:.2f} nats/image   {result.bits_per_dim:.4f} bits/dim   +- {result.standard_error:.2f} nats   "
+        f"{result.images} images   {result.data} {result.split}, {result.protocol}   {result.seconds:.1f} s"
+    )

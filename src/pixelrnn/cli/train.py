@@ -1,0 +1,72 @@
+"""pixelrnn train: from a preset to a model folder."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pixelrnn.cli.common import DEVICE_HELP, download_bar, pick_device
+
+if TYPE_CHECKING:
+    from pixelrnn.training.callbacks import Progress
+
+EXAMPLE = (
+    "Examples:  pixelrnn train digits --out runs/digits      "
+    "pixelrnn train mnist-gated --out runs/mine --epochs 2 --set width=32      "
+    "pixelrnn train digits --out runs/photos --data photos/ --set size=[32,32] --set levels=16"
+)
+
+
+def run(
+    preset: str = typer.Argument(..., help="A name of `pixelrnn list presets`, or a TOML file."),
+    out: Path = typer.Option(..., "--out", help="The run folder to make."),
+    data: str | None = typer.Option(None, "--data", help="A data set's name, a folder, an .npz or .npy file."),
+    epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images."),
+    max_minutes: float | None = typer.Option(None, "--max-minutes", help="End then at the latest."),
+    seed: int | None = typer.Option(None, "--seed", help="Of everything random."),
+    changes: list[str] = typer.Option([], "--set", help="KEY=VALUE of the preset, as often as you like."),
+    resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint, if it has one."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Throw an earlier run in the folder away."),
+    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+) -> None:
+    """Train a preset into a run folder, which is a model folder too.
+
+    Ctrl-C is safe: the last checkpoint stands, and --resume goes on from there.
+    """
+    from pixelrnn.training.presets import load_preset
+    from pixelrnn.training.run import train
+
+    named = {"data.name": data, "training.epochs": epochs, "training.seed": seed}
+    changes = [*changes, *(f"{key}={_toml(value)}" for key, value in named.items() if value is not None)]
+    settings = load_preset(preset, changes)
+    try:
+        with download_bar() as download:
+            model = train(
+                settings, out, resume=resume, overwrite=overwrite, max_minutes=max_minutes, device=pick_device(device),
+                command=shlex.join(["pixelrnn", *sys.argv[1:]]), bar=sys.stderr.isatty(), tell=_tell, download=download,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped. What was saved in {out} stands; go on with the same command and --resume", err=True)
+        raise typer.Exit(1) from None
+    progress = model.about["progress"]
+    typer.echo(
+        f"{out}  {progress['valid_nats']:.2f} nats/image   {progress['bits_per_dim']:.4f} bits/dim   "
+        f"validation, {model.about['valid_images']} images   {progress['images']} images seen   "
+        f"{progress['seconds']:.0f} s"
+    )
+
+
+def _toml(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _tell(progress: Progress) -> None:
+    typer.echo(
+        f"epoch {progress.epoch:3}  {progress.seconds:7.1f} s  validation {progress.valid_nats:.2f} nats/image  "
+        f"{progress.bits_per_dim:.4f} bits/dim{'  (best)' if progress.best else ''}",
+        err=True,
+    )

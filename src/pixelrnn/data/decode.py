@@ -1,0 +1,174 @@
+"""One picture file to bytes, by Pillow, with the limits that a file from anywhere needs.
+
+The first frame counts. EXIF orientation is respected. Transparency is laid on white. 16-bit gray is scaled to
+8 bits. A larger picture is cropped around its centre to the wanted proportions, then resized.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pixelrnn.data.images import Pixels
+from pixelrnn.errors import ConfigError, DataError, ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PIXEL_LIMIT = 4_000_000  # pixels of one picture, unless PIXELRNN_PIXEL_LIMIT or an argument says otherwise
+
+# Formats that Pillow cannot decode itself: EPS starts another program, the others need a plug-in or Windows.
+_NOT_DECODED = {"EPS", "WMF", "EMF", "BUFR", "GRIB", "HDF5", "MPEG"}
+_ORIENTATION = 0x0112
+_GRAY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture's header says: size (H, W) as it is to be seen, and whether it is gray."""
+
+    size: tuple[int, int]
+    gray: bool
+
+
+def picture_formats() -> dict[str, str]:
+    """The file extensions that are read, lower case with the dot, and Pillow's name of each format."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return {end: name for end, name in known.items() if name in Image.OPEN and name not in _NOT_DECODED}
+
+
+def read_header(path: Path, pixel_limit: int | None = None) -> Header:
+    """Size and grayness of a picture, without decoding it (but for a palette).
+
+    Raises:  DataError if it is absent, unreadable or has more pixels than the limit
+    """
+    with _opened(path, pixel_limit) as picture:
+        columns, rows = picture.size
+        turned = picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+        return Header((columns, rows) if turned else (rows, columns), _is_gray(picture))
+
+
+def decode(
+    path: Path, *, channels: int | None = None, size: tuple[int, int] | None = None, pixel_limit: int | None = None
+) -> Pixels:
+    """A picture file as bytes.
+
+    channels:  1 gray, 3 RGB, None as the file has it
+    size:      (rows, columns) to crop and resize to, None to keep it as it is
+    Shapes:    -> (C, H, W) uint8, values 0..255
+    Raises:    DataError if it is absent, unreadable or has more pixels than the limit;
+               ImageError if its values cannot be bytes
+    """
+    with _opened(path, pixel_limit) as picture:
+        from PIL import ImageOps
+
+        channels = channels or (1 if _is_gray(picture) else 3)
+        picture.load()
+        _check_pixels(path, picture.size, _limit(pixel_limit))  # an icon's header can promise less than it holds
+        flat = _flattened(ImageOps.exif_transpose(picture), path).convert("L" if channels == 1 else "RGB")
+        fitted = flat if size is None else _fitted(flat, size)
+        array = np.array(fitted, dtype=np.uint8)
+    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _limit(pixel_limit: int | None) -> int:
+    from PIL import Image
+
+    text = os.environ.get("PIXELRNN_PIXEL_LIMIT", PIXEL_LIMIT) if pixel_limit is None else pixel_limit
+    try:
+        limit = int(text)
+    except ValueError:
+        limit = 0
+    if limit < 1:
+        raise ConfigError(f"The pixel limit (PIXELRNN_PIXEL_LIMIT) must be a whole number above 0, but {text!r} came.")
+    # Pillow refuses twice its own limit whatever ours is.
+    return min(limit, 2 * Image.MAX_IMAGE_PIXELS) if Image.MAX_IMAGE_PIXELS else limit
+
+
+@contextmanager
+def _opened(path: Path, pixel_limit: int | None) -> Iterator[Image.Image]:
+    """An image whose header is read and within the limit; what decoding raises inside is put in words."""
+    from PIL import Image, UnidentifiedImageError
+
+    limit = _limit(pixel_limit)
+    formats = sorted(set(picture_formats().values()))
+    try:
+        # Pillow warns about odd files and about sizes; here a file is either read or refused in one sentence.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with path.open("rb") as stream, Image.open(stream, formats=formats) as picture:
+                _check_pixels(path, picture.size, limit)
+                yield picture
+    except (DataError, ImageError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise DataError(_too_large(path, "far more pixels", limit)) from error
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {path}. Check its name.") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Give a picture file that can be read.") from error
+    except Exception as error:  # Pillow's decoders let out many kinds on damaged files
+        reason = str(error).split("\n")[0].replace(str(path), "the file")[:200]
+        if isinstance(error, UnidentifiedImageError):
+            reason = "no known picture format"
+        raise DataError(f"{path} cannot be read as a picture ({reason}). Replace or remove it.") from error
+
+
+def _check_pixels(path: Path, size: tuple[int, int], limit: int) -> None:
+    columns, rows = size
+    if rows * columns > limit:
+        raise DataError(_too_large(path, f"{rows} x {columns} = {rows * columns:,} pixels", limit))
+
+
+def _too_large(path: Path, what: str, limit: int) -> str:
+    return f"{path} has {what}, but at most {limit:,} are read. Make it smaller, or raise PIXELRNN_PIXEL_LIMIT."
+
+
+def _is_gray(picture: Image.Image) -> bool:
+    if picture.mode in ("P", "PA"):
+        palette = picture.getpalette("RGB") or []
+        return palette[0::3] == palette[1::3] == palette[2::3]
+    return picture.mode in _GRAY_MODES
+
+
+def _flattened(picture: Image.Image, path: Path) -> Image.Image:
+    """Without transparency and with 8 bits per channel, in any colour mode."""
+    from PIL import Image
+
+    if picture.mode == "F":
+        raise ImageError(
+            f"{path} holds floating point values, but 8 or 16 bit integers are read. Save it with 8 bits per channel."
+        )
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture).astype(np.int64)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise ImageError(f"{path} holds values outside 0..65535. Save it with 8 or 16 bits per channel.")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture
+
+
+def _fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Cropped around the centre to the proportions of `size` (rows, columns), then resized."""
+    from PIL import Image
+
+    rows, columns = size
+    if picture.size == (columns, rows):
+        return picture
+    scale = min(picture.width / columns, picture.height / rows)
+    width, height = min(picture.width, columns * scale), min(picture.height, rows * scale)
+    left, top = (picture.width - width) / 2, (picture.height - height) / 2
+    # A whole number of pixels per new pixel is averaged exactly; everything else is filtered against aliasing.
+    way = Image.Resampling.BOX if scale > 1 and scale.is_integer() else Image.Resampling.LANCZOS
+    return picture.resize((columns, rows), way, box=(left, top, left + width, top + height))

@@ -1,0 +1,153 @@
+"""A folder of pictures as a data set, in any format that Pillow decodes.
+
+    pictures/            cats/ and dogs/ are classes; split 80/10/10, always in the same way
+      cats/a.png
+      dogs/b.jpg
+
+    pictures/            sub-folders with the names of splits are the splits, classes are below them
+      train/cats/a.png
+      valid/cats/b.png   (also: val, validation)
+      test/dogs/c.png
+
+Pictures directly inside the folder have no class; if any has none, the data set has no labels. Hidden files and
+files that are no pictures are passed over. Reading, cropping and colour: see `decode`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pixelrnn.data.decode import decode, picture_formats, read_header
+from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, check_split, check_wishes
+from pixelrnn.data.npz import check_bytes
+from pixelrnn.data.splits import split_places
+from pixelrnn.errors import DataError, ImageError
+
+_SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+
+
+def load_folder(
+    path: Path,
+    split: str,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    pixel_limit: int | None = None,
+) -> ImageData:
+    """One split of a folder of pictures.
+
+    size:      (rows, columns) to crop and resize every picture to; needed if they differ in size
+    channels:  1 gray, 3 RGB; None: gray if all pictures of all splits are
+    Raises:    DataError if the folder is empty, lacks the split, or a picture is unreadable or too large;
+               ImageError if sizes differ and none is given; ConfigError for a wrong split, size or channels
+    """
+    check_split(split)
+    check_wishes(size, channels)
+    files = _files_by_split(path, split)
+    every = sorted((file for group in files.values() for file in group), key=lambda file: file.path)
+    if not every:
+        raise DataError(f"{path} holds no picture. Give a folder with pictures in it or in its sub-folders.")
+    if split not in files:
+        raise DataError(
+            f"{path} has no split {split!r}: its sub-folders hold {' and '.join(files)}. Use one of these, "
+            f"or add a sub-folder {split!r}."
+        )
+    if size is None or channels is None:
+        size, channels = _common(every, size, channels, pixel_limit)
+    chosen = files[split]
+    images = _decode_all(chosen, channels, size, pixel_limit)
+    classes = tuple(sorted({_class(file) for file in every}))
+    if "" in classes:
+        return ImageData(path.resolve().name, split, images, None, (), 256)
+    labels: Labels = np.array([classes.index(_class(file)) for file in chosen], dtype=np.int64)
+    return ImageData(path.resolve().name, split, images, labels, classes, 256)
+
+
+class _File:
+    """A picture: where it lies, and its path within the split, which holds its class."""
+
+    def __init__(self, root: Path, inside: str) -> None:
+        self.path = root / inside
+        self.inside = inside  # with forward slashes everywhere, so that a folder splits alike on every system
+
+
+def _class(file: _File) -> str:
+    first, _, rest = file.inside.partition("/")
+    return first if rest else ""
+
+
+def _files_by_split(path: Path, split: str) -> dict[str, list[_File]]:
+    """The files of each split that the folder has, or that it is split into.
+
+    Raises:  DataError if the folder cannot be read, or holds too few pictures for `split`
+    """
+    try:
+        names = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as a folder: {error.strerror}.") from error
+    folders = [name for name in names if name.lower() in _SPLIT_FOLDERS]
+    if folders:
+        files: dict[str, list[_File]] = {}
+        for name in folders:
+            files.setdefault(_SPLIT_FOLDERS[name.lower()], []).extend(_pictures(path / name))
+        return {split: files[split] for split in SPLITS if files.get(split)}
+    every = _pictures(path)
+    if not every:
+        return {}
+    split_places(len(every), split, str(path))  # refuses what is too few
+    parts = SPLITS if len(every) >= 3 else ("train",)
+    return {part: [every[place] for place in split_places(len(every), part, str(path))] for part in parts}
+
+
+def _pictures(root: Path) -> list[_File]:
+    """The pictures at any depth, in the order of their paths within `root`."""
+    endings = tuple(picture_formats())
+    return [_File(root, inside) for inside in sorted(_walk(root)) if inside.lower().endswith(endings)]
+
+
+def _walk(root: Path) -> Iterator[str]:
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        seen.add(os.path.realpath(folder))
+        # A link to a folder already seen would go round in circles.
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if not name.startswith((".", "__MACOSX")) and os.path.realpath(Path(folder, name)) not in seen
+        ]
+        for name in files:
+            if not name.startswith("."):
+                yield Path(folder, name).relative_to(root).as_posix()
+
+
+def _common(
+    files: list[_File], size: tuple[int, int] | None, channels: int | None, pixel_limit: int | None
+) -> tuple[tuple[int, int], int]:
+    """The size and channels that all pictures share, from their headers."""
+    gray = True
+    first: tuple[int, int] | None = None
+    for file in files:
+        header = read_header(file.path, pixel_limit)
+        gray = gray and header.gray
+        first = first or header.size
+        if size is None and header.size != first:
+            raise ImageError(
+                f"The pictures differ in size: {files[0].path} is {first[0]} x {first[1]} (rows x columns), "
+                f"{file.path} is {header.size[0]} x {header.size[1]}. Give one size for all: --size HxW."
+            )
+    assert first is not None  # the caller has at least one file
+    return size or first, channels or (1 if gray else 3)
+
+
+def _decode_all(files: list[_File], channels: int, size: tuple[int, int], pixel_limit: int | None) -> Pixels:
+    shape = (len(files), channels, *size)
+    check_bytes(int(np.prod(shape)), f"{len(files)} pictures of {size[0]} x {size[1]}")
+    images: Pixels = np.empty(shape, dtype=np.uint8)
+    for place, file in enumerate(files):
+        images[place] = decode(file.path, channels=channels, size=size, pixel_limit=pixel_limit)
+    images.flags.writeable = False
+    return images

@@ -1,0 +1,85 @@
+"""What every data set is once it is read: one split of images of one size.
+
+Shapes:  images (N, C, H, W) uint8 with values 0..source-1, labels (N,) int64 or None
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelrnn.errors import ConfigError, ImageError, unknown
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Labels: TypeAlias = npt.NDArray[np.int64]
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with a description, the bytes done and the bytes in all (0 if that is not known)."""
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """One split of a data set.
+
+    Shapes:  images (N, C, H, W) uint8, values 0..source-1, read only and possibly memory-mapped;
+             labels (N,) int64, places in class_names, or None where the data set has none
+    """
+
+    name: str
+    split: str
+    images: Pixels
+    labels: Labels | None
+    class_names: tuple[str, ...]
+    source: int
+    """The number of values a pixel can have in the source: 256 for bytes, 17 for the digits."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W): rows and columns."""
+        return int(self.images.shape[2]), int(self.images.shape[3])
+
+    @property
+    def channels(self) -> int:
+        """C: 1 for gray, 3 for colour."""
+        return int(self.images.shape[1])
+
+
+def check_split(split: str) -> None:
+    """Raises ConfigError unless `split` is train, valid or test."""
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+
+
+def check_wishes(size: tuple[int, int] | None, channels: int | None) -> None:
+    """Raises ConfigError unless size is (rows, columns) of at least 1 and channels is 1, 3 or None."""
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise ConfigError(f"The size must be rows and columns of at least 1, but {size!r} came. Give it like (32, 32).")
+    if channels not in (None, 1, 3):
+        raise ConfigError(f"Images are read with 1 channel (gray) or 3 (colour), but {channels!r} came.")
+
+
+def check_fits(data: ImageData, size: tuple[int, int] | None, channels: int | None) -> ImageData:
+    """Hands back `data`; raises ImageError if it has another size or channel count than was asked for.
+
+    For data sets that are used as they are. Only a folder of pictures is resized and converted.
+    """
+    if size is not None and tuple(size) != data.size:
+        (rows, columns), (want_rows, want_columns) = data.size, size
+        raise ImageError(
+            f"{data.name} has images of {rows} x {columns} (rows x columns), but {want_rows} x {want_columns} was "
+            "asked for. Leave the size out: only folders of pictures are resized."
+        )
+    if channels is not None and channels != data.channels:
+        raise ImageError(
+            f"{data.name} has {data.channels} channel(s), but {channels} was asked for. "
+            "Leave the channels out: only folders of pictures are converted."
+        )
+    return data

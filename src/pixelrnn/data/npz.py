@@ -1,0 +1,134 @@
+"""Arrays out of `.npy` and `.npz` files that nobody vouches for: headers first, limits, never a pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelrnn.errors import DataError
+
+SIZE_LIMIT = 8 << 30  # bytes of one array once unpacked
+
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    NotImplementedError,  # a zip method that Python lacks
+    RuntimeError,  # an encrypted zip
+    OverflowError,
+    SyntaxError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What a file says about an array before any of it is decoded."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def npz_headers(path: Path) -> dict[str, ArrayHeader]:
+    """The header of every array of an `.npz` file, by name; no array is decoded.
+
+    Raises:  DataError if the file is absent, damaged, or holds pickled objects
+    """
+    with _words_for(path), zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        headers = {}
+        for name in names:
+            with archive.open(name) as stream:
+                headers[name.removesuffix(".npy")] = _read_header(stream, path)
+        return headers
+
+
+def read_npz(path: Path, name: str, limit: int | None = None) -> npt.NDArray[Any]:
+    """One array of an `.npz` file.
+
+    limit:   bytes that the array may take, SIZE_LIMIT if None; checked before anything is decoded
+    Raises:  DataError if the array is absent, damaged, pickled or too large
+    """
+    with _words_for(path), zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(f"{name}.npy")
+        with archive.open(member) as stream:
+            header = _read_header(stream, path)
+        check_bytes(header.bytes, f"{name} in {path}", limit)
+        if member.file_size < header.bytes:
+            raise DataError(f"{path} is damaged: {name} is cut off. Get the file again.")
+        with archive.open(member) as stream:
+            array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+            return array
+
+
+def read_npy(path: Path, limit: int | None = None) -> npt.NDArray[Any]:
+    """The array of an `.npy` file, memory-mapped read-only.
+
+    Raises:  DataError if the file is absent, damaged, pickled or too large
+    """
+    with _words_for(path):
+        with path.open("rb") as stream:
+            header = _read_header(stream, path)
+        check_bytes(header.bytes, str(path), limit)
+        if not header.bytes:
+            return np.empty(header.shape, header.dtype)  # nothing cannot be mapped
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        return array
+
+
+def check_bytes(count: int, what: str, limit: int | None = None) -> None:
+    """Raises DataError if `what` would take more than `limit` bytes (SIZE_LIMIT if None)."""
+    limit = SIZE_LIMIT if limit is None else limit
+    if count > limit:
+        raise DataError(
+            f"{what} would take {count / 2**30:.1f} GiB of memory, but at most {limit / 2**30:.1f} GiB are read. "
+            "Use fewer or smaller images."
+        )
+
+
+def _read_header(stream: IO[bytes], path: Path) -> ArrayHeader:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    else:
+        raise ValueError("only tables with named columns have a later format, and they are no images")
+    if dtype.hasobject:
+        raise DataError(f"{path} holds pickled Python objects, which are never read. Save plain integer arrays in it.")
+    if any(length < 0 for length in shape):
+        raise ValueError("a negative length")
+    return ArrayHeader(tuple(int(length) for length in shape), dtype)
+
+
+@contextlib.contextmanager
+def _words_for(path: Path) -> Iterator[None]:
+    """Puts whatever reading an unknown file can raise into one clear sentence."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {path}. Check its name.") from error
+    except PermissionError as error:
+        raise DataError(f"{path} may not be read. Check its permissions.") from error
+    except _DAMAGE as error:
+        reason = str(error).split("\n")[0][:200]
+        raise DataError(f"{path} is damaged or no file of numpy arrays ({reason}). Get or write it again.") from error

@@ -1,0 +1,138 @@
+"""Single pictures in and out: read one, read a mask, lay images out on a sheet, save it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelrnn.data.atomic import replacing
+from pixelrnn.data.decode import decode
+from pixelrnn.data.images import Pixels, check_wishes
+from pixelrnn.errors import ConfigError, DataError, ImageError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+_GAP_GRAY = 128
+_SHEET_WIDTH = 700  # pixels that a sheet is enlarged towards
+
+
+def read_picture(
+    path: str | Path, *, channels: int | None, size: tuple[int, int] | None = None, pixel_limit: int | None = None
+) -> Pixels:
+    """A picture file as bytes, by the rules of a folder of pictures (see `decode`).
+
+    channels:     1 gray, 3 RGB, None as the file has it
+    size:         (rows, columns) to crop and resize to, None to keep it as it is
+    pixel_limit:  pixels it may have; None: PIXELRNN_PIXEL_LIMIT, or 4,000,000
+    Shapes:       -> (C, H, W) uint8, values 0..255
+    Raises:       DataError if it is absent, unreadable or too large; ImageError if its values cannot be bytes;
+                  ConfigError for a wrong size, channels or limit
+    """
+    check_wishes(size, channels)
+    return decode(Path(path), channels=channels, size=size, pixel_limit=pixel_limit)
+
+
+def read_mask(path: str | Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Which pixels are known: white (128 or more as gray) in a picture of any format; transparent counts as white.
+
+    Shapes:  -> (H, W) bool, True = known
+    Raises:  ImageError if the picture is not `size` (rows, columns); DataError if it is absent or unreadable
+    """
+    check_wishes(size, None)
+    gray = decode(Path(path), channels=1)[0]
+    if gray.shape != tuple(size):
+        raise ImageError(
+            f"The mask {path} is {gray.shape[0]} x {gray.shape[1]} (rows x columns), but {size[0]} x {size[1]} "
+            "was expected. Make it the size of the image."
+        )
+    return np.asarray(gray >= 128)
+
+
+def grid(
+    images: npt.NDArray[Any] | torch.Tensor,
+    levels: int,
+    columns: int | None = None,
+    gap: int = 1,
+    scale: int | None = None,
+    rows_of: int | None = None,
+) -> Image.Image:
+    """A sheet of images on mid-gray, each pixel enlarged to a square.
+
+    columns:  images per row; None: about as many as rows
+    gap:      pixels between images, before enlargement
+    scale:    pixels per pixel; None: so that the sheet is about 700 wide
+    rows_of:  images come in groups of this many and each group begins a new row
+    Shapes:   images (N, C, H, W) integers 0..levels-1; C of 1 is gray, 3 is RGB, other C are shown as C gray
+              planes side by side
+    Raises:   ImageError if images are of another shape, type or range; ConfigError for a number out of its range
+    """
+    from PIL import Image
+
+    for name, value, least in (("levels", levels, 2), ("columns", columns, 1), ("gap", gap, 0)):
+        _check_least(name, value, least)
+    _check_least("scale", scale, 1)
+    _check_least("rows_of", rows_of, 1)
+    tiles = _tiles(images, levels)
+    group = rows_of or len(tiles)
+    columns = min(columns or rows_of or math.ceil(math.sqrt(len(tiles))), group)
+    rows_per_group = math.ceil(group / columns)
+    rows = (len(tiles) - 1) // group * rows_per_group + math.ceil(((len(tiles) - 1) % group + 1) / columns)
+    height, width = tiles.shape[1:3]
+    shape = (rows * (height + gap) + gap, columns * (width + gap) + gap, *tiles.shape[3:])
+    sheet = np.full(shape, _GAP_GRAY, dtype=np.uint8)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number % group, columns)
+        top, left = gap + (number // group * rows_per_group + row) * (height + gap), gap + column * (width + gap)
+        sheet[top : top + height, left : left + width] = tile
+    scale = scale or max(1, round(_SHEET_WIDTH / sheet.shape[1]))
+    picture = Image.fromarray(sheet)
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def save_picture(picture: Image.Image, path: str | Path) -> None:
+    """Writes a picture in the format of its extension; a file appears whole or not at all.
+
+    Raises:  DataError if the extension is unknown or the place cannot be written
+    """
+    from PIL import Image
+
+    path = Path(path)
+    picture_format = Image.registered_extensions().get(path.suffix.lower())
+    if picture_format not in Image.SAVE or picture_format is None:
+        raise DataError(f"{path} has no extension of a picture format that can be written. Use .png, for example.")
+    try:
+        with replacing(path) as stream:
+            picture.save(stream, format=picture_format)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{path} cannot be written: {reason}. Choose another place or format.") from error
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{path} cannot hold a picture of mode {picture.mode}. Use .png.") from error
+
+
+def _tiles(images: npt.NDArray[Any] | torch.Tensor, levels: int) -> Pixels:
+    """(N, H, W) gray or (N, H, W, 3) colour bytes 0..255."""
+    array: npt.NDArray[Any] = images if isinstance(images, np.ndarray) else images.detach().cpu().numpy()
+    if array.ndim != 4 or 0 in array.shape:
+        raise ImageError(f"A sheet is made of images (N, C, H, W) with at least one image, but {array.shape} came.")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ImageError(f"A sheet is made of integers 0..{levels - 1}, but {array.dtype} came.")
+    if array.min() < 0 or array.max() >= levels:
+        raise ImageError(f"Images must hold 0..{levels - 1}, but values from {array.min()} to {array.max()} came.")
+    table = np.round(np.arange(levels) * 255 / (levels - 1)).astype(np.uint8)
+    values: Pixels = table[array]
+    count, channels, height, width = values.shape
+    if channels == 3:
+        return values.transpose(0, 2, 3, 1)
+    return values.transpose(0, 2, 1, 3).reshape(count, height, channels * width)
+
+
+def _check_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ConfigError(f"{name} of a sheet must be at least {least}, but {value} came.")

@@ -1,0 +1,145 @@
+"""How the values of a source become the levels that a model sees.
+
+A model of L levels predicts integers 0..L-1. Bytes are made coarser by floor(v / source * L); two levels are
+made by binarisation, for which three ways are in use and give different likelihoods, so reports name the way.
+
+Source:  stochastic binarisation as in Salakhutdinov and Murray, On the Quantitative Analysis of
+         Deep Belief Networks, 2008: a pixel is 1 with probability v / (source - 1)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelrnn.data.images import Pixels
+from pixelrnn.errors import ConfigError, ImageError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+BINARISATIONS = ("stochastic", "fixed", "threshold")
+BINARISATION_SEED = 20160125
+
+_CHUNK = 1 << 22  # pixels drawn at once: the random numbers of one chunk take 32 MiB
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How source values 0..source-1 become the levels 0..levels-1 that a model sees.
+
+    source:    number of values in the source, 2..256 (256 for bytes, 17 for the digits)
+    levels:    number of levels the model sees, 2..source
+    binarise:  one of BINARISATIONS, only for 2 levels of a source with more; None there means "stochastic"
+
+    stochastic  every training batch is drawn anew, validation and test are drawn once as for "fixed"
+    fixed       every split is drawn once, with a generator of its own
+    threshold   1 where v / (source - 1) > 0.5
+
+    Training:  `start = raw if levels.redrawn else levels.fixed(raw)`, then `levels.draw(batch, generator)`
+               for every batch of `start`.
+    Raises:    ConfigError for a value out of its range or an unknown binarisation
+    """
+
+    source: int
+    levels: int
+    binarise: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.source <= 256:
+            raise ConfigError(f"A source has 2 to 256 values, but {self.source} came.")
+        if not 2 <= self.levels <= 256:
+            raise ConfigError(f"A model sees 2 to 256 levels, but {self.levels} came. Choose a number in that range.")
+        if self.levels > self.source:
+            raise ConfigError(
+                f"{self.levels} levels were asked for, but the data has only {self.source} values. "
+                f"Choose at most {self.source} levels."
+            )
+        if self.binarise is not None and self.binarise not in BINARISATIONS:
+            raise unknown("binarisation", self.binarise, BINARISATIONS)
+        if self.binarise is not None and self.levels > 2:
+            raise ConfigError(
+                f"Binarisation {self.binarise!r} needs 2 levels, but {self.levels} came. "
+                "Set levels to 2 or leave the binarisation out."
+            )
+        if self.levels == 2:
+            # Two values need no binarisation: drawing them would give them back.
+            way = None if self.source == 2 else self.binarise or "stochastic"
+            object.__setattr__(self, "binarise", way)
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether each training batch is drawn anew from the source values."""
+        return self.binarise == "stochastic"
+
+    @property
+    def protocol(self) -> str:
+        """One short phrase that a report states beside a likelihood."""
+        if self.binarise == "stochastic":
+            return f"binarised stochastically; validation and test drawn once, seed {BINARISATION_SEED}"
+        if self.binarise == "fixed":
+            return f"binarised once, seed {BINARISATION_SEED}"
+        if self.binarise == "threshold":
+            return "binarised by threshold 0.5"
+        return f"{self.levels} levels " + ("as they are" if self.levels == self.source else "by floor")
+
+    def fixed(self, images: npt.NDArray[Any]) -> Pixels:
+        """The levels of one whole split, always the same: for validation and test, and for training if not redrawn.
+
+        A drawn binarisation is `default_rng(BINARISATION_SEED).random(images.shape) < images / (source - 1)`:
+        call it once on a whole split, as a part of a split is drawn differently.
+
+        Shapes:  images (N, ...) integers 0..source-1 -> the same shape, uint8 0..levels-1
+        Raises:  ImageError if a value is no integer in 0..source-1
+        """
+        if not np.issubdtype(images.dtype, np.integer):
+            raise ImageError(f"Images must hold integers 0..{self.source - 1}, but {images.dtype} came.")
+        if self.levels == self.source == 256 and images.dtype == np.uint8:
+            return images  # nothing to do, and a memory-mapped array stays on disk
+        result = np.empty(images.shape, dtype=np.uint8)
+        generator = np.random.default_rng(BINARISATION_SEED)
+        rows = max(1, _CHUNK // max(1, int(np.prod(images.shape[1:]))))
+        for start in range(0, len(images), rows):
+            part = np.asarray(images[start : start + rows])
+            self._check_range(part)
+            result[start : start + rows] = self._levels_of(part, generator)
+        return result
+
+    def draw(self, images: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+        """A training batch: drawn anew where `redrawn`, otherwise handed back, as `fixed` has already made it.
+
+        Shapes:  images (B, ...) uint8 -> the same shape, uint8 0..levels-1
+        Raises:  ImageError if a value is too large: source values where levels were expected
+        """
+        import torch
+
+        limit = self.source if self.redrawn else self.levels
+        if images.numel() and int(images.max()) >= limit:
+            raise ImageError(
+                f"A batch holds the value {int(images.max())}, but 0..{limit - 1} was expected. "
+                "Make the training set with Levels.fixed unless Levels.redrawn."
+            )
+        if not self.redrawn:
+            return images
+        device = images.device if generator is None else generator.device
+        uniform = torch.rand(images.shape, generator=generator, device=device, dtype=torch.float32).to(images.device)
+        return (uniform < images.to(torch.float32) / (self.source - 1)).to(torch.uint8)
+
+    def _levels_of(self, part: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArray[Any]:
+        if self.binarise == "threshold":
+            return np.asarray(part / (self.source - 1) > 0.5)
+        if self.binarise is not None:
+            # A generator hands out one stream, so chunk after chunk equals one draw of the whole shape.
+            return np.asarray(generator.random(part.shape) < part / (self.source - 1))
+        # In integers: v / source * levels in floating point can fall just below a whole number.
+        table = (np.arange(self.source) * self.levels // self.source).astype(np.uint8)
+        return np.asarray(table[part])
+
+    def _check_range(self, part: npt.NDArray[Any]) -> None:
+        if part.size and not (part.min() >= 0 and part.max() < self.source):
+            raise ImageError(
+                f"Images must hold values 0..{self.source - 1}, but values from {part.min()} to {part.max()} came."
+            )

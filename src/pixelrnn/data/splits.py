@@ -1,0 +1,30 @@
+"""The fixed split of a data set that comes without one: 80 % train, 10 % valid, 10 % test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelrnn.errors import DataError
+
+SPLIT_SEED = 20160125
+
+
+def split_places(count: int, split: str, name: str) -> npt.NDArray[np.int64]:
+    """The places, ascending, of the images that `split` gets out of `count`: always the same ones.
+
+    With three images or more every split has at least one.
+
+    Shapes:  -> (M,) int64
+    Raises:  DataError if the split would be empty; `name` is the data set's name in that message
+    """
+    order: npt.NDArray[Any] = np.random.default_rng(SPLIT_SEED).permutation(count)
+    part = max(1, count // 10) if count >= 3 else 0
+    places = {"valid": order[:part], "test": order[part : 2 * part], "train": order[2 * part :]}[split]
+    if not len(places):
+        raise DataError(
+            f"{name} has {count} image(s), so the split {split!r} would be empty. At least 3 images are needed."
+        )
+    return np.sort(places).astype(np.int64)

@@ -1,0 +1,105 @@
+"""The main job, end to end, on real images: train, measure, sample, complete, and a page that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pixelrnn.data import ImageData, grid, save_picture
+from pixelrnn.errors import RunFolderError
+from pixelrnn.evaluation import Baseline, Evaluation, baselines, evaluate, levels_for, load_like
+from pixelrnn.files import write_atomic
+from pixelrnn.inspection import draw_field
+from pixelrnn.model import PixelModel
+from pixelrnn.report import page
+from pixelrnn.sheets import completion_sheet
+from pixelrnn.training.callbacks import Progress
+from pixelrnn.training.presets import Preset, load_preset
+from pixelrnn.training.run import finished, load_for, saved_preset, train
+
+_COMPLETED, _EACH = 8, 5
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo measured, on the held-out images, and where its model is."""
+
+    run: Path
+    evaluation: Evaluation
+    baselines: list[Baseline]
+    seconds_of_training: float
+
+    def rows(self) -> list[tuple[str, float, float]]:
+        """(method, nats per image, bits per dimension), the best last."""
+        model = ("this model", self.evaluation.nats, self.evaluation.bits_per_dim)
+        return [*((each.name, each.nats, each.bits_per_dim) for each in self.baselines), model]
+
+    def table(self) -> str:
+        """The rows as text."""
+        test = self.evaluation
+        head = f"{test.images} held-out images of {test.data} ({test.protocol}), smaller is better"
+        lines = [f"  {name:24} {nats:8.2f} nats/image   {bits:.3f} bits/dim" for name, nats, bits in self.rows()]
+        return "\n".join([head, *lines])
+
+
+def run_demo(
+    out: str | Path, preset: str = "digits", *, epochs: int | None = None, bar: bool = False,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> DemoResult:  # fmt: skip
+    """Train the preset into `out`/run, unless that was done already, and write pictures and report.html into `out`.
+
+    Raises: RunFolderError if `out` cannot be written or holds something else; as `train`
+    """
+    folder = Path(out)
+    settings = load_preset(preset, [f"epochs={epochs}"] if epochs is not None else [])
+    model = _trained(folder / "run", settings, bar, tell)
+    test = load_like(model, None, "test")
+    levels = levels_for(model, test)
+    pixels = levels.fixed(test.images)
+    others = baselines(levels.fixed(load_for(settings, "train").images), pixels, model.levels)
+    result = DemoResult(folder / "run", evaluate(model, test), others, model.about["progress"]["seconds"])
+    save_picture(grid(model.sample(64, seed=0), model.levels, columns=8), folder / "samples.png")
+    some = torch.from_numpy(np.ascontiguousarray(pixels[:_COMPLETED]))
+    top_half = torch.arange(model.size[0])[:, None].expand(model.size) < model.size[0] // 2
+    save_picture(completion_sheet(model, some, top_half, _EACH, seed=0), folder / "completions.png")
+    draw_field(model, folder / "receptive_field.png")
+    _write_page(folder, model, test, result)
+    return result
+
+
+def _trained(run: Path, settings: Preset, bar: bool, tell: Callable[[Progress], None]) -> PixelModel:
+    if finished(run) and saved_preset(run).as_dict() == settings.as_dict():
+        return PixelModel.load(run)
+    same = (run / "training").is_dir() and saved_preset(run).as_dict() == settings.as_dict()
+    command = f"pixelrnn train {settings.name} --out FOLDER --epochs {settings.training.epochs}"
+    return train(settings, run, resume=same, overwrite=not same, command=command, bar=bar, tell=tell)
+
+
+def _write_page(folder: Path, model: PixelModel, test: ImageData, result: DemoResult) -> None:
+    height, width = model.size
+    facts = [
+        ("network", f"{model.config['network']}, {model.num_parameters:,} parameters"),
+        ("data", f"{test.name}: {height} x {width}, {model.levels} levels; {result.evaluation.protocol}"),
+        ("training", f"{model.about['train_images']:,} images, {model.about['progress']['images']:,} seen, "
+         f"{result.seconds_of_training:.0f} s"),
+        ("held out", f"{result.evaluation.images} images of the test split; the epoch was chosen on other images"),
+    ]  # fmt: skip
+    pictures = [
+        ("New images", "samples.png", "Drawn pixel by pixel from the model, with seed 0."),
+        (
+            "Completions", "completions.png",
+            "Each row: a held-out image, the half that was kept, and five different completions of it. Pixels are "
+            "drawn in raster order given all pixels before them, so the completions of a kept top half are exact "
+            "draws. Known pixels further on, as with a kept left half, would be kept but not seen.",
+        ),
+        ("Receptive field", "receptive_field.png", "What the middle pixel sees, measured by gradients."),
+    ]  # fmt: skip
+    try:
+        html = page("What the model learned from handwritten digits", facts, result.rows(), pictures, folder)
+        write_atomic(folder / "report.html", html.encode())
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be written: {error.strerror or error}.") from error

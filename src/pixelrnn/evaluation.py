@@ -1,0 +1,136 @@
+"""Likelihood of a whole data set, and honest baselines on the same images."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixelrnn.data import ImageData, Levels, Pixels, Progress, load_data
+from pixelrnn.errors import ConfigError, DataError
+from pixelrnn.model import PixelModel
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model gives to a data set: nats per image, smaller is better, and the standard error of their mean."""
+
+    data: str
+    split: str
+    protocol: str
+    images: int
+    nats: float
+    standard_error: float
+    bits_per_dim: float
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+
+def load_like(
+    model: PixelModel, name_or_path: str | None, split: str, *, progress: Progress | None = None
+) -> ImageData:
+    """One split of a data set, read the way the model's own training set was; None is that training set.
+
+    Raises: ConfigError, DataError or ImageError if it does not exist, cannot be read or does not fit
+    """
+    settings = model.about.get("preset", {}).get("data", {})
+    name = name_or_path or settings.get("name")
+    if not name:
+        raise ConfigError("This model does not say what it was trained on. Name a data set:  --data NAME|PATH")
+    data = load_data(name, split, size=model.size, channels=model.channels, progress=progress)
+    return dataclasses.replace(data, source=settings["values"]) if settings.get("values") else data
+
+
+def levels_for(model: PixelModel, data: ImageData) -> Levels:
+    """How the values of `data` become the model's levels: by the protocol that it was trained with."""
+    binarise = model.about.get("preset", {}).get("data", {}).get("binarise") or None
+    return Levels(data.source, model.levels, binarise if data.source > 2 else None)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: PixelModel, data: ImageData, *, batch_size: int = 100, on_batch: Callable[[int, int], None] | None = None
+) -> Evaluation:
+    """The mean nats per image and bits per dimension of every image of `data`.
+
+    Arguments: on_batch is called with (images done, images in all)
+    Raises:    DataError if there is no image; ImageError if the images do not fit the model
+    """
+    if not len(data):
+        raise DataError(f"{data.name} has no image in its split {data.split!r}; nothing to evaluate.")
+    began = time.perf_counter()
+    levels = levels_for(model, data)
+    pixels = levels.fixed(data.images)
+    nats = []
+    for first in range(0, len(pixels), batch_size):
+        nats.append(-model.log_prob(np.ascontiguousarray(pixels[first : first + batch_size])).double().cpu())
+        if on_batch is not None:
+            on_batch(min(first + batch_size, len(pixels)), len(pixels))
+    every = torch.cat(nats)
+    return Evaluation(
+        data=data.name,
+        split=data.split,
+        protocol=levels.protocol,
+        images=len(every),
+        nats=float(every.mean()),
+        standard_error=float(every.std() / math.sqrt(len(every))) if len(every) > 1 else math.nan,
+        bits_per_dim=float(every.mean()) / (math.prod(pixels.shape[1:]) * math.log(2)),
+        seconds=time.perf_counter() - began,
+    )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a simple method needs for the same images: nats per image and bits per dimension."""
+
+    name: str
+    nats: float
+    bits_per_dim: float
+
+
+def baselines(train: Pixels, test: Pixels, levels: int) -> list[Baseline]:
+    """Uniform, the histogram of every pixel position, and PNG and WebP (lossless) of one sheet of all test images.
+
+    One sheet, so that the headers of the formats do not count. The histograms are those of the training images, with
+    one added to every count.
+
+    Shapes: train (N, C, H, W), test (M, C, H, W), integers 0..levels-1; C is 1 or 3 for the two formats
+    """
+    per_image = math.prod(test.shape[1:])
+    counts = np.stack([(train == level).sum(0) for level in range(levels)]) + 1.0  # (K, C, H, W)
+    nats_of = -np.log(counts / counts.sum(0))
+    histogram = float(np.take_along_axis(nats_of[:, None], test[None].astype(np.int64), 0).sum() / len(test))
+    found = {"uniform": per_image * math.log(levels), "histogram of each pixel": histogram}
+    if test.shape[1] in (1, 3):
+        for name, options in (("PNG", {"optimize": True}), ("WebP lossless", {"lossless": True, "quality": 100})):
+            size = _sheet_bytes(test, levels, name.split()[0], options)
+            found[f"{name}, one sheet"] = size * 8 * math.log(2) / len(test)
+    return [Baseline(name, nats, nats / (per_image * math.log(2))) for name, nats in found.items()]
+
+
+def _sheet_bytes(images: Pixels, levels: int, kind: str, options: dict[str, Any]) -> int:
+    from PIL import Image
+
+    count, channels, height, width = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = np.zeros((rows * columns, height, width, channels), dtype=np.uint8)
+    sheet[:count] = images.transpose(0, 2, 3, 1)
+    sheet = sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    sheet = sheet.reshape(rows * height, columns * width, channels)
+    picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+    if levels == 2 and channels == 1:
+        picture = Image.fromarray(sheet[..., 0] > 0)  # one bit a pixel
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return len(file.getvalue())

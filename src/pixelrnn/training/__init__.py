@@ -1,0 +1,1 @@
+"""Training: presets, the step, callbacks, and one run from a preset to a model folder."""

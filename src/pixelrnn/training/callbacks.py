@@ -1,0 +1,116 @@
+"""What happens beside the steps: the time limit, the model folder that is kept up to date, and word of how it goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from pixelrnn.data import grid, save_picture
+from pixelrnn.errors import TrainingError
+from pixelrnn.model import PixelModel
+from pixelrnn.training.card import model_card
+from pixelrnn.training.module import PixelTraining
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a training stands after a validation; nats are per image, of the averaged weights."""
+
+    epoch: int
+    step: int
+    images: int
+    seconds: float
+    train_nats: float
+    valid_nats: float
+    standard_error: float
+    bits_per_dim: float
+    best: bool
+
+
+class KeepBest(Callback):
+    """After each validation: if it is the best so far, write the model folder; write a grid of samples, and tell.
+
+    It stands before the averaging of the weights in the list of callbacks, so that here the average is in place.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any], tell: Callable[[Progress], None]) -> None:
+        self.folder, self.about, self.tell = folder, about, tell
+        self.best = math.inf
+        self.seconds_before = 0.0
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, PixelTraining)
+        nats = torch.cat(module.valid_nats).double()
+        better = float(nats.mean()) < self.best
+        progress = Progress(
+            epoch=trainer.current_epoch + 1,
+            step=trainer.global_step,
+            images=trainer.global_step * module.settings.batch_size,
+            seconds=round(self.seconds_before + module.seconds, 1),
+            train_nats=float(trainer.callback_metrics.get("train_nats_step", math.nan)),
+            valid_nats=float(nats.mean()),
+            standard_error=float(nats.std() / math.sqrt(len(nats))) if len(nats) > 1 else math.nan,
+            bits_per_dim=float(nats.mean()) / (module.model.dimensions * math.log(2)),
+            best=better,
+        )
+        if better:
+            self.best = progress.valid_nats
+            module.model.about = {**self.about, "progress": asdict(progress)}
+            module.model.save(self.folder, model_card(module.model))
+        samples = draw_samples(module.model, self.folder / "logs" / "samples" / f"epoch-{progress.epoch:03d}.png")
+        if better:
+            save_picture(grid(samples, module.model.levels), self.folder / "samples.png")
+        self.tell(progress)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "seconds": self.seconds_before}
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        assert isinstance(module, PixelTraining)
+        checkpoint["callbacks"].setdefault(self.state_key, {})["seconds"] = self.seconds_before + module.seconds
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.seconds_before = state_dict["best"], state_dict["seconds"]
+
+
+class TimeLimit(Callback):
+    """Ends the training after so many seconds, with a last validation and save."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, PixelTraining)
+        if module.seconds > self.seconds:
+            trainer.should_stop = True
+
+
+class StopAtNaN(Callback):
+    """A likelihood that is no number ends the training before it reaches the weights."""
+
+    def on_before_backward(self, trainer: lightning.Trainer, module: lightning.LightningModule, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"The likelihood was no finite number at step {trainer.global_step}; the last checkpoint stands. "
+                "Lower the learning rate (--set learning_rate=...) or use --set precision=32."
+            )
+
+
+def draw_samples(model: PixelModel, path: Path, n: int = 16) -> Tensor:
+    """Draw `n` images with seed 0 and write them as one picture; return them."""
+    samples = model.sample(n, seed=0).cpu()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_picture(grid(samples, model.levels), path)
+    return samples

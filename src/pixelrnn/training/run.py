@@ -1,0 +1,205 @@
+"""One training, from a preset to a model folder, stopped and taken up again.
+
+RUN/config.json, model.safetensors, README.md, samples.png    the best model so far (see `pixelrnn.folder`)
+RUN/training/     preset.json and the trainer's checkpoints: last.ckpt to resume from, best.ckpt
+RUN/logs/         metrics as CSV (TensorBoard too, if it is installed), samples of every epoch
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+import pixelrnn
+from pixelrnn.data import ImageData, Levels, load_data
+from pixelrnn.data import Progress as DownloadProgress
+from pixelrnn.errors import ConfigError, RunFolderError, TrainingError
+from pixelrnn.files import write_atomic
+from pixelrnn.model import PixelModel
+from pixelrnn.training.batches import PixelBatches
+from pixelrnn.training.callbacks import KeepBest, Progress, StopAtNaN, TimeLimit
+from pixelrnn.training.module import PixelTraining
+from pixelrnn.training.presets import Preset, preset_from
+
+_OURS = ("config.json", "model.safetensors", "README.md", "samples.png", "training", "logs")
+_FINISHED = "finished"
+
+
+def train(
+    preset: Preset, out: str | Path, *, resume: bool = False, overwrite: bool = False, max_minutes: float | None = None,
+    device: str = "auto", command: str = "", bar: bool = False, tell: Callable[[Progress], None] = lambda _: None,
+    download: DownloadProgress | None = None,
+) -> PixelModel:  # fmt: skip
+    """Train a preset into the run folder `out` and return the best model.
+
+    Arguments:
+        resume       go on from the folder's last checkpoint; where there is none yet, start afresh
+        overwrite    throw an earlier run in the folder away
+        max_minutes  end then, whatever the epochs; the schedule of the learning rate ends there too
+        device       "auto", "cpu" or "cuda"
+        command      what made this run, for the model card
+        bar          a progress bar on standard error
+        tell         called after each validation
+    Raises:          RunFolderError if the folder is taken or cannot be written; ConfigError if the preset does not fit
+                     its data; TrainingError if the likelihood is no number
+    """
+    folder = Path(out)
+    if max_minutes is not None and not max_minutes > 0:
+        raise ConfigError(f"--max-minutes must be above 0, not {max_minutes}.")
+    checkpoint = _prepare(folder, preset, resume=resume, overwrite=overwrite)
+    torch.manual_seed(preset.training.seed)
+    train_data, valid_data = (load_for(preset, split, download) for split in ("train", "valid"))
+    levels = Levels(train_data.source, preset.data.levels, preset.data.binarise or None)
+    model = build_model(preset, train_data)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves a step on a CPU
+    limit = max_minutes * 60 if max_minutes else None
+    module = PixelTraining(model, preset.training, levels, limit)
+    batches = PixelBatches(train_data, valid_data, levels, preset.training.batch_size, preset.training.seed)
+    about = {
+        "pixelrnn": pixelrnn.__version__, "preset": preset.as_dict(), "protocol": levels.protocol,
+        "data": train_data.name, "source_values": train_data.source, "train_images": len(train_data),
+        "valid_images": len(valid_data), "device": str(device), "torch": torch.__version__,
+        "command": command or f"pixelrnn train {preset.name} --out FOLDER",
+    }  # fmt: skip
+    with _quiet():
+        trainer = _trainer(folder, preset, KeepBest(folder, about, tell), limit, device, bar)
+        try:
+            trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit as stop:  # the trainer has caught a Ctrl-C, and has let its callbacks finish
+            raise KeyboardInterrupt from stop
+        except OSError as error:
+            raise TrainingError(f"Training ended: {error}. The last checkpoint in {folder} stands.") from error
+    if not (folder / "config.json").is_file():
+        raise TrainingError(f"The time was over before the first validation of {folder}. Give more --max-minutes.")
+    write_atomic(folder / "training" / _FINISHED, b"")
+    return PixelModel.load(folder)
+
+
+def finished(folder: Path) -> bool:
+    """Whether a training came to its end in this run folder."""
+    return (folder / "training" / _FINISHED).is_file()
+
+
+def load_for(preset: Preset, split: str, download: DownloadProgress | None = None) -> ImageData:
+    """One split of a preset's data."""
+    size = (preset.data.size[0], preset.data.size[1]) if len(preset.data.size) == 2 else None
+    if preset.data.size and size is None:
+        raise ConfigError(f"data.size must be [H, W], not {preset.data.size}.")
+    data = load_data(preset.data.name, split, size=size, channels=preset.data.channels or None, progress=download)
+    return dataclasses.replace(data, source=preset.data.values) if preset.data.values else data
+
+
+def build_model(preset: Preset, data: ImageData) -> PixelModel:
+    """The untrained model of a preset, for images like those of `data`."""
+    options = {key: value for key, value in preset.model.items() if key not in ("network", "head")}
+    return pixelrnn.build(
+        preset.model["network"], head=preset.model.get("head"), size=data.size, channels=data.channels,
+        levels=preset.data.levels, **options,
+    )  # fmt: skip
+
+
+def saved_preset(folder: str | Path) -> Preset:
+    """The resolved preset that a run folder was trained with.
+
+    Raises: RunFolderError if there is none
+    """
+    path = Path(folder) / "training" / "preset.json"
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return preset_from(table["name"], table)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{path} cannot be read, so {folder} is no run folder of this package.") from error
+
+
+def _prepare(folder: Path, preset: Preset, *, resume: bool, overwrite: bool) -> str | None:
+    """Make the folder ready; return the checkpoint to go on from, if any."""
+    last = folder / "training" / "last.ckpt"
+    try:
+        holds_run = (folder / "training").is_dir() or (folder / "config.json").is_file()
+        if holds_run and overwrite:
+            for name in _OURS:
+                path = folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        elif holds_run and not resume:
+            raise RunFolderError(
+                f"{folder} already holds a run. Go on with it:  --resume   or throw it away:  --overwrite"
+            )
+        elif holds_run and (folder / "training" / "preset.json").is_file():
+            _same(saved_preset(folder), preset)
+            (folder / "training" / _FINISHED).unlink(missing_ok=True)
+        (folder / "training").mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / "training" / "preset.json", (json.dumps(preset.as_dict(), indent=2) + "\n").encode())
+    except OSError as error:
+        raise RunFolderError(f"The run folder {folder} cannot be written: {error.strerror or error}.") from error
+    return str(last) if resume and last.is_file() else None
+
+
+def _same(before: Preset, now: Preset) -> None:
+    """A resumed run may get more epochs, and nothing else."""
+    for section in ("data", "model", "training"):
+        old, new = before.as_dict()[section], now.as_dict()[section]
+        for key in sorted({*old, *new} - {"epochs"}):
+            if old.get(key) != new.get(key):
+                raise ConfigError(
+                    f"The run began with {section}.{key} = {old.get(key)!r}, it cannot go on with {new.get(key)!r}. "
+                    "Resume it with the same preset and the same --set, or begin another run."
+                )
+
+
+def _trainer(
+    folder: Path, preset: Preset, keep: KeepBest, limit: float | None, device: str, bar: bool
+) -> lightning.Trainer:
+    settings = preset.training
+    callbacks: list[Callback] = [keep, StopAtNaN()]
+    if settings.ema:
+        callbacks.append(EMAWeightAveraging(decay=settings.ema, use_buffers=False))
+    if limit:
+        callbacks.append(TimeLimit(limit))
+    if bar:
+        callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
+    callbacks.append(
+        ModelCheckpoint(
+            folder / "training", "best", monitor="valid_nats", save_last=True, save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+    )  # fmt: skip
+    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
+    if importlib.util.find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(folder, name="logs", version=loggers[0].version))
+    return lightning.Trainer(
+        accelerator=device, devices=1, max_epochs=settings.epochs, precision=_PRECISIONS[settings.precision],
+        gradient_clip_val=settings.clip or None, callbacks=callbacks, logger=loggers, num_sanity_val_steps=0,
+        enable_model_summary=False, enable_progress_bar=bar, log_every_n_steps=10,
+    )  # fmt: skip
+
+
+_PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
+
+
+@contextmanager
+def _quiet() -> Any:
+    """The trainer's own notices are not for the users of this package; warnings of ours are errors with a sentence."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, before, strict=True):
+            each.setLevel(level)
