@@ -26,7 +26,7 @@ __all__ = ["PixelModel", "__version__", "build", "load", "networks"]
 
 def networks() -> list[str]:
     """The names of the networks that `build` knows."""
-    from pixelrnn.networks import NETWORKS
+    from pixelrnn.networks import NETWORKS  # from here on the package stands in this function's place, callable
 
     return list(NETWORKS)
 

@@ -8,13 +8,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from pixelrnn.data import ImageData, Levels, Pixels, Progress, load_data
-from pixelrnn.errors import ConfigError, DataError
+from pixelrnn.data import ImageData, Levels, Pixels, Progress, data_names, load_data
+from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.model import PixelModel
 
 
@@ -47,7 +48,16 @@ def load_like(
     name = name_or_path or settings.get("name")
     if not name:
         raise ConfigError("This model does not say what it was trained on. Name a data set:  --data NAME|PATH")
-    data = load_data(name, split, size=model.size, channels=model.channels, progress=progress)
+    if Path(name).is_dir() and name not in data_names():  # pictures are brought to the model's size and colours
+        data = load_data(name, split, size=model.size, channels=model.channels)
+    else:
+        data = load_data(name, split, progress=progress)
+    if (data.size, data.channels) != (model.size, model.channels):
+        raise ImageError(
+            f"{data.name} has images of {data.size[0]} x {data.size[1]} with {data.channels} channel(s), but the model "
+            f"was trained on {model.size[0]} x {model.size[1]} with {model.channels}. Take data of that kind, or train "
+            "a model on these."
+        )
     return dataclasses.replace(data, source=settings["values"]) if settings.get("values") else data
 
 

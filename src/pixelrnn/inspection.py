@@ -11,10 +11,12 @@ import copy
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Whole, scale
+from pixelrnn.data import save_picture
 from pixelrnn.errors import CausalityError
 from pixelrnn.model import PixelModel
 
@@ -141,13 +143,13 @@ def draw_field(
     """Draw what one pixel sees, its blind spot and its future; return the seen pixels (H, W) bool.
 
     Arguments: size of the picture, the trained one if left out; pixel (row, column), the middle if left out
+    Raises:    DataError if the picture cannot be written
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+    from PIL import Image
 
     height, width = size or model.size
     row, column = pixel or (height // 2, width // 2)
@@ -159,7 +161,8 @@ def draw_field(
     blind = int((kind == 2).sum())
     names = ["the pixel", f"seen ({int(seen.sum())})", f"past, not seen ({blind})", "future"]
     colours = ["#d1495b", "#2e4057", "#edae49", "#e8e8e8"]
-    figure, axes = plt.subplots(figsize=(5.6, 4.2 * max(0.6, height / width)), layout="constrained")
+    figure = Figure(figsize=(5.6, 4.2 * max(0.6, height / width)), dpi=130, layout="constrained")
+    axes = figure.subplots()
     axes.pcolormesh(kind, cmap=ListedColormap(colours), vmin=-0.5, vmax=3.5, edgecolors="white", linewidth=0.4)
     axes.set(aspect="equal", xlabel="column", ylabel="row", title=f"{model.config['network']}, {height} x {width}")
     axes.invert_yaxis()
@@ -167,8 +170,6 @@ def draw_field(
         handles=[Patch(color=colour, label=name) for colour, name in zip(colours, names, strict=True)],
         loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False,
     )  # fmt: skip
-    try:
-        figure.savefig(path, dpi=130)
-    finally:
-        plt.close(figure)
+    FigureCanvasAgg(figure).draw()
+    save_picture(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()), path)  # type: ignore[attr-defined]
     return seen

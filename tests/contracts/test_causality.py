@@ -39,7 +39,8 @@ def test_a_later_colour_sees_every_earlier_colour_of_its_pixel(case: tuple) -> N
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(
-    "options", [{"layers": 1}, {"layers": 2}, {"layers": 2, "kernel": 5, "first_kernel": 3}, {"layers": 3, "skip": False}]
+    "options",
+    [{"layers": 1}, {"layers": 2}, {"layers": 2, "kernel": 5, "first_kernel": 3}, {"layers": 3, "skip": False}],
 )
 @pytest.mark.parametrize("size", [(9, 7), (5, 12)])
 def test_the_measured_field_is_the_declared_one(network: str, options: dict, size: tuple[int, int]) -> None:

@@ -1,7 +1,7 @@
 """Contract 0: a network is the one of its paper, pixel by pixel.
 
-The loops below are written from the papers' equations and figures, with whole k x k kernels and the colour table spelled
-out. They share nothing with the package but the weights. What a layer reads outside the image is zero.
+The loops below are written from the papers' equations and figures, with whole k x k kernels and the colour table
+spelled out. They share nothing with the package but the weights. What a layer reads outside the image is zero.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def test_one_mistake_in_a_network_would_be_seen(network: str, mistake: str) -> N
 
 
 def group_sizes(width: int, groups: int) -> list[int]:
-    """How many of `width` maps are of each colour, contiguous: the first index of colour g is ceil(g width / groups)."""
+    """How many of `width` maps are of each colour: the first index of colour g is ceil(g width / groups)."""
     first = [-(-group * width // groups) for group in range(groups + 1)]
     return [b - a for a, b in itertools.pairwise(first)]
 
@@ -258,7 +258,9 @@ def test_pixelcnn_has_the_free_weights_of_table_1(
     convolution = (3 + 1) * h * h + masked("B", h, h, channels) + h  # 3 x 3: a row above and one to the left
     block = one_by_one(h, 2 * h, channels) + convolution + one_by_one(2 * h, h, channels)
     skips = layers * one_by_one(2 * h, 2 * h, channels) if skip else 0
-    end = sum(one_by_one(out, seen, channels) for seen, out in itertools.pairwise([2 * h, out_width, out_width, params]))
+    end = sum(
+        one_by_one(out, seen, channels) for seen, out in itertools.pairwise([2 * h, out_width, out_width, params])
+    )
     model = pixelrnn.build(
         "pixelcnn", size=(32, 32), channels=channels, levels=levels, layers=layers, width=h, out_width=out_width,
         skip=skip,

@@ -49,31 +49,43 @@ def pick_device(device: str) -> str:
 @contextmanager
 def bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error; call what it gives with (done, total). It vanishes at the end."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total or None)
+    with _bars() as update:
+        yield lambda done, total: update(description, done, total)
 
 
 @contextmanager
 def download_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar that appears when something is downloaded."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-
-        def update(description: str, done: int, total: int) -> None:
-            if description not in tasks:
-                tasks[description] = progress.add_task(description)
-            progress.update(tasks[description], completed=done, total=total or None)
-
+    """A progress bar that appears when something is downloaded: call what it gives with (description, done, total)."""
+    with _bars(bytes_=True) as update:
         yield update
+
+
+@contextmanager
+def _bars(bytes_: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """One bar for each description, from its first update on; nothing at all where standard error is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as TimeLeftColumn
+
+    amount = [DownloadColumn()] if bytes_ else []
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), *amount, TimeElapsedColumn(), TimeLeftColumn())
+    progress = Progress(*columns, console=console, transient=True)
+    tasks: dict[str, TaskID] = {}
+
+    def update(description: str, done: int, total: int) -> None:
+        if not console.is_terminal:
+            return
+        if description not in tasks:
+            progress.start()
+            tasks[description] = progress.add_task(description)
+        progress.update(tasks[description], completed=done, total=total or None)
+
+    try:
+        yield update
+    finally:
+        if tasks:
+            progress.stop()
 
 
 @contextmanager
@@ -88,17 +100,14 @@ def save_array(array: np.ndarray, path: Path) -> None:
 
     Raises: DataError if it cannot be written
     """
-    import io
-
     import numpy as np
 
     from pixelrnn.errors import DataError
-    from pixelrnn.files import write_atomic
+    from pixelrnn.files import replacing
 
-    content = io.BytesIO()
-    np.save(content, array, allow_pickle=False)
     try:
-        write_atomic(path, content.getvalue())
+        with replacing(path) as stream:
+            np.save(stream, array, allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
 

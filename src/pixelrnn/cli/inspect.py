@@ -43,7 +43,7 @@ def run(
     )
     typer.echo(
         f"receptive field of pixel ({row}, {column}) in {height}x{width}: sees {int(seen.sum())} of {past} earlier "
-        f"pixels, {blind} are not seen"
+        f"pixels, {blind} not seen"
     )
     if plot:
         typer.echo(f"{plot}")

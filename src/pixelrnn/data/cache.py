@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelrnn.data.atomic import replacing
 from pixelrnn.errors import DataError
+from pixelrnn.files import replacing
 
 _FORMAT = 1  # raised whenever the meaning of a cached array changes
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelrnn.data.atomic import replacing
 from pixelrnn.data.decode import decode
 from pixelrnn.data.images import Pixels, check_wishes
 from pixelrnn.errors import ConfigError, DataError, ImageError
+from pixelrnn.files import replacing
 
 if TYPE_CHECKING:
     import torch

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from types import ModuleType
 from typing import Any
 
 from pixelrnn.errors import ConfigError, unknown
@@ -59,5 +61,15 @@ def _check(key: str, value: Any, groups: int) -> None:
     if not fits:
         raise ConfigError(f"{key} must be {expected}, not {value!r}.")
 
+
+class _Names(ModuleType):
+    """Python binds an imported sub-package to its parent, over the function `pixelrnn.networks`. So this package can be
+    called like the function, and `pixelrnn.networks()` lists the names whatever was imported before."""
+
+    def __call__(self) -> list[str]:
+        return list(NETWORKS)
+
+
+sys.modules[__name__].__class__ = _Names
 
 __all__ = ["NETWORKS", "GatedPixelCNN", "Network", "PixelCNN", "build_network", "options_of"]

@@ -1,0 +1,188 @@
+"""Every verb does its work, prints one result on standard output, and ends with 0."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command import Cli
+from PIL import Image
+
+import pixelrnn
+from pixelrnn.sheets import completion_sheet
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+VERBS = ["demo", "list", "train", "evaluate", "sample", "complete", "inspect"]
+
+
+def test_importing_and_help_load_no_heavy_library() -> None:
+    code = (
+        "import sys, pixelrnn, pixelrnn.cli; sys.argv = ['pixelrnn', '--help']\n"
+        "try: pixelrnn.cli.main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'lightning', 'numpy', 'sklearn', 'PIL', 'matplotlib', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_an_example_in_its_help(cli: Cli, verb: str) -> None:
+    result = cli(verb, "--help")
+    assert result.status == 0
+    assert f"pixelrnn {verb}" in re.sub(r"\s+", " ", result.out)
+    assert re.search(r"Examples?:", result.out)
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version").out == f"pixelrnn {pixelrnn.__version__}\n"
+
+
+def test_list_names_presets_networks_and_data(cli: Cli) -> None:
+    for what, name in (("presets", "digits"), ("networks", "gated-pixelcnn"), ("data", "cifar10")):
+        alone, everything = cli("list", what), cli("list")
+        assert alone.status == everything.status == 0
+        assert re.search(rf"^{name} ", alone.out, re.M)
+        assert re.search(rf"^  {name} ", everything.out, re.M)
+
+
+def test_train_makes_a_run_and_prints_its_figures(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    small = ["--set", "layers=2", "--set", "width=4", "--set", "batch_size=300"]
+    result = cli("train", "digits", "--out", out, "--epochs", 1, "--seed", 3, *small)
+    assert result.status == 0, result.err
+    assert re.fullmatch(rf"{out}  [\d.]+ nats/image   [\d.]+ bits/dim   validation, .*\n", result.out)
+    assert "epoch   1" in result.err
+    config = json.loads((out / "config.json").read_text())
+    assert config["options"]["width"] == 4
+    assert config["about"]["preset"]["training"]["seed"] == 3
+    assert "pixelrnn train digits --out" in (out / "README.md").read_text()
+    more = cli("train", "digits", "--out", out, "--epochs", 2, "--seed", 3, *small, "--resume")
+    assert more.status == 0, more.err
+    assert "epoch   2" in more.err
+    assert "epoch   1" not in more.err
+
+
+def test_train_on_a_folder_of_pictures(cli: Cli, tmp_path: Path) -> None:
+    for index in range(20):
+        pixels = np.random.default_rng(index).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+        (tmp_path / "photos" / str(index % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / str(index % 2) / f"{index}.png")
+    result = cli(
+        "train", "digits", "--out", tmp_path / "run", "--data", tmp_path / "photos", "--epochs", 1,
+        "--set", "size=[6,5]", "--set", "levels=4", "--set", "layers=2", "--set", "width=6",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    scored = cli("evaluate", tmp_path / "run", "--json")
+    assert scored.status == 0, scored.err
+    assert json.loads(scored.out)["images"] == 2
+    assert cli("sample", tmp_path / "run", "-n", 2, "-o", tmp_path / "new.png").status == 0
+    assert pixels_of(tmp_path / "new.png").ndim == 3
+
+
+def test_evaluate_prints_a_line_or_json(cli: Cli, run: Path) -> None:
+    line, as_json = cli("evaluate", run), cli("evaluate", run, "--json", "--batch-size", 7)
+    assert re.match(r"[\d.]+ nats/image   [\d.]+ bits/dim   \+- [\d.]+ nats   300 images   digits test, ", line.out)
+    found = json.loads(as_json.out)
+    assert found["images"] == 300
+    assert found["protocol"] == "17 levels as they are"
+    assert line.out.startswith(f"{found['nats']:.2f} nats/image   {found['bits_per_dim']:.4f} bits/dim")
+    assert found["bits_per_dim"] == pytest.approx(found["nats"] / (64 * np.log(2)))
+
+
+def test_sample_writes_a_picture_and_the_same_seed_gives_the_same_integers(cli: Cli, run: Path, tmp_path: Path) -> None:
+    arrays = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        picture, array = tmp_path / f"{name}.png", tmp_path / f"{name}.npy"
+        result = cli("sample", run, "-n", 5, "--seed", seed, "-o", picture, "--array", array)
+        assert result.status == 0, result.err
+        assert result.out.startswith(f"{picture}  5 images 8x8   ")
+        assert pixels_of(picture).shape[1] > 8
+        arrays.append(np.load(array))
+    assert arrays[0].shape == (5, 1, 8, 8)
+    assert arrays[0].dtype == np.uint8
+    assert (arrays[0] == arrays[1]).all()
+    assert (arrays[0] != arrays[2]).any()
+
+
+def test_sample_takes_another_size_and_a_temperature(cli: Cli, run: Path, tmp_path: Path) -> None:
+    array = tmp_path / "x.npy"
+    result = cli(
+        "sample", run, "-n", 2, "--size", "5x20", "--temperature", 0, "-o", tmp_path / "x.png", "--array", array
+    )
+    assert result.status == 0, result.err
+    images = np.load(array)
+    assert images.shape == (2, 1, 5, 20)
+    assert (images[0] == images[1]).all()  # nothing is random at temperature 0
+
+
+def digit(path: Path) -> Path:
+    from sklearn.datasets import load_digits
+
+    Image.fromarray((load_digits().images[1500] * 15.9375).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("known", [("--keep", "top"), ("--keep", "left"), ("--mask", "mask.png")])
+def test_complete_keeps_what_is_known(cli: Cli, run: Path, tmp_path: Path, known: tuple[str, str]) -> None:
+    mask = np.zeros((8, 8), dtype=np.uint8)
+    mask[:5, :3] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    flag, value = known
+    out = tmp_path / "out.png"
+    value = tmp_path / value if flag == "--mask" else value
+    result = cli("complete", run, digit(tmp_path / "one.png"), "-o", out, flag, value, "-n", 3, "--seed", 1)
+    assert result.status == 0, result.err
+    assert result.out.startswith(f"{out}  3 completions of 1 pictures 8x8")
+    kept = torch.zeros(8, 8, dtype=torch.bool)
+    kept[: 4 if value == "top" else 8, : 4 if value == "left" else 8] = True
+    if flag == "--mask":
+        kept = torch.from_numpy(mask > 0)
+    image = torch.from_numpy(pixels_of(tmp_path / "one.png") // 15.1).to(torch.uint8)[None, None]
+    expected = completion_sheet(pixelrnn.load(run), image, kept, 3, seed=1)
+    assert (pixels_of(out) == np.asarray(expected)).all()
+
+
+def test_inspect_proves_a_network_and_a_run(cli: Cli, run: Path, tmp_path: Path) -> None:
+    plot = tmp_path / "field.png"
+    result = cli("inspect", "pixelcnn", "--set", "layers=3", "--set", "width=4", "--size", "9x9", "--plot", plot)
+    assert result.status == 0, result.err
+    assert "causal:" in result.out
+    assert "sees 39 of 40 earlier pixels, 1 not seen" in result.out
+    assert pixels_of(plot).shape[1] > 300
+    own = cli("inspect", run)
+    assert own.status == 0
+    assert "gated-pixelcnn" in own.out
+
+
+def test_demo_does_the_main_job_and_is_quick_the_second_time(cli: Cli, tmp_path: Path) -> None:
+    preset = tmp_path / "small.toml"
+    preset.write_text(
+        '[data]\nname = "digits"\nlevels = 17\n[model]\nnetwork = "gated-pixelcnn"\nlayers = 2\nwidth = 4\n'
+        "[training]\nepochs = 2\nbatch_size = 200\nema = 0\n"
+    )
+    out = tmp_path / "demo"
+    first = cli("demo", "--out", out, "--preset", preset)
+    assert first.status == 0, first.err
+    for row in ("uniform", "histogram of each pixel", "PNG, one sheet", "WebP lossless, one sheet", "this model"):
+        assert row in first.out
+    assert "181.33 nats/image   4.087 bits/dim" in first.out  # 64 ln 17
+    for name in ("samples.png", "completions.png", "receptive_field.png", "report.html", "run/model.safetensors"):
+        assert (out / name).is_file()
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    weights = (out / "run" / "model.safetensors").stat().st_mtime_ns
+    second = cli("demo", "--out", out, "--preset", preset)
+    assert second.out == first.out
+    assert (out / "run" / "model.safetensors").stat().st_mtime_ns == weights

@@ -1,0 +1,159 @@
+"""A training ends in a model folder, can be stopped and taken up, and never loses what was there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelrnn.errors import ConfigError, RunFolderError, TrainingError
+from pixelrnn.evaluation import evaluate, load_like
+from pixelrnn.model import PixelModel
+from pixelrnn.training.batches import EpochOrder
+from pixelrnn.training.callbacks import Progress
+from pixelrnn.training.presets import Preset, load_preset
+from pixelrnn.training.run import finished, train
+
+
+@pytest.fixture(autouse=True)
+def _single_precision() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def tiny(*changes: str) -> Preset:
+    return load_preset("digits", ["layers=2", "width=4", "batch_size=200", "schedule=constant", "epochs=1", *changes])
+
+
+def weights_hash(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_run_is_a_model_folder_whose_figures_are_those_of_its_weights(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    model = train(tiny("epochs=2"), tmp_path / "run", tell=told.append)
+    assert [each.epoch for each in told] == [1, 2]
+    best = min(each.valid_nats for each in told)
+    again = evaluate(PixelModel.load(tmp_path / "run"), load_like(model, None, "valid"))
+    assert again.nats == pytest.approx(best, abs=1e-3)
+    assert model.about["progress"]["valid_nats"] == pytest.approx(best)
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert f"{best:.2f}" in card
+    assert "pixelrnn train digits" in card
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["about"]["preset"]["training"]["epochs"] == 2
+    for name in ("samples.png", "training/last.ckpt", "training/best.ckpt", "logs/samples/epoch-002.png"):
+        assert (tmp_path / "run" / name).is_file(), name
+    assert list((tmp_path / "run" / "logs").rglob("metrics.csv"))
+    assert finished(tmp_path / "run")
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(tiny(f"seed={seed}"), tmp_path / name)
+    assert weights_hash(tmp_path / "a") == weights_hash(tmp_path / "b") != weights_hash(tmp_path / "c")
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    train(tiny("epochs=3"), tmp_path / "unbroken")
+    train(tiny("epochs=1"), tmp_path / "broken")
+    epochs: list[int] = []
+    train(tiny("epochs=3"), tmp_path / "broken", resume=True, tell=lambda progress: epochs.append(progress.epoch))
+    assert epochs == [2, 3]
+    assert weights_hash(tmp_path / "broken") == weights_hash(tmp_path / "unbroken")
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run")
+    before = weights_hash(tmp_path / "run")
+    train(tiny(), tmp_path / "run", resume=True)
+    assert weights_hash(tmp_path / "run") == before
+
+
+def test_a_run_is_never_overwritten_unasked(tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run")
+    before = weights_hash(tmp_path / "run")
+    with pytest.raises(RunFolderError, match="--resume"):
+        train(tiny("seed=5"), tmp_path / "run")
+    assert weights_hash(tmp_path / "run") == before
+    train(tiny("seed=5"), tmp_path / "run", overwrite=True)
+    assert weights_hash(tmp_path / "run") != before
+
+
+def test_overwriting_a_run_leaves_other_files_alone(tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    train(tiny(), tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_resuming_with_other_settings_is_refused_by_key(tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"model\.width = 4"):
+        train(tiny("width=8", "epochs=2"), tmp_path / "run", resume=True)
+
+
+def test_resuming_where_there_is_nothing_starts_afresh(tmp_path: Path) -> None:
+    assert train(tiny(), tmp_path / "new", resume=True).num_parameters > 0
+
+
+def test_a_likelihood_that_is_no_number_ends_the_training_and_keeps_the_last_model(tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run")
+    before = weights_hash(tmp_path / "run")
+    preset = tiny("learning_rate=1e30", "warmup=0", "clip=0", "epochs=3")
+    with pytest.raises(TrainingError, match="no finite number"):
+        train(preset, tmp_path / "other")
+    assert weights_hash(tmp_path / "run") == before
+
+
+def test_the_time_limit_ends_with_a_validation_and_a_model(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    train(tiny("epochs=100000"), tmp_path / "run", max_minutes=0.02, tell=told.append)
+    assert told
+    assert told[-1].epoch < 100
+    assert PixelModel.load(tmp_path / "run").about["progress"]["valid_nats"] > 0
+
+
+def test_a_run_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        train(tiny(), tmp_path / "file" / "run")
+
+
+def test_the_average_of_the_weights_is_what_is_saved(tmp_path: Path) -> None:
+    """With a decay of almost one the average hardly leaves the first weights, so the two runs differ much."""
+    fast = ("epochs=3", "learning_rate=0.01", "warmup=0")
+    averaged = train(tiny("ema=0.9999", *fast), tmp_path / "a").about["progress"]["valid_nats"]
+    plain = train(tiny("ema=0", *fast), tmp_path / "b").about["progress"]["valid_nats"]
+    assert averaged > plain + 1
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+def test_other_optimizers_and_full_precision_learn_too(tmp_path: Path, optimizer: str) -> None:
+    told: list[Progress] = []
+    train(tiny(f"optimizer={optimizer}", "precision=32", "epochs=4", "ema=0"), tmp_path / "run", tell=told.append)
+    assert told[-1].valid_nats < told[0].valid_nats - 1
+
+
+def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
+    order = EpochOrder(50, seed=3)
+    first = list(order)
+    order.set_epoch(1)
+    second = list(order)
+    order.set_epoch(0)
+    assert list(order) == first != second
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert list(EpochOrder(50, seed=4)) != first
+
+
+def test_training_on_arrays_that_are_levels_already(tmp_path: Path) -> None:
+    import numpy as np
+
+    np.save(tmp_path / "levels.npy", np.random.default_rng(0).integers(0, 4, (60, 6, 5), dtype=np.uint8))
+    preset = tiny(f"data.name='{tmp_path / 'levels.npy'}'", "levels=4", "values=4", "ema=0")
+    model = train(preset, tmp_path / "run")
+    assert model.size == (6, 5)
+    assert model.about["protocol"] == "4 levels as they are"
+    assert evaluate(model, load_like(model, None, "test")).bits_per_dim < 2.5
