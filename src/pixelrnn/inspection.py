@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -170,6 +171,7 @@ def draw_field(
         handles=[Patch(color=colour, label=name) for colour, name in zip(colours, names, strict=True)],
         loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False,
     )  # fmt: skip
-    FigureCanvasAgg(figure).draw()
-    save_picture(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()), path)  # type: ignore[attr-defined]
+    drawn: Any = FigureCanvasAgg(figure)
+    drawn.draw()
+    save_picture(Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3].copy()), path)
     return seen

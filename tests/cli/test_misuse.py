@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ DONE, FAILED, MISUSED = 0, 1, 2
 
 def refused(result: Result, status: int, *words: str) -> None:
     assert result.status == status, (result.out, result.err)
-    assert result.err.startswith(("error: ", "Usage: ")), result.err
+    assert re.search(r"^(error|Usage): ", result.err, re.M), result.err
     assert "Traceback" not in result.err
     for word in words:
         assert word in result.err, result.err
