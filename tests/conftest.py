@@ -11,6 +11,7 @@ import torch
 @pytest.fixture(autouse=True)
 def _double_precision() -> Iterator[None]:
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # small tensors: threads that wait for each other take most of the time
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)

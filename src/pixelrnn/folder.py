@@ -27,6 +27,7 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 _LARGEST_CONFIG = 1_000_000  # bytes
 _EXPECTED: dict[str, type] = {
     "network": str, "options": dict, "head": str, "size": list, "channels": int, "levels": int, "sha256": str,
+    "about": dict,
 }  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{path} has format version {config.get('format_version')!r}, this package reads {FORMAT_VERSION}. "
             "Update pixelrnn."
         )
+    config.setdefault("about", {})
     for key, kind in _EXPECTED.items():
         if not isinstance(config.get(key), kind) or isinstance(config[key], bool):
             raise ModelFolderError(

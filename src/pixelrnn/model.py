@@ -112,7 +112,7 @@ class PixelModel(nn.Module):
             on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
         Raises:          ConfigError for a number out of its range
         """
-        height, width = self.size if size is None else size
+        height, width = self.size if size is None else _pair(size)
         _at_least("n", n, 0)
         _at_least("the height", height, 1)
         _at_least("the width", width, 1)
@@ -158,27 +158,32 @@ class PixelModel(nn.Module):
         wanted = [config[key] for key in ("network", "head", "size", "channels", "levels", "options")]
         try:
             with torch.device("meta"):  # weighed before memory is taken
-                weight = sum(each.numel() for each in cls(*wanted).parameters())
+                expected = {name: each.shape for name, each in cls(*wanted).state_dict().items()}
         except (ConfigError, TypeError) as error:
             raise ModelFolderError(f"{path / folders.CONFIG} describes no model: {error}") from error
-        tensors = folders.read_weights(path, config, largest=8 * weight + 1_000_000)
+        largest = 8 * sum(shape.numel() for shape in expected.values()) + 1_000_000
+        tensors = folders.read_weights(path, config, largest)
+        for name in {**expected, **tensors}:
+            found = tensors[name].shape if name in tensors else None
+            if found != expected.get(name) or not tensors[name].is_floating_point():
+                raise ModelFolderError(
+                    f"The weights in {path} do not fit the network in its config: {name} should be "
+                    f"{_shape(expected.get(name))}, it is {_shape(found)}. Copy the folder again."
+                )
         model = cls(*wanted)
         if any(each.dtype == torch.float64 for each in tensors.values()):
             model.double()
-        try:
-            model.load_state_dict(tensors)
-        except RuntimeError as error:
-            first = str(error).splitlines()[-1].strip()
-            raise ModelFolderError(f"The weights in {path} do not fit the network in its config: {first}") from error
-        model.about = dict(config.get("about") or {})
+        model.load_state_dict(tensors)
+        model.about = config["about"]
         return model.to(device).eval()
 
     def _walk(
         self, pixels: Tensor, known: Tensor | None, temperature: float, seed: int | None, method: str, batch_size: int,
         on_row: OnRow | None,
     ) -> Tensor:  # fmt: skip
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise ConfigError(f"The temperature must be a number, 0 or more, not {temperature}.")
+        number = isinstance(temperature, int | float | np.number)
+        if not (number and math.isfinite(temperature) and temperature >= 0):
+            raise ConfigError(f"The temperature must be a number, 0 or more, not {temperature!r}.")
         if method not in ("auto", "cached", "naive"):
             raise unknown("sampling method", method, ("auto", "cached", "naive"))
         _at_least("batch_size", batch_size, 1)
@@ -197,7 +202,7 @@ class PixelModel(nn.Module):
 
     def _checked(self, images: Images) -> Tensor:
         """Images that fit the model, on its device: integers, 4 dimensions, right channels, levels in range."""
-        pixels = torch.as_tensor(images)
+        pixels = _tensor(images)
         expected = f"integers 0..{self.levels - 1} of shape (B, {self.channels}, H, W)"
         if pixels.ndim != 4:
             raise ImageError(f"Expected {expected}, but the images have shape {tuple(pixels.shape)}.")
@@ -220,7 +225,7 @@ class PixelModel(nn.Module):
         return pixels.to(self.device)
 
     def _checked_mask(self, known: Images, pixels: Tensor) -> Tensor:
-        mask = torch.as_tensor(known)
+        mask = _tensor(known)
         wanted = (pixels.shape[0], 1, *pixels.shape[2:])
         if mask.dtype != torch.bool:
             raise ImageError(f"`known` must be a bool mask (True is known), but it is {mask.dtype}.")
@@ -243,22 +248,51 @@ class PixelModel(nn.Module):
         )
 
 
+def _tensor(images: Images) -> Tensor:
+    """A tensor from any array: also one that is read-only, memory-mapped, flipped, or of a type that torch lacks."""
+    if isinstance(images, np.ndarray):
+        kind = np.int64 if images.dtype.kind in "iu" and images.dtype != np.uint8 else images.dtype.newbyteorder("=")
+        images = np.array(images, dtype=kind, order="C")
+    try:
+        tensor = torch.as_tensor(images)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ImageError(
+            f"Expected an array or tensor of integers, but {type(images).__name__} came: {error}."
+        ) from error
+    return tensor.long() if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) else tensor
+
+
 def _check_geometry(head: str, size: Sequence[int], channels: int, levels: int) -> None:
     if head not in HEADS:
         raise unknown("head", head, HEADS)
-    whole = all(isinstance(each, int) and not isinstance(each, bool) for each in (*size, channels, levels))
-    if len(size) != 2 or not whole or min(*size, channels) < 1 or channels > 256:
-        raise ConfigError(f"size must be (H, W) and channels 1 to 256, not {tuple(size)} and {channels}.")
-    if not 2 <= levels <= 256:
-        raise ConfigError(f"levels must be from 2 to 256, not {levels}.")
+    if not all(_is_whole(value) and value >= 1 for value in _pair(size)):
+        raise ConfigError(f"size must be (H, W), two whole numbers of at least 1, not {tuple(size)}.")
+    if not (_is_whole(channels) and 1 <= channels <= 256):
+        raise ConfigError(f"channels must be a whole number from 1 to 256, not {channels!r}.")
+    if not (_is_whole(levels) and 2 <= levels <= 256):
+        raise ConfigError(f"levels must be from 2 to 256, a whole number, not {levels!r}.")
     if head == "bernoulli" and levels != 2:
         raise ConfigError(f'The head "bernoulli" is for 2 levels, not {levels}. Take "categorical".')
 
 
+def _pair(size: Sequence[int]) -> tuple[int, int]:
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise ConfigError(f"size must be (H, W), two whole numbers, not {size!r}.")
+    return size[0], size[1]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def _at_least(name: str, value: int, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    if not _is_whole(value) or value < least:
         raise ConfigError(f"{name} must be a whole number, {least} or more, not {value!r}.")
     return int(value)
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "absent" if shape is None else str(tuple(shape))
 
 
 def _from(first: int, on_row: OnRow) -> Callable[[int, Tensor], None]:

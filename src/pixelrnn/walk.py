@@ -62,10 +62,12 @@ class Draw:
         if self.temperature == 0:
             return pmf.argmax(-1)
         if self.temperature != 1:
-            pmf = (pmf.log() / self.temperature).softmax(-1)
+            logits = pmf.log()
+            pmf = ((logits - logits.amax(-1, keepdim=True)) / self.temperature).softmax(-1)
         number = self.numbers[:, channel, row, column].to(pmf.device)
-        below = pmf.cumsum(-1)[:, :-1] <= number[:, None]  # without the last: rounding never gives a level too many
-        return below.sum(-1)
+        cumulated = pmf.cumsum(-1)
+        # Times the sum, which rounding may leave below one: a level of probability zero is never drawn.
+        return (cumulated <= number[:, None] * cumulated[:, -1:]).sum(-1)
 
 
 class Keep:

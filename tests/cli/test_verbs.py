@@ -81,7 +81,7 @@ def test_train_on_a_folder_of_pictures(cli: Cli, tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / "photos" / str(index % 2) / f"{index}.png")
     result = cli(
         "train", "digits", "--out", tmp_path / "run", "--data", tmp_path / "photos", "--epochs", 1,
-        "--set", "size=[6,5]", "--set", "levels=4", "--set", "layers=2", "--set", "width=6",
+        "--size", "6x5", "--set", "levels=4", "--set", "layers=2", "--set", "width=6",
     )  # fmt: skip
     assert result.status == 0, result.err
     scored = cli("evaluate", tmp_path / "run", "--json")

@@ -228,10 +228,13 @@ def test_a_wrong_change_is_a_config_error_that_says_what_is_wrong(change: str, s
         ("dropout=1.5", "dropout must be"),
     ],
 )
-def test_a_change_that_the_model_cannot_take_is_seen_when_it_is_built(change: str, says: str) -> None:
-    preset = changed(change)
-    with pytest.raises(ConfigError, match=says):
+def test_a_change_that_the_model_cannot_take_is_seen_before_anything_is_trained(change: str, says: str) -> None:
+    def build() -> None:
+        preset = changed(change)
         build_model(preset, few_images(preset))
+
+    with pytest.raises(ConfigError, match=says):
+        build()
 
 
 def test_an_unknown_preset_names_the_nearest_and_how_to_list_them() -> None:

@@ -62,6 +62,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) 
     epochs: list[int] = []
     train(tiny("epochs=3"), tmp_path / "broken", resume=True, tell=lambda progress: epochs.append(progress.epoch))
     assert epochs == [2, 3]
+    seen = [PixelModel.load(tmp_path / name).about["progress"]["images"] for name in ("unbroken", "broken")]
+    assert seen == [3 * 1297, 3 * 1297]
     assert weights_hash(tmp_path / "broken") == weights_hash(tmp_path / "unbroken")
 
 

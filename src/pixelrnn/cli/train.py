@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pixelrnn.cli.common import DEVICE_HELP, download_bar, pick_device
+from pixelrnn.cli.common import DEVICE_HELP, download_bar, parse_size, pick_device
 
 if TYPE_CHECKING:
     from pixelrnn.training.callbacks import Progress
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "Examples:  pixelrnn train digits --out runs/digits      "
     "pixelrnn train mnist-gated --out runs/mine --epochs 2 --set width=32      "
-    "pixelrnn train digits --out runs/photos --data photos/ --set size=[32,32] --set levels=16"
+    "pixelrnn train digits --out runs/photos --data photos/ --size 32x32 --set levels=16"
 )
 
 
@@ -25,6 +26,7 @@ def run(
     preset: str = typer.Argument(..., help="A name of `pixelrnn list presets`, or a TOML file."),
     out: Path = typer.Option(..., "--out", help="The run folder to make."),
     data: str | None = typer.Option(None, "--data", help="A data set's name, a folder, an .npz or .npy file."),
+    size: str | None = typer.Option(None, "--size", help="HxW to crop and resize the pictures of a folder to."),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images."),
     max_minutes: float | None = typer.Option(None, "--max-minutes", help="End then at the latest."),
     seed: int | None = typer.Option(None, "--seed", help="Of everything random."),
@@ -40,7 +42,13 @@ def run(
     from pixelrnn.training.presets import load_preset
     from pixelrnn.training.run import train
 
-    named = {"data.name": data, "training.epochs": epochs, "training.seed": seed}
+    height_width = parse_size(size)
+    named = {
+        "data.name": data,
+        "data.size": height_width and list(height_width),
+        "training.epochs": epochs,
+        "training.seed": seed,
+    }
     changes = [*changes, *(f"{key}={_toml(value)}" for key, value in named.items() if value is not None)]
     settings = load_preset(preset, changes)
     try:
@@ -50,7 +58,9 @@ def run(
                 command=shlex.join(["pixelrnn", *sys.argv[1:]]), bar=sys.stderr.isatty(), tell=_tell, download=download,
             )  # fmt: skip
     except KeyboardInterrupt:
-        typer.echo(f"Stopped. What was saved in {out} stands; go on with the same command and --resume", err=True)
+        saved = (out / "training" / "last.ckpt").is_file()
+        stands = f"The last checkpoint in {out} stands" if saved else "There was no checkpoint yet"
+        typer.echo(f"Stopped. {stands}; go on with the same command and --resume", err=True)
         raise typer.Exit(1) from None
     progress = model.about["progress"]
     typer.echo(
@@ -61,7 +71,7 @@ def run(
 
 
 def _toml(value: object) -> str:
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    return json.dumps(value)  # texts, numbers and lists are the same in TOML
 
 
 def _tell(progress: Progress) -> None:

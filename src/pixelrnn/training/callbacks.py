@@ -44,7 +44,15 @@ class KeepBest(Callback):
     def __init__(self, folder: Path, about: dict[str, Any], tell: Callable[[Progress], None]) -> None:
         self.folder, self.about, self.tell = folder, about, tell
         self.best = math.inf
-        self.seconds_before = 0.0
+        self.images = 0
+        self.seconds = self.seconds_before = 0.0  # of all processes that worked on this run
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, PixelTraining)
+        self.images += len(batch)
+        self.seconds = self.seconds_before + module.seconds
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, PixelTraining)
@@ -53,7 +61,7 @@ class KeepBest(Callback):
         progress = Progress(
             epoch=trainer.current_epoch + 1,
             step=trainer.global_step,
-            images=trainer.global_step * module.settings.batch_size,
+            images=self.images,
             seconds=round(self.seconds_before + module.seconds, 1),
             train_nats=float(trainer.callback_metrics.get("train_nats_step", math.nan)),
             valid_nats=float(nats.mean()),
@@ -71,16 +79,11 @@ class KeepBest(Callback):
         self.tell(progress)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "seconds": self.seconds_before}
-
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        assert isinstance(module, PixelTraining)
-        checkpoint["callbacks"].setdefault(self.state_key, {})["seconds"] = self.seconds_before + module.seconds
+        return {"best": self.best, "images": self.images, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.seconds_before = state_dict["best"], state_dict["seconds"]
+        self.best, self.images = state_dict["best"], state_dict["images"]
+        self.seconds = self.seconds_before = state_dict["seconds"]
 
 
 class TimeLimit(Callback):

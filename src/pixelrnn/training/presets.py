@@ -116,7 +116,10 @@ def load_preset(name: str, changes: list[str] | None = None) -> Preset:
     if name.endswith(".toml"):
         if not path.is_file():
             raise ConfigError(f"There is no preset file {name}. The presets by name: {', '.join(preset_names())}.")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The preset file {name} cannot be read as text: {error}.") from error
     elif name in preset_names():
         text = resources.files("pixelrnn.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
     else:
@@ -125,6 +128,7 @@ def load_preset(name: str, changes: list[str] | None = None) -> Preset:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The preset {name} is not valid TOML: {error}.") from error
+    _check_tables(name, table)
     for change in changes or []:
         _change(table, change)
     return preset_from(path.stem if name.endswith(".toml") else name, table)
@@ -135,13 +139,11 @@ def preset_from(name: str, table: dict[str, Any]) -> Preset:
 
     Raises: ConfigError for an unknown key, or a value out of its range
     """
-    allowed = {"name", "description", "source", "assumed", "data", "model", "training"}
-    for key in table:
-        if key not in allowed:
-            raise unknown(f"key of the preset {name}", key, allowed)
+    _check_tables(name, table)
     model = dict(table.get("model", {}))
     if not isinstance(model.get("network"), str):
         raise ConfigError(f'The preset {name} needs a network:  [model]  network = "gated-pixelcnn"')
+    _check_model(model)
     training = _settings(TrainingSettings, table.get("training", {}), "training")
     _check_training(training)
     return Preset(
@@ -153,6 +155,24 @@ def preset_from(name: str, table: dict[str, Any]) -> Preset:
         model=model,
         training=training,
     )
+
+
+def _check_tables(name: str, table: dict[str, Any]) -> None:
+    for key, value in table.items():
+        if key not in _KEYS:
+            raise unknown(f"key of the preset {name}", key, _KEYS)
+        if not isinstance(value, _KEYS[key]):
+            raise ConfigError(f"{key} in the preset {name} must be {_KIND_NAMES[_KEYS[key].__name__]}, not {value!r}.")
+
+
+def _check_model(model: dict[str, Any]) -> None:
+    from pixelrnn.networks import options_of  # here, as it brings torch along
+
+    options = {"network", "head", *options_of(model["network"])}
+    elsewhere = {each.name for kind in (DataSettings, TrainingSettings) for each in dataclasses.fields(kind)}
+    for key in model:
+        if key not in options:
+            raise unknown(f"option of {model['network']}", key, options | elsewhere)
 
 
 def _settings(kind: type[T], table: dict[str, Any], section: str) -> T:
@@ -176,7 +196,13 @@ def _of_kind(key: str, value: Any, kind: str) -> Any:
     return value
 
 
-_KIND_NAMES = {"int": "a whole number", "float": "a number", "str": "a text", "list[int]": "a list like [28, 28]"}
+_KEYS: dict[str, type] = {
+    "name": str, "description": str, "source": str, "assumed": list, "data": dict, "model": dict, "training": dict,
+}  # fmt: skip
+_KIND_NAMES = {
+    "int": "a whole number", "float": "a number", "str": "a text", "list": "a list",
+    "list[int]": "a list like [28, 28]", "dict": "a table like [training]",
+}  # fmt: skip
 
 
 def _check_training(settings: TrainingSettings) -> None:
