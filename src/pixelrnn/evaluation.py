@@ -69,7 +69,7 @@ def levels_for(model: PixelModel, data: ImageData) -> Levels:
 
 @torch.inference_mode()
 def evaluate(
-    model: PixelModel, data: ImageData, *, batch_size: int = 100, on_batch: Callable[[int, int], None] | None = None
+    model: PixelModel, data: ImageData, *, batch_size: int = 25, on_batch: Callable[[int, int], None] | None = None
 ) -> Evaluation:
     """The mean nats per image and bits per dimension of every image of `data`.
 

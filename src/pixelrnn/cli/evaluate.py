@@ -19,7 +19,7 @@ def run(
     ),
     split: str = typer.Option("test", "--split", help="train, valid or test."),
     batch_size: int = typer.Option(
-        100, "--batch-size", min=1, help="Images at a time; the figures do not depend on it."
+        25, "--batch-size", min=1, help="Images at a time; the figures do not depend on it."
     ),
     as_json: bool = typer.Option(False, "--json", help="One JSON object instead of a line."),
     device: str = typer.Option("auto", "--device", help=DEVICE_HELP),

@@ -13,6 +13,9 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from pixelrnn.data import ImageData, Levels
 
+# Larger ones are slower on a CPU: their feature maps are allocated anew from the system each time.
+_VALIDATION_BATCH = 25
+
 
 class Images(Dataset[Tensor]):
     """Pixels (N, C, H, W) uint8, fetched a batch at a time; the array may be memory-mapped."""
@@ -62,7 +65,7 @@ class PixelBatches(lightning.LightningDataModule):
         return DataLoader(self.train, batch_sampler=order, collate_fn=_as_it_is)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
-        return DataLoader(self.valid, batch_size=max(100, self.batch_size), collate_fn=_as_it_is)
+        return DataLoader(self.valid, batch_size=_VALIDATION_BATCH, collate_fn=_as_it_is)
 
 
 def _as_it_is(batch: Any) -> Any:
