@@ -181,6 +181,7 @@ class _Rows:
         self.kept = x.new_zeros(x.shape[0], x.shape[1], reach.up + 1, width + reach.left + max(0, reach.right))
 
     def window(self, region: Region, x: Tensor) -> Tensor:
+        """Keep `x` as the region's pixels; return the region with its neighbours."""
         up, down, left, right = self.reach
         while self.row < region.row:  # a row is finished: the oldest leaves
             if up:

@@ -21,7 +21,7 @@ from PIL import Image
 DONE, FAILED, MISUSED = 0, 1, 2
 
 
-def refused(result: Result, status: int, *words: str) -> None:
+def assert_refused(result: Result, status: int, *words: str) -> None:
     assert result.status == status, (result.out, result.err)
     assert re.search(r"^(error|Usage): ", result.err, re.M), result.err
     assert "Traceback" not in result.err
@@ -64,28 +64,28 @@ def test_a_wrong_name_or_value_is_misuse_and_the_nearest_is_named(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    refused(cli(*arguments), MISUSED, *words)
+    assert_refused(cli(*arguments), MISUSED, *words)
 
 
 @pytest.mark.parametrize("verb", ["sample", "evaluate"])
 def test_numbers_out_of_range_are_misuse(cli: Cli, run: Path, tmp_path: Path, verb: str) -> None:
     out = ["-o", tmp_path / "x.png"]
     if verb == "sample":
-        refused(cli("sample", run, *out, "--size", "8"), MISUSED, "HEIGHTxWIDTH")
-        refused(cli("sample", run, *out, "--temperature", "-1"), MISUSED, "temperature")
-        refused(cli("sample", run, *out, "--seed", "-1"), MISUSED, "seed")
-        refused(cli("sample", run, *out, "-n", "0"), MISUSED, "-n")
+        assert_refused(cli("sample", run, *out, "--size", "8"), MISUSED, "HEIGHTxWIDTH")
+        assert_refused(cli("sample", run, *out, "--temperature", "-1"), MISUSED, "temperature")
+        assert_refused(cli("sample", run, *out, "--seed", "-1"), MISUSED, "seed")
+        assert_refused(cli("sample", run, *out, "-n", "0"), MISUSED, "-n")
         assert not (tmp_path / "x.png").exists()
     else:
-        refused(cli("evaluate", run, "--split", "tset"), MISUSED, "Did you mean 'test'?")
+        assert_refused(cli("evaluate", run, "--split", "tset"), MISUSED, "Did you mean 'test'?")
 
 
 def test_a_model_folder_that_is_missing_empty_or_foreign_is_named(cli: Cli, tmp_path: Path) -> None:
-    refused(cli("evaluate", tmp_path / "nowhere"), FAILED, "no model folder", "pixelrnn train")
+    assert_refused(cli("evaluate", tmp_path / "nowhere"), FAILED, "no model folder", "pixelrnn train")
     (tmp_path / "empty").mkdir()
-    refused(cli("sample", tmp_path / "empty"), FAILED, "config.json")
+    assert_refused(cli("sample", tmp_path / "empty"), FAILED, "config.json")
     (tmp_path / "empty" / "config.json").write_text('{"model_type": "bert"}')
-    refused(cli("sample", tmp_path / "empty"), FAILED, "not written by this package")
+    assert_refused(cli("sample", tmp_path / "empty"), FAILED, "not written by this package")
 
 
 @pytest.mark.parametrize("damage", ["weights", "config", "no weights", "truncated", "options"])
@@ -107,78 +107,78 @@ def test_each_damaged_file_of_a_model_folder_is_named(cli: Cli, run: Path, tmp_p
         table = json.loads(config.read_text())
         table["options"]["width"] = 10**9
         config.write_text(json.dumps(table))
-    refused(
+    assert_refused(
         cli("evaluate", folder), FAILED, "config.json" if damage in ("config", "options") else "model.safetensors"
     )  # fmt: skip
 
 
-def test_data_of_another_kind_than_the_models_is_refused(cli: Cli, run: Path, tmp_path: Path) -> None:
+def test_data_of_another_kind_than_the_models_is_assert_refused(cli: Cli, run: Path, tmp_path: Path) -> None:
     colour = array(tmp_path / "colour.npy", np.zeros((10, 3, 8, 8), dtype=np.uint8))
-    refused(cli("evaluate", run, "--data", colour), FAILED, "channel")
+    assert_refused(cli("evaluate", run, "--data", colour), FAILED, "channel")
     larger = array(tmp_path / "larger.npy", np.zeros((10, 9, 9), dtype=np.uint8))
-    refused(cli("evaluate", run, "--data", larger), FAILED, "9 x 9", "8 x 8")
+    assert_refused(cli("evaluate", run, "--data", larger), FAILED, "9 x 9", "8 x 8")
     floats = array(tmp_path / "floats.npy", np.full((10, 8, 8), 0.5))
-    refused(cli("evaluate", run, "--data", floats), FAILED, "float64")
+    assert_refused(cli("evaluate", run, "--data", floats), FAILED, "float64")
     nan = array(tmp_path / "nan.npy", np.full((10, 8, 8), np.nan))
-    refused(cli("evaluate", run, "--data", nan), FAILED, "float64")
+    assert_refused(cli("evaluate", run, "--data", nan), FAILED, "float64")
     outside = array(tmp_path / "outside.npy", np.full((10, 8, 8), 300))
-    refused(cli("evaluate", run, "--data", outside), FAILED, "300")
+    assert_refused(cli("evaluate", run, "--data", outside), FAILED, "300")
 
 
-def test_too_many_levels_for_the_data_are_refused(cli: Cli, tmp_path: Path) -> None:
+def test_too_many_levels_for_the_data_are_assert_refused(cli: Cli, tmp_path: Path) -> None:
     result = cli("train", "digits", "--out", tmp_path / "run", "--set", "levels=64")
-    refused(result, MISUSED, "only 17 values")
+    assert_refused(result, MISUSED, "only 17 values")
 
 
 def test_folders_and_pictures_that_cannot_be_read_are_named(cli: Cli, run: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    refused(cli("evaluate", run, "--data", tmp_path / "empty"), FAILED, "empty")
+    assert_refused(cli("evaluate", run, "--data", tmp_path / "empty"), FAILED, "empty")
     whole = picture(tmp_path / "whole.png", (64, 64)).read_bytes()
     for name, content in (("text.png", b"no picture"), ("cut.png", whole[: len(whole) // 2])):
         (tmp_path / name).write_bytes(content)
         result = cli("complete", run, tmp_path / name, "--keep", "top", "-o", tmp_path / "out.png")
-        refused(result, FAILED, name)
-    refused(cli("complete", run, tmp_path / "none.png", "--keep", "top"), FAILED, "none.png")
+        assert_refused(result, FAILED, name)
+    assert_refused(cli("complete", run, tmp_path / "none.png", "--keep", "top"), FAILED, "none.png")
     assert not (tmp_path / "out.png").exists()
 
 
 def test_a_picture_over_the_pixel_limit_is_refused_before_it_is_decoded(cli: Cli, run: Path, tmp_path: Path) -> None:
     huge = picture(tmp_path / "huge.png", (3000, 2000))
     huge.write_bytes(huge.read_bytes()[:200])  # nothing but the header is there to read
-    refused(cli("complete", run, huge, "--keep", "top"), FAILED, "huge.png", "4,000,000")
+    assert_refused(cli("complete", run, huge, "--keep", "top"), FAILED, "huge.png", "4,000,000")
 
 
 def test_masks_and_halves_must_fit(cli: Cli, run: Path, tmp_path: Path) -> None:
     image, mask = picture(tmp_path / "a.png"), picture(tmp_path / "mask.png", (9, 7))
-    refused(cli("complete", run, image, "--mask", mask), FAILED, "7 x 9", "8 x 8")
-    refused(cli("complete", run, image), MISUSED, "--keep top")
-    refused(cli("complete", run, image, "--keep", "top", "--mask", mask), MISUSED, "one way")
-    refused(cli("complete", run, image, "--keep", "right"), MISUSED, "half to keep")
+    assert_refused(cli("complete", run, image, "--mask", mask), FAILED, "7 x 9", "8 x 8")
+    assert_refused(cli("complete", run, image), MISUSED, "--keep top")
+    assert_refused(cli("complete", run, image, "--keep", "top", "--mask", mask), MISUSED, "one way")
+    assert_refused(cli("complete", run, image, "--keep", "right"), MISUSED, "half to keep")
     other = picture(tmp_path / "b.png", (8, 9))
-    refused(cli("complete", run, image, other, "--keep", "top"), FAILED, "b.png is 9x8", "--size")
+    assert_refused(cli("complete", run, image, other, "--keep", "top"), FAILED, "b.png is 9x8", "--size")
 
 
 def test_a_place_that_cannot_be_written_is_named(cli: Cli, run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    refused(cli("sample", run, "-n", 1, "-o", tmp_path / "file" / "x.png"), FAILED, "x.png")
-    refused(
+    assert_refused(cli("sample", run, "-n", 1, "-o", tmp_path / "file" / "x.png"), FAILED, "x.png")
+    assert_refused(
         cli("sample", run, "-n", 1, "-o", tmp_path / "a.png", "--array", tmp_path / "file" / "x.npy"), FAILED, "x.npy"
     )
-    refused(cli("inspect", "pixelcnn", "--size", "7x7", "--plot", tmp_path / "no" / "x.png"), FAILED, "x.png")
-    refused(cli("demo", "--out", tmp_path / "file"), FAILED, "cannot be written")
+    assert_refused(cli("inspect", "pixelcnn", "--size", "7x7", "--plot", tmp_path / "no" / "x.png"), FAILED, "x.png")
+    assert_refused(cli("demo", "--out", tmp_path / "file"), FAILED, "cannot be written")
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_folder_that_holds_a_run_is_not_touched_unasked(cli: Cli, run: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    refused(cli("train", "digits", "--out", run), FAILED, "--resume", "--overwrite")
+    assert_refused(cli("train", "digits", "--out", run), FAILED, "--resume", "--overwrite")
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
 def test_a_foreign_folder_is_not_trained_into(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "thesis.txt").write_text("mine")
-    refused(cli("train", "digits", "--out", tmp_path), FAILED, "already holds a run")
+    assert_refused(cli("train", "digits", "--out", tmp_path), FAILED, "already holds a run")
     assert (tmp_path / "training" / "thesis.txt").read_text() == "mine"
 
 
