@@ -36,7 +36,8 @@ class DemoResult:
     def rows(self) -> list[tuple[str, float, float]]:
         """(method, nats per image, bits per dimension), the best last."""
         model = ("this model", self.evaluation.nats, self.evaluation.bits_per_dim)
-        return [*((each.name, each.nats, each.bits_per_dim) for each in self.baselines), model]
+        others = [(each.name, each.nats, each.bits_per_dim) for each in self.baselines]
+        return [*sorted(others, key=lambda row: -row[1]), model]
 
     def table(self) -> str:
         """The rows as text."""
@@ -83,9 +84,9 @@ def _write_page(folder: Path, model: PixelModel, test: ImageData, result: DemoRe
     height, width = model.size
     facts = [
         ("network", f"{model.config['network']}, {model.num_parameters:,} parameters"),
-        ("data", f"{test.name}: {height} x {width}, {model.levels} levels; {result.evaluation.protocol}"),
-        ("training", f"{model.about['train_images']:,} images, {model.about['progress']['images']:,} seen, "
-         f"{result.seconds_of_training:.0f} s"),
+        ("data", f"{test.name}: {height} x {width}, {result.evaluation.protocol}"),
+        ("training", f"{model.about['train_images']:,} images; {model.about['progress']['images']:,} seen until the "
+         f"best epoch, in {result.seconds_of_training:.0f} s"),
         ("held out", f"{result.evaluation.images} images of the test split; the epoch was chosen on other images"),
     ]  # fmt: skip
     pictures = [

@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
 from pixelrnn.data import grid, save_picture
@@ -63,7 +64,7 @@ class KeepBest(Callback):
             step=trainer.global_step,
             images=self.images,
             seconds=round(self.seconds_before + module.seconds, 1),
-            train_nats=float(trainer.callback_metrics.get("train_nats_step", math.nan)),
+            train_nats=float(trainer.callback_metrics.get("train_nats", math.nan)),
             valid_nats=float(nats.mean()),
             standard_error=float(nats.std() / math.sqrt(len(nats))) if len(nats) > 1 else math.nan,
             bits_per_dim=float(nats.mean()) / (module.model.dimensions * math.log(2)),
@@ -98,6 +99,17 @@ class TimeLimit(Callback):
         assert isinstance(module, PixelTraining)
         if module.seconds > self.seconds:
             trainer.should_stop = True
+
+
+class Bar(RichProgressBar):
+    """A progress bar on standard error with the nats of the step."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=False, console_kwargs={"stderr": True})
+
+    def get_metrics(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, Any]:
+        nats = trainer.progress_bar_metrics.get("train_nats")
+        return {} if nats is None else {"nats/image": f"{nats:.2f}"}
 
 
 class StopAtNaN(Callback):

@@ -45,7 +45,7 @@ class PixelTraining(lightning.LightningModule):
         torch.manual_seed(self.settings.seed * 1_000_003 + self.global_step)  # for the drawn pixels and for dropout
         images = self.levels.draw(batch, None)
         nats = self.model.log_prob(images, check=False).mean()
-        self.log("train_nats", -nats, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch))
+        self.log("train_nats", -nats, prog_bar=True, batch_size=len(batch))
         return -nats / images[0].numel()
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
@@ -68,7 +68,7 @@ class PixelTraining(lightning.LightningModule):
         with torch.autocast(batch.device.type, enabled=False):
             nats = -self.model.log_prob(batch)
         self.valid_nats.append(nats)
-        self.log("valid_nats", nats.mean(), batch_size=len(batch), prog_bar=True)
+        self.log("valid_nats", nats.mean(), batch_size=len(batch))
 
     def on_validation_epoch_start(self) -> None:
         self.valid_nats.clear()

@@ -20,7 +20,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 import pixelrnn
@@ -30,7 +30,7 @@ from pixelrnn.errors import ConfigError, RunFolderError, TrainingError
 from pixelrnn.files import write_atomic
 from pixelrnn.model import PixelModel
 from pixelrnn.training.batches import PixelBatches
-from pixelrnn.training.callbacks import KeepBest, Progress, StopAtNaN, TimeLimit
+from pixelrnn.training.callbacks import Bar, KeepBest, Progress, StopAtNaN, TimeLimit
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset, preset_from
 
@@ -169,7 +169,7 @@ def _trainer(
     if limit:
         callbacks.append(TimeLimit(limit))
     if bar:
-        callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
+        callbacks.append(Bar())
     callbacks.append(
         ModelCheckpoint(
             folder / "training", "best", monitor="valid_nats", save_last=True, save_on_train_epoch_end=True,
