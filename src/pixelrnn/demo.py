@@ -75,7 +75,7 @@ def run_demo(
 def _trained(run: Path, settings: Preset, bar: bool, tell: Callable[[Progress], None]) -> PixelModel:
     if finished(run) and saved_preset(run).as_dict() == settings.as_dict():
         return PixelModel.load(run)
-    same = (run / "training").is_dir() and saved_preset(run).as_dict() == settings.as_dict()
+    same = (run / "training" / "preset.json").is_file() and saved_preset(run).as_dict() == settings.as_dict()
     command = f"pixelrnn train {settings.name} --out FOLDER --epochs {settings.training.epochs}"
     return train(settings, run, resume=same, overwrite=not same, command=command, bar=bar, tell=tell)
 

@@ -34,10 +34,16 @@ _EXPECTED: dict[str, type] = {
 def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card: str) -> None:
     """Write a model folder; files that are there already are replaced one by one, each whole.
 
-    Raises: RunFolderError if the folder cannot be written
+    Raises: RunFolderError if the folder cannot be written, or holds files of something else by these names
     """
     from safetensors.torch import save
 
+    foreign = [name for name in (CONFIG, CARD) if (folder / name).exists()]
+    if foreign and not holds_model(folder):
+        raise RunFolderError(
+            f"{folder} holds a {' and a '.join(foreign)} that was not written by this package and would be lost. "
+            "Choose another folder."
+        )
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     config = {
         "format": FORMAT, "format_version": FORMAT_VERSION, **config, "sha256": hashlib.sha256(weights).hexdigest(),
@@ -49,6 +55,14 @@ def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor
         write_atomic(folder / CARD, card.encode())
     except OSError as error:
         raise RunFolderError(f"The model could not be written to {folder}: {error.strerror or error}.") from error
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether the folder's config says that it is one of ours, whole or not."""
+    try:
+        return json.loads((folder / CONFIG).read_text(encoding="utf-8"))["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,9 @@ import pytest
 from command import Cli, Result
 from PIL import Image
 
+import pixelrnn
+from pixelrnn.errors import RunFolderError
+
 DONE, FAILED, MISUSED = 0, 1, 2
 
 
@@ -178,8 +181,43 @@ def test_a_folder_that_holds_a_run_is_not_touched_unasked(cli: Cli, run: Path) -
 def test_a_foreign_folder_is_not_trained_into(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "thesis.txt").write_text("mine")
-    assert_refused(cli("train", "digits", "--out", tmp_path), FAILED, "already holds a run")
+    (tmp_path / "README.md").write_text("mine too")
+    for more in ([], ["--resume"], ["--overwrite"]):
+        result = cli("train", "digits", "--out", tmp_path, "--epochs", 1, *more)
+        assert_refused(result, FAILED, "README.md and training", "not written by this package")
     assert (tmp_path / "training" / "thesis.txt").read_text() == "mine"
+    assert (tmp_path / "README.md").read_text() == "mine too"
+
+
+def test_a_run_is_not_thrown_away_for_a_command_that_cannot_work(cli: Cli, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for wrong in (["--data", "minst"], ["--set", "width=0"], ["--set", "levels=64"], ["--set", "head=bernoulli"]):
+        assert_refused(cli("train", "digits", "--out", folder, "--overwrite", *wrong), MISUSED)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert_refused(cli("train", "digits", "--out", tmp_path / "new", "--data", "minst"), MISUSED)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_damaged_checkpoint_is_named_and_the_model_beside_it_stands(cli: Cli, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    last = folder / "training" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-2000])
+    small = ["--set", "layers=2", "--set", "width=4", "--set", "batch_size=200", "--set", "ema=0", "--epochs", "3"]
+    assert_refused(cli("train", "digits", "--out", folder, *small, "--resume"), FAILED, "last.ckpt is damaged")
+    assert cli("evaluate", folder).status == DONE
+
+
+def test_saving_a_model_never_replaces_a_foreign_readme(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    model = pixelrnn.build("pixelcnn", size=(4, 4), levels=2, layers=1, width=2)
+    with pytest.raises(RunFolderError, match=r"README\.md"):
+        model.save(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    model.save(tmp_path / "model")
+    model.save(tmp_path / "model")
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:

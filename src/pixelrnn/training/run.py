@@ -28,6 +28,7 @@ from pixelrnn.data import ImageData, Levels, load_data
 from pixelrnn.data import Progress as DownloadProgress
 from pixelrnn.errors import ConfigError, RunFolderError, TrainingError
 from pixelrnn.files import write_atomic
+from pixelrnn.folder import holds_model
 from pixelrnn.model import PixelModel
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, StopAtNaN, TimeLimit
@@ -59,12 +60,14 @@ def train(
     folder = Path(out)
     if max_minutes is not None and not max_minutes > 0:
         raise ConfigError(f"--max-minutes must be above 0, not {max_minutes}.")
-    checkpoint = _prepare(folder, preset, resume=resume, overwrite=overwrite)
+    _check(folder, preset, resume=resume, overwrite=overwrite)
     torch.manual_seed(preset.training.seed)
     train_data, valid_data = (load_for(preset, split, download) for split in ("train", "valid"))
     levels = Levels(train_data.source, preset.data.levels, preset.data.binarise or None)
     model = build_model(preset, train_data)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves a step on a CPU
+    # Nothing in the folder was touched so far: what is wrong with the preset or its data has been found by now.
+    checkpoint = _prepare(folder, preset, resume=resume, overwrite=overwrite)
     limit = max_minutes * 60 if max_minutes else None
     module = PixelTraining(model, preset.training, levels, limit)
     batches = PixelBatches(train_data, valid_data, levels, preset.training.batch_size, preset.training.seed)
@@ -124,23 +127,50 @@ def saved_preset(folder: str | Path) -> Preset:
         raise RunFolderError(f"{path} cannot be read, so {folder} is no run folder of this package.") from error
 
 
+def _check(folder: Path, preset: Preset, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that must not be trained into; nothing is changed.
+
+    Raises: RunFolderError or ConfigError
+    """
+    there = [name for name in _OURS if (folder / name).exists()]
+    if not there:
+        return
+    is_run = (folder / "training" / "preset.json").is_file()
+    if not is_run and not holds_model(folder):
+        raise RunFolderError(
+            f"{folder} holds {' and '.join(there)}, which were not written by this package and would be lost. "
+            "Choose another folder."
+        )
+    if not (resume or overwrite):
+        raise RunFolderError(f"{folder} already holds a run. Go on with it:  --resume   or throw it away:  --overwrite")
+    if resume and not overwrite:
+        if is_run:
+            _same(saved_preset(folder), preset)
+        _check_checkpoint(folder / "training" / "last.ckpt")
+
+
+def _check_checkpoint(path: Path) -> None:
+    if not path.is_file():
+        return
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise RunFolderError(
+            f"{path} is damaged and cannot be resumed from ({type(error).__name__}). "
+            "The best model so far stands beside it; begin another run, or give --overwrite."
+        ) from error
+
+
 def _prepare(folder: Path, preset: Preset, *, resume: bool, overwrite: bool) -> str | None:
     """Make the folder ready; return the checkpoint to go on from, if any."""
     last = folder / "training" / "last.ckpt"
     try:
-        holds_run = (folder / "training").is_dir() or (folder / "config.json").is_file()
-        if holds_run and overwrite:
+        if overwrite:
             for name in _OURS:
                 path = folder / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        elif holds_run and not resume:
-            raise RunFolderError(
-                f"{folder} already holds a run. Go on with it:  --resume   or throw it away:  --overwrite"
-            )
-        elif holds_run and (folder / "training" / "preset.json").is_file():
-            _same(saved_preset(folder), preset)
-            (folder / "training" / _FINISHED).unlink(missing_ok=True)
         (folder / "training").mkdir(parents=True, exist_ok=True)
+        (folder / "training" / _FINISHED).unlink(missing_ok=True)
         write_atomic(folder / "training" / "preset.json", (json.dumps(preset.as_dict(), indent=2) + "\n").encode())
     except OSError as error:
         raise RunFolderError(f"The run folder {folder} cannot be written: {error.strerror or error}.") from error
