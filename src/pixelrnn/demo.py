@@ -75,9 +75,11 @@ def run_demo(
 def _trained(run: Path, settings: Preset, bar: bool, tell: Callable[[Progress], None]) -> PixelModel:
     if finished(run) and saved_preset(run).as_dict() == settings.as_dict():
         return PixelModel.load(run)
-    same = (run / "training" / "preset.json").is_file() and saved_preset(run).as_dict() == settings.as_dict()
+    begun = (run / "training" / "preset.json").is_file()
+    if begun and saved_preset(run).as_dict() != settings.as_dict():
+        raise RunFolderError(f"{run} holds a demo with other settings. Choose another --out, or remove that folder.")
     command = f"pixelrnn train {settings.name} --out FOLDER --epochs {settings.training.epochs}"
-    return train(settings, run, resume=same, overwrite=not same, command=command, bar=bar, tell=tell)
+    return train(settings, run, resume=begun, command=command, bar=bar, tell=tell)
 
 
 def _write_page(folder: Path, model: PixelModel, test: ImageData, result: DemoResult) -> None:

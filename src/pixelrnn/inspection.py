@@ -63,17 +63,20 @@ def gradients(network: nn.Module, pixels: list[tuple[int, int]], image: Tensor, 
 
 
 def seen_by(model: PixelModel, row: int, column: int, size: tuple[int, int]) -> Tensor:
-    """The pixels that (row, column) depends on, in any colour: (H, W) bool, measured."""
+    """The other pixels that (row, column) depends on, in any colour: (H, W) bool, measured."""
     return seen_pairs(model, size, [(row, column)])[0]
 
 
 def seen_pairs(model: PixelModel, size: tuple[int, int], pixels: list[tuple[int, int]] | None = None) -> Tensor:
-    """For each of `pixels` (all of them, in raster order, if left out) what it depends on: (P, H, W) bool, measured."""
+    """For each of `pixels` (left out: all, in raster order) the others it depends on: (P, H, W) bool, measured."""
     height, width = size
     pixels = pixels or [(row, column) for row in range(height) for column in range(width)]
     image = torch.rand(model.channels, height, width, dtype=torch.float64)
     found = gradients(transparent(model), pixels, image, slice(None))
-    return (found != 0).any(1)
+    seen = (found != 0).any(1)
+    for index, (row, column) in enumerate(pixels):
+        seen[index, row, column] = False  # its own earlier colours are no other pixel
+    return seen
 
 
 def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7)) -> CausalityReport:
@@ -162,15 +165,19 @@ def draw_field(
     blind = int((kind == 2).sum())
     names = ["the pixel", f"seen ({int(seen.sum())})", f"past, not seen ({blind})", "future"]
     colours = ["#d1495b", "#2e4057", "#edae49", "#e8e8e8"]
-    figure = Figure(figsize=(5.6, 4.2 * max(0.6, height / width)), dpi=130, layout="constrained")
+    figure = Figure(figsize=(7.2, 4.4 * max(0.6, height / width)), dpi=130, layout="constrained")
     axes = figure.subplots()
-    axes.pcolormesh(kind, cmap=ListedColormap(colours), vmin=-0.5, vmax=3.5, edgecolors="white", linewidth=0.4)
+    edges = [np.arange(count + 1) - 0.5 for count in (width, height)]  # a pixel is centred on its own number
+    axes.pcolormesh(
+        *edges, kind.numpy(), cmap=ListedColormap(colours), vmin=-0.5, vmax=3.5, edgecolors="white", linewidth=0.4
+    )
     axes.set(aspect="equal", xlabel="column", ylabel="row", title=f"{model.config['network']}, {height} x {width}")
     axes.invert_yaxis()
-    axes.legend(
+    figure.legend(
         handles=[Patch(color=colour, label=name) for colour, name in zip(colours, names, strict=True)],
-        loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False,
-    )  # fmt: skip
+        loc="outside right center",
+        frameon=False,
+    )
     drawn: Any = FigureCanvasAgg(figure)
     drawn.draw()
     save_picture(Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3].copy()), path)

@@ -45,9 +45,10 @@ class PixelModel(nn.Module):
     ) -> None:
         super().__init__()
         _check_geometry(head, size, channels, levels)
+        size, channels, levels = (int(size[0]), int(size[1])), int(channels), int(levels)
         self.head = HEADS[head](channels, levels)
         self.network = build_network(network, channels, self.head.num_params, self.head.passes, options)
-        self.size, self.channels, self.levels = (size[0], size[1]), channels, levels
+        self.size, self.channels, self.levels = size, channels, levels
         defaults = {key: value for key, value in options_of(network).items() if key not in options}
         self.config: dict[str, Any] = {
             "network": network, "options": {**options, **defaults}, "head": head, "size": list(size),
@@ -94,8 +95,8 @@ class PixelModel(nn.Module):
 
     def bits_per_dim(self, images: Images) -> Tensor:
         """Bits per pixel and colour, (B,): minus the nats, divided by H W C ln 2."""
-        nats = self.log_prob(images)
-        return -nats / (math.prod(images.shape[1:]) * math.log(2))
+        nats = self.log_prob(images, reduce=False)
+        return -nats.sum((1, 2, 3)) / (nats[0].numel() * math.log(2)) if len(nats) else nats.sum((1, 2, 3))
 
     def sample(
         self, n: int, *, size: tuple[int, int] | None = None, temperature: float = 1.0, seed: int | None = None,
@@ -151,7 +152,8 @@ class PixelModel(nn.Module):
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
         """A model from its folder, ready for evaluation; nothing is unpickled and the weights' hash is verified.
 
-        Raises: ModelFolderError if a file is missing, damaged, or was not written by this package
+        Raises: ModelFolderError if a file is missing, damaged, or was not written by this package; ConfigError if the
+                device is not there
         """
         path = Path(folder)
         config = folders.read_config(path)
@@ -175,7 +177,10 @@ class PixelModel(nn.Module):
             model.double()
         model.load_state_dict(tensors)
         model.about = config["about"]
-        return model.to(device).eval()
+        try:
+            return model.to(device).eval()
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"The model cannot be put on the device {str(device)!r}: {error}") from error
 
     def _walk(
         self, pixels: Tensor, known: Tensor | None, temperature: float, seed: int | None, method: str, batch_size: int,

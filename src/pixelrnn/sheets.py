@@ -26,7 +26,8 @@ def completion_sheet(
     done = model.complete(
         repeated, known, temperature=temperature, seed=seed, batch_size=batch_size, on_row=on_row
     ).cpu()  # fmt: skip
-    kept = torch.where(known, images, model.levels // 2)
-    completions = done.reshape(len(images), n, *done.shape[1:])
-    rows = torch.cat([images[:, None], kept[:, None], completions], 1)  # (B, 2 + n, C, H, W)
-    return grid(rows.flatten(0, 1), model.levels, columns=n + 2)
+    shown = [(each.double() * (255 / (model.levels - 1))).round().long() for each in (images.cpu(), done)]
+    kept = torch.where(known.cpu(), shown[0], 128)  # in bytes, as no level of a binary image is gray
+    completions = shown[1].reshape(len(images), n, *done.shape[1:])
+    rows = torch.cat([shown[0][:, None], kept[:, None], completions], 1)  # (B, 2 + n, C, H, W)
+    return grid(rows.flatten(0, 1), 256, columns=n + 2)

@@ -161,6 +161,8 @@ def test_inspect_proves_a_network_and_a_run(cli: Cli, run: Path, tmp_path: Path)
     assert "causal:" in result.out
     assert "sees 39 of 40 earlier pixels, 1 not seen" in result.out
     assert pixels_of(plot).shape[1] > 300
+    colour = cli("inspect", "pixelcnn", "--set", "layers=3", "--set", "width=6", "--set", "channels=3", "--size", "9x9")
+    assert "sees 39 of 40 earlier pixels, 1 not seen" in colour.out  # its own earlier colours do not count
     own = cli("inspect", run)
     assert own.status == 0
     assert "gated-pixelcnn" in own.out
@@ -185,4 +187,16 @@ def test_demo_does_the_main_job_and_is_quick_the_second_time(cli: Cli, tmp_path:
     weights = (out / "run" / "model.safetensors").stat().st_mtime_ns
     second = cli("demo", "--out", out, "--preset", preset)
     assert second.out == first.out
+    other = cli("demo", "--out", out, "--preset", preset, "--epochs", 1)
+    assert other.status == 1
+    assert "other settings" in other.err
     assert (out / "run" / "model.safetensors").stat().st_mtime_ns == weights
+
+
+def test_the_hidden_part_of_a_binary_picture_is_gray_on_the_sheet() -> None:
+    model = pixelrnn.build("pixelcnn", size=(4, 4), levels=2, layers=1, width=2)
+    known = torch.zeros(4, 4, dtype=torch.bool)
+    sheet = np.asarray(completion_sheet(model, torch.ones(1, 1, 4, 4, dtype=torch.uint8), known, 1, seed=0))
+    scale = (sheet.shape[1]) // 16  # three images of 4 pixels and a gap of one around each
+    centre = [sheet[scale * 3, scale * column] for column in (3, 8)]
+    assert [int(value) for value in centre] == [255, 128]

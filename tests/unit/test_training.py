@@ -24,7 +24,9 @@ def _single_precision() -> None:
 
 
 def tiny(*changes: str) -> Preset:
-    return load_preset("digits", ["layers=2", "width=4", "batch_size=200", "schedule=constant", "epochs=1", *changes])
+    return load_preset(
+        "digits", ["layers=2", "width=4", "batch_size=200", "schedule=constant", "warmup=0", "epochs=1", *changes]
+    )
 
 
 def weights_hash(folder: Path) -> str:
@@ -159,3 +161,12 @@ def test_training_on_arrays_that_are_levels_already(tmp_path: Path) -> None:
     assert model.size == (6, 5)
     assert model.about["protocol"] == "4 levels as they are"
     assert evaluate(model, load_like(model, None, "test")).bits_per_dim < 2.5
+
+
+def test_an_array_whose_values_all_fall_on_one_level_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    import numpy as np
+
+    np.save(tmp_path / "levels.npy", np.random.default_rng(0).integers(0, 4, (60, 6, 5), dtype=np.uint8))
+    with pytest.raises(ConfigError, match="values=4"):
+        train(tiny(f"data.name='{tmp_path / 'levels.npy'}'"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

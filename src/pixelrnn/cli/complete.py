@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pixelrnn.model import PixelModel
 
 EXAMPLE = (
-    "Examples:  pixelrnn complete runs/digits three.png -o out.png --keep top -n 4      "
-    "pixelrnn complete runs/mine a.png b.png -o out.png --mask known.png      "
-    "The mask is as large as the pictures, white where they are known."
+    "\b\nExamples:\n"
+    "  pixelrnn complete runs/digits three.png -o out.png --keep top -n 4\n"
+    "  pixelrnn complete runs/mine a.png b.png -o out.png --mask known.png\n"
+    "\n\nThe mask is as large as the pictures, white where they are known."
 )
 
 _BATCH = 64
@@ -56,6 +57,8 @@ def run(
     if (height, width) != model.size:
         typer.echo(f"note: the model was trained on {model.size[0]}x{model.size[1]}, not {height}x{width}", err=True)
     known = _known(mask, keep, height, width)
+    if known.all():
+        typer.echo("note: the mask says that every pixel is known; there is nothing to complete", err=True)
     clock = Clock()
     with walk_bar("completing", len(images) * n, height, _BATCH) as on_row:
         sheet = completion_sheet(

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from pixelrnn.training.callbacks import Progress
 
-EXAMPLE = "Example:  pixelrnn demo --out demo"
+EXAMPLE = "\b\nExample:\n  pixelrnn demo --out demo\n"
 
 
 def run(

@@ -9,7 +9,7 @@ import typer
 
 from pixelrnn.cli.common import DEVICE_HELP, RUN_HELP, bar, download_bar, pick_device
 
-EXAMPLE = "Example:  pixelrnn evaluate runs/digits --split test --json"
+EXAMPLE = "\b\nExample:\n  pixelrnn evaluate runs/digits --split test --json\n"
 
 
 def run(

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from pixelrnn.model import PixelModel
 
 EXAMPLE = (
-    "Examples:  pixelrnn inspect runs/digits      "
-    "pixelrnn inspect pixelcnn --set layers=7 --size 28x28 --plot field.png"
+    "\b\nExamples:\n"
+    "  pixelrnn inspect runs/digits\n"
+    "  pixelrnn inspect pixelcnn --set layers=7 --size 28x28 --plot field.png\n"
 )
 
 

@@ -6,7 +6,7 @@ import typer
 
 from pixelrnn.errors import unknown
 
-EXAMPLE = "Example:  pixelrnn list presets"
+EXAMPLE = "\b\nExample:\n  pixelrnn list presets\n"
 
 
 def run(what: str = typer.Argument("all", help="presets, networks, data, or all.")) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from pixelrnn.cli.common import DEVICE_HELP, RUN_HELP, Clock, parse_size, pick_device, save_array, walk_bar
 
-EXAMPLE = "Example:  pixelrnn sample runs/digits -n 16 --seed 0 -o samples.png"
+EXAMPLE = "\b\nExample:\n  pixelrnn sample runs/digits -n 16 --seed 0 -o samples.png\n"
 _BATCH = 64
 
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pixelrnn.training.callbacks import Progress
 
 EXAMPLE = (
-    "Examples:  pixelrnn train digits --out runs/digits      "
-    "pixelrnn train mnist-gated --out runs/mine --epochs 2 --set width=32      "
-    "pixelrnn train digits --out runs/photos --data photos/ --size 32x32 --set levels=16"
+    "\b\nExamples:\n"
+    "  pixelrnn train digits --out runs/digits\n"
+    "  pixelrnn train mnist-gated --out runs/mine --epochs 2 --set width=32\n"
+    "  pixelrnn train digits --out runs/photos --data photos/ --size 32x32 --set levels=16\n"
 )
 
 
@@ -28,9 +29,13 @@ def run(
     data: str | None = typer.Option(None, "--data", help="A data set's name, a folder, an .npz or .npy file."),
     size: str | None = typer.Option(None, "--size", help="HxW to crop and resize the pictures of a folder to."),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images."),
-    max_minutes: float | None = typer.Option(None, "--max-minutes", help="End then at the latest."),
+    max_minutes: float | None = typer.Option(
+        None, "--max-minutes", help="Stop learning then; the last validation comes after it."
+    ),
     seed: int | None = typer.Option(None, "--seed", help="Of everything random."),
-    changes: list[str] = typer.Option([], "--set", help="KEY=VALUE of the preset, as often as you like."),
+    changes: list[str] = typer.Option(
+        [], "--set", help="KEY=VALUE of the preset: epochs, batch_size, learning_rate, levels, width, ..."
+    ),
     resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint, if it has one."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Throw an earlier run in the folder away."),
     device: str = typer.Option("auto", "--device", help=DEVICE_HELP),

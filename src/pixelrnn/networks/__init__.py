@@ -40,20 +40,25 @@ def build_network(name: str, channels: int, params: int, groups: int, options: d
     for key, value in options.items():
         if key not in known:
             raise unknown(f"option of {name}", key, known)
-        _check(key, value, groups)
+        _check(key, value, known[key], groups)
     missing = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in options]
     if missing:
         raise ConfigError(f"{name} needs {' and '.join(missing)}, for example layers=8, width=32.")
     return NETWORKS[name](channels, params, groups, **options)
 
 
-def _check(key: str, value: Any, groups: int) -> None:
+def _check(key: str, value: Any, default: Any, groups: int) -> None:
+    """Kernels, dropout, layers and width have ranges of their own; any other option is of the kind of its default."""
     if key.endswith("kernel"):
         fits, expected = isinstance(value, int) and value in range(3, 100, 2), "an odd whole number from 3 to 99"
     elif key == "dropout":
         fits, expected = isinstance(value, int | float) and 0 <= value < 1, "a number from 0 to below 1"
-    elif key == "skip":
+    elif isinstance(default, bool):
         fits, expected = isinstance(value, bool), "true or false"
+    elif isinstance(default, str):
+        fits, expected = isinstance(value, str), "a text"
+    elif isinstance(default, float):
+        fits, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
     else:
         least, most = {"layers": (1, 1000), "width": (groups, 16384)}.get(key, (0, 16384))
         fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

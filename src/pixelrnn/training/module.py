@@ -56,10 +56,12 @@ class PixelTraining(lightning.LightningModule):
 
     def schedule(self) -> float:
         """The share of the highest learning rate for the coming step."""
-        share = min(1.0, (self.global_step + 1) / self.settings.warmup) if self.settings.warmup else 1.0
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        warmup = min(self.settings.warmup, steps // 5)  # a short training is not all warm-up
+        share = min(1.0, (self.global_step + 1) / warmup) if warmup else 1.0
         if self.settings.schedule == "constant":
             return share
-        progress = self.global_step / max(1, int(self.trainer.estimated_stepping_batches))
+        progress = self.global_step / steps
         if self.max_seconds:
             progress = max(progress, self.seconds / self.max_seconds)
         return share * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -50,7 +50,7 @@ class TrainingSettings:
     optimizer      "adam", "adamw" or "rmsprop"
     learning_rate  at its highest
     schedule       "cosine" (to zero at the end of the epochs, or of the time limit) or "constant"
-    warmup         steps over which the learning rate rises from zero
+    warmup         steps over which the learning rate rises from zero, a fifth of all steps at the most
     weight_decay   of adamw
     ema            decay of the moving average of the weights that is validated and saved; 0 for none
     clip           largest norm of the gradient of the mean nats per pixel and colour; 0 for none

@@ -65,12 +65,17 @@ def train(
     train_data, valid_data = (load_for(preset, split, download) for split in ("train", "valid"))
     levels = Levels(train_data.source, preset.data.levels, preset.data.binarise or None)
     model = build_model(preset, train_data)
+    batches = PixelBatches(train_data, valid_data, levels, preset.training.batch_size, preset.training.seed)
+    if batches.train.pixels.min() == batches.train.pixels.max():
+        raise ConfigError(
+            f"Every pixel of {train_data.name} falls on one level of {preset.data.levels}. If its values are not bytes "
+            "0..255, say how many there are, for example 4 for 0..3:  --set values=4 --set levels=4"
+        )
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves a step on a CPU
     # Nothing in the folder was touched so far: what is wrong with the preset or its data has been found by now.
     checkpoint = _prepare(folder, preset, resume=resume, overwrite=overwrite)
     limit = max_minutes * 60 if max_minutes else None
     module = PixelTraining(model, preset.training, levels, limit)
-    batches = PixelBatches(train_data, valid_data, levels, preset.training.batch_size, preset.training.seed)
     about = {
         "pixelrnn": pixelrnn.__version__, "preset": preset.as_dict(), "protocol": levels.protocol,
         "data": train_data.name, "source_values": train_data.source, "train_images": len(train_data),
