@@ -56,6 +56,7 @@ class KeepBest(Callback):
         self.seconds = self.seconds_before + module.seconds
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Keep the model if it is the best so far, draw samples, and tell how it stands."""
         assert isinstance(module, PixelTraining)
         nats = torch.cat(module.valid_nats).double()
         better = float(nats.mean()) < self.best
