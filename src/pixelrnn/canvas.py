@@ -152,6 +152,7 @@ class Walk(Canvas):
         return self._rows[key].window(self.region, x)
 
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Run over the whole row when it begins, cropped to the region from then on."""
         self._claim(key)
         here = self.region
         at, maps = self._of_row.get(key, (-1, []))

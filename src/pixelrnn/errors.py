@@ -6,7 +6,7 @@
     |   `-- DownloadError     a data set that could not be fetched, or not whole
     |-- ConfigError           an unknown preset, network, head or key; a value out of its range
     |-- ModelFolderError      a model folder that is missing, damaged or not one of ours
-    |-- RunFolderError        a run folder that is in use, already holds a run or cannot be written
+    |-- RunFolderError        a run folder that already holds a run or other files, or cannot be written
     |-- TrainingError         a training that cannot go on
     `-- CausalityError        a network that sees the present or the future
 
@@ -45,7 +45,7 @@ class ModelFolderError(PixelRNNError):
 
 
 class RunFolderError(PixelRNNError):
-    """A run folder that already holds a run, or cannot be written."""
+    """A run folder that already holds a run or files of something else, or cannot be written."""
 
 
 class TrainingError(PixelRNNError):

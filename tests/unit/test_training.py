@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,13 @@ def test_an_array_whose_values_all_fall_on_one_level_is_refused_with_the_remedy(
     with pytest.raises(ConfigError, match="values=4"):
         train(tiny(f"data.name='{tmp_path / 'levels.npy'}'"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_stops_a_training_and_the_next_ctrl_c_works_as_before(tmp_path: Path) -> None:
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny("epochs=3"), tmp_path / "run", tell=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -12,6 +12,7 @@ import importlib.util
 import json
 import logging
 import shutil
+import signal
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -82,11 +83,13 @@ def train(
         "valid_images": len(valid_data), "device": str(device), "torch": torch.__version__,
         "command": command or f"pixelrnn train {preset.name} --out FOLDER",
     }  # fmt: skip
+    on_interrupt = signal.getsignal(signal.SIGINT)
     with _quiet():
         trainer = _trainer(folder, preset, KeepBest(folder, about, tell), limit, device, bar)
         try:
             trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
         except SystemExit as stop:  # the trainer has caught a Ctrl-C, and has let its callbacks finish
+            signal.signal(signal.SIGINT, on_interrupt)  # it leaves Ctrl-C ignored, for good
             raise KeyboardInterrupt from stop
         except OSError as error:
             raise TrainingError(f"Training ended: {error}. The last checkpoint in {folder} stands.") from error
