@@ -11,6 +11,8 @@ canvas decides what the past is:
     look         the image, padded or cropped       the same slice of the image so far
     window       a feature map, padded or cropped   keep the region, return its neighbourhood
     per_row      run it                             run it over the whole row when the row begins, crop to the region
+    scan         a recurrence over all of it        over the region, from the states of the row above and of this one
+    row_late     run it, one row further down       run it over the row above once that is finished, crop to the region
 
 Every feature map has the shape (B, C, rows of the region, columns of the region); for `Whole` the region is the image.
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +52,21 @@ class Region(NamedTuple):
     row: int
     column: int
     width: int
+
+
+class Scannable(Protocol):
+    """A recurrence as the canvas needs it (`layers.recurrence.Recurrence` explains it)."""
+
+    width: int
+    margin: int
+    start_h: Tensor
+    start_c: Tensor
+
+    def sweep(self, near: list[Tensor]) -> Tensor:
+        """Over a whole image."""
+
+    def span(self, near: list[Tensor], h: Tensor, c: Tensor, column: int) -> Tensor:
+        """Over some pixels of a row, given the states around them."""
 
 
 def scale(images: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
@@ -85,6 +102,17 @@ class Canvas(ABC):
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         """Maps that depend on finished rows only: each (B, C, h, w), computed once per row."""
 
+    @abstractmethod
+    def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
+        """The states of a recurrence, (B, width, h, w), given the windows of its inputs, as `window` returns them."""
+
+    @abstractmethod
+    def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+        """`run` on the row above, for what is known only when a row is finished: (B, C, h, w) -> (B, width, h, w).
+
+        The first row has none above it and gets zeros.
+        """
+
 
 class Whole(Canvas):
     """The parallel pass: every position of `image` (B, C, H, W) at once, and nothing is remembered."""
@@ -98,11 +126,31 @@ class Whole(Canvas):
 
     def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
         self._claim(key)
-        return x if reach.none else F.pad(x, (reach.left, reach.right, reach.up, reach.down))
+        return x if reach.none else _grown(x, reach)
 
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         self._claim(key)
         return run()
+
+    def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
+        self._claim(recurrence)
+        return recurrence.sweep(near)
+
+    def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+        self._claim(key)
+        return _grown(run(x), Reach(1, -1, 0, 0))
+
+
+def batch_last(x: Tensor) -> bool:
+    """True if the batch is innermost in memory, as recurrences leave it."""
+    return x.stride(0) == 1 and len(x) > 1
+
+
+def _grown(x: Tensor, reach: Reach) -> Tensor:
+    """A map with zeros around it, or cropped; the batch stays innermost in memory if it is."""
+    if batch_last(x):
+        return F.pad(x.permute(1, 2, 3, 0), (0, 0, *reach[2:], *reach[:2])).permute(3, 0, 1, 2)
+    return F.pad(x, (*reach[2:], *reach[:2]))
 
 
 class Walk(Canvas):
@@ -122,6 +170,7 @@ class Walk(Canvas):
         self._padded = torch.zeros(shape, dtype=dtype, device=device)
         self._rows: dict[Hashable, _Rows] = {}
         self._of_row: dict[Hashable, tuple[int, list[Tensor]]] = {}
+        self._states: dict[Hashable, _States] = {}
         self.region = Region(0, 0, 1)
 
     def begin(self, region: Region) -> None:
@@ -152,15 +201,37 @@ class Walk(Canvas):
         return self._rows[key].window(self.region, x)
 
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """Run over the whole row when it begins, cropped to the region from then on."""
         self._claim(key)
+        return self._once_per_row(key, self.region.row, run)
+
+    def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
+        self._claim(recurrence)
+        if recurrence not in self._states:
+            self._states[recurrence] = _States(recurrence, len(near[0]), self._width)
+        states = self._states[recurrence]
+        states.go_to(self.region.row)
+        return recurrence.span(near, states.h, states.c, self.region.column)
+
+    def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+        self._claim(key)
+        if key not in self._rows:
+            self._rows[key] = _Rows(x, Reach(1, 0, 0, 0), self._width)
+        rows = self._rows[key]
+        rows.window(self.region, x)
+        row = self.region.row
+        if row == 0:
+            return x.new_zeros(len(x), width, 1, self.region.width)
+        return self._once_per_row(key, row - 1, lambda: [run(rows.kept[:, :, :1])])[0]
+
+    def _once_per_row(self, key: Hashable, row: int, run: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Run over the whole of a row the first time that it is asked for, cropped to the region's columns."""
         here = self.region
         at, maps = self._of_row.get(key, (-1, []))
-        if at != here.row:
-            self.region = Region(here.row, 0, self._width)
+        if at != row:
+            self.region = Region(row, 0, self._width)
             maps = run()
             self.region = here
-            self._of_row[key] = (here.row, maps)
+            self._of_row[key] = (row, maps)
         return [map_[..., here.column : here.column + here.width] for map_ in maps]
 
     def _grow_margin(self, reach: Reach) -> None:
@@ -192,3 +263,23 @@ class _Rows:
         begin = left + region.column
         self.kept[:, :, -1:, begin : begin + region.width] = x
         return self.kept[:, :, : up + 1 + down, begin - left : begin + region.width + right]
+
+
+class _States:
+    """The states of a recurrence in the row above and in this one, with the initial ones around them.
+
+    Shape of h and c: (width, 2, margin + W + margin, B)
+    """
+
+    def __init__(self, recurrence: Scannable, batch: int, width: int) -> None:
+        self.row = 0
+        size = (-1, 2, width + 2 * recurrence.margin, batch)
+        starts = (recurrence.start_h, recurrence.start_c)
+        self.h, self.c = (start.detach()[:, None, None, None].expand(size).clone() for start in starts)
+
+    def go_to(self, row: int) -> None:
+        """A row is finished: it becomes the row above."""
+        while self.row < row:
+            for state in (self.h, self.c):
+                state[:, 0] = state[:, 1]
+            self.row += 1

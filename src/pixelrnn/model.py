@@ -47,7 +47,7 @@ class PixelModel(nn.Module):
         _check_geometry(head, size, channels, levels)
         size, channels, levels = (int(size[0]), int(size[1])), int(channels), int(levels)
         self.head = HEADS[head](channels, levels)
-        self.network = build_network(network, channels, self.head.num_params, self.head.passes, options)
+        self.network = build_network(network, self.head, options)
         self.size, self.channels, self.levels = size, channels, levels
         defaults = {key: value for key, value in options_of(network).items() if key not in options}
         self.config: dict[str, Any] = {

@@ -11,7 +11,7 @@ from pixelrnn.canvas import Reach
 from pixelrnn.errors import CausalityError
 from pixelrnn.inspection import prove_causal, seen_by, seen_pairs
 from pixelrnn.layers.convolution import MaskedConv2d
-from pixelrnn.networks import NETWORKS
+from pixelrnn.networks import NETWORKS, options_of
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
@@ -40,10 +40,14 @@ def test_a_later_colour_sees_every_earlier_colour_of_its_pixel(case: tuple) -> N
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(
     "options",
-    [{"layers": 1}, {"layers": 2}, {"layers": 2, "kernel": 5, "first_kernel": 3}, {"layers": 3, "skip": False}],
-)
+    [
+        {"layers": 1}, {"layers": 2}, {"layers": 2, "kernel": 5, "first_kernel": 3}, {"layers": 3, "skip": False},
+        {"layers": 2, "residual": False}, {"layers": 2, "residual": False, "skip": False},
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("size", [(9, 7), (5, 12)])
 def test_the_measured_field_is_the_declared_one(network: str, options: dict, size: tuple[int, int]) -> None:
+    options = {key: value for key, value in options.items() if key in options_of(network)}
     model = pixelrnn.build(network, size=size, levels=2, width=4, **options).double()
     seen = seen_pairs(model, size)
     for index, (row, column) in enumerate((row, column) for row in range(size[0]) for column in range(size[1])):
@@ -54,7 +58,8 @@ def test_the_measured_field_is_the_declared_one(network: str, options: dict, siz
 SHARES = [  # of all pairs (pixel, earlier pixel) of a 28 x 28 image, zero padding, 7 x 7 first layer
     ("pixelcnn", 1, 0.0843), ("pixelcnn", 7, 0.3252), ("pixelcnn", 12, 0.5413), ("pixelcnn", 15, 0.6527),
     ("gated-pixelcnn", 2, 0.1038), ("gated-pixelcnn", 8, 0.3974), ("gated-pixelcnn", 11, 0.5616),
-    ("gated-pixelcnn", 16, 0.8037),
+    ("gated-pixelcnn", 16, 0.8037), ("row-lstm", 1, 0.6514), ("row-lstm", 7, 0.7442), ("row-lstm", 12, 0.7901),
+    ("diagonal-bilstm", 1, 0.9979), ("diagonal-bilstm", 3, 0.9979),
 ]  # fmt: skip
 
 

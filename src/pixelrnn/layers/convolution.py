@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Canvas, Reach
+from pixelrnn.canvas import Canvas, Reach, batch_last
 from pixelrnn.layers.masks import Kind, causal_mask
 
 
@@ -26,11 +26,30 @@ class CausalConv2d(nn.Conv2d):
         self.reach = reach
         self.register_buffer("mask", None, persistent=False)  # a mask is derived, never loaded
 
+    def near(self, x: Tensor | None, canvas: Canvas) -> Tensor:
+        """What the kernel moves over: (B, C_in, h + up + down, w + left + right)."""
+        return canvas.look(self.reach) if x is None else canvas.window(self, x, self.reach)
+
+    def masked(self) -> Tensor:
+        """The weight without what the mask hides: (C_out, C_in, rows, columns)."""
+        return self.weight if self.mask is None else self.weight * self.mask
+
+    def taps(self) -> list[tuple[int, int]]:
+        """The places (row, column) of the kernel that some feature map may see."""
+        rows, columns = self.kernel_size
+        every = [(y, x) for y in range(rows) for x in range(columns)]
+        return every if self.mask is None else [tap for tap in every if self.mask[:, :, *tap].any()]
+
     def forward(self, x: Tensor | None, canvas: Canvas) -> Tensor:  # type: ignore[override]
-        near = canvas.look(self.reach) if x is None else canvas.window(self, x, self.reach)
-        weight = self.weight if self.mask is None else self.weight * self.mask
+        near, weight = self.near(x, canvas), self.masked()
         if near.shape[2:] == weight.shape[2:]:  # one pixel: a matrix product, without a convolution's set-up
             return F.linear(near.flatten(1), weight.flatten(1), self.bias)[:, :, None, None]
+        if batch_last(near) and weight.shape[2:] == (1, 1):  # it stays batch-last
+            maps = near.permute(1, 2, 3, 0)
+            out = weight.flatten(1) @ maps.reshape(len(maps), -1)
+            if self.bias is not None:
+                out += self.bias[:, None]
+            return out.view(len(out), *maps.shape[1:]).permute(3, 0, 1, 2)
         return F.conv2d(near, weight, self.bias)
 
 

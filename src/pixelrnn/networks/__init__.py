@@ -8,13 +8,18 @@ from types import ModuleType
 from typing import Any
 
 from pixelrnn.errors import ConfigError, unknown
+from pixelrnn.heads import Head
 from pixelrnn.networks.base import Network
+from pixelrnn.networks.diagonal_bilstm import DiagonalBiLSTM
 from pixelrnn.networks.gated_pixelcnn import GatedPixelCNN
 from pixelrnn.networks.pixelcnn import PixelCNN
+from pixelrnn.networks.row_lstm import RowLSTM
 
 NETWORKS: dict[str, type[Network]] = {
     "pixelcnn": PixelCNN,
     "gated-pixelcnn": GatedPixelCNN,
+    "row-lstm": RowLSTM,
+    "diagonal-bilstm": DiagonalBiLSTM,
 }
 
 
@@ -31,7 +36,7 @@ def options_of(name: str) -> dict[str, Any]:
     return {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def build_network(name: str, channels: int, params: int, groups: int, options: dict[str, Any]) -> Network:
+def build_network(name: str, head: Head, options: dict[str, Any]) -> Network:
     """A network with random weights; every option is checked, so that a typing error is not a strange network.
 
     Raises: ConfigError for an unknown network or option, a missing option, or a value out of its range
@@ -40,11 +45,11 @@ def build_network(name: str, channels: int, params: int, groups: int, options: d
     for key, value in options.items():
         if key not in known:
             raise unknown(f"option of {name}", key, known)
-        _check(key, value, known[key], groups)
+        _check(key, value, known[key], head.passes)
     missing = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in options]
     if missing:
         raise ConfigError(f"{name} needs {' and '.join(missing)}, for example layers=8, width=32.")
-    return NETWORKS[name](channels, params, groups, **options)
+    return NETWORKS[name](head, **options)
 
 
 def _check(key: str, value: Any, default: Any, groups: int) -> None:
@@ -77,4 +82,4 @@ class _Names(ModuleType):
 
 sys.modules[__name__].__class__ = _Names
 
-__all__ = ["NETWORKS", "GatedPixelCNN", "Network", "PixelCNN", "build_network", "options_of"]
+__all__ = ["NETWORKS", "DiagonalBiLSTM", "GatedPixelCNN", "Network", "PixelCNN", "RowLSTM", "build_network", "options_of"]

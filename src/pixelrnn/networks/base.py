@@ -10,7 +10,11 @@ from pixelrnn.canvas import Canvas
 
 
 class Network(nn.Module, ABC):
-    """A causal network: built as `Network(channels, params, groups, layers=..., width=..., **its own options)`."""
+    """A causal network: built as `Network(head, layers=..., width=..., **its own options)`.
+
+    It gives `head.num_params` parameters per pixel for images of `head.channels` colours. Where `head.passes` is the
+    number of colours, it has as many groups of feature maps, and a later colour's group sees the earlier colours.
+    """
 
     @abstractmethod
     def forward(self, canvas: Canvas) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas, Reach
+from pixelrnn.heads import Head
 from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise, Readout
 from pixelrnn.layers.gates import gate
 from pixelrnn.layers.masks import Kind
@@ -52,9 +53,7 @@ class GatedPixelCNN(Network):
     r"""Gated layers, the first with a large kernel on the image, then two 1 x 1 layers down to the parameters.
 
     Arguments:
-        channels     of the image
-        params       per pixel, what the head asks for
-        groups       of colours: as many as channels if every colour sees the earlier ones, else 1
+        head         what the parameters are for
         layers       gated layers, the first one included
         width        p, feature maps of each stack
         kernel       of the later layers
@@ -71,11 +70,12 @@ class GatedPixelCNN(Network):
     """
 
     def __init__(
-        self, channels: int, params: int, groups: int, *, layers: int, width: int,
-        kernel: int = 3, first_kernel: int = 7, out_width: int = 0, skip: bool = True, dropout: float = 0.0,
+        self, head: Head, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7, out_width: int = 0,
+        skip: bool = True, dropout: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        first = GatedLayer(channels, width, first_kernel, groups=groups, first=True, dropout=dropout)
+        groups = head.passes
+        first = GatedLayer(head.channels, width, first_kernel, groups=groups, first=True, dropout=dropout)
         later = (
             GatedLayer(width, width, kernel, groups=groups, first=False, dropout=dropout) for _ in range(layers - 1)
         )
@@ -84,7 +84,7 @@ class GatedPixelCNN(Network):
         outs = layers - 1 if skip else layers
         self.outs = nn.ModuleList(Pointwise(width, width, groups=groups) for _ in range(outs))
         self.skips = nn.ModuleList(Pointwise(width, width, groups=groups) for _ in range(layers if skip else 0))
-        self.readout = Readout(width, (out_width or width,), params, groups)
+        self.readout = Readout(width, (out_width or width,), head.num_params, groups)
         self.first_side, self.side = first_kernel // 2, kernel // 2
 
     def _rows_above(self, canvas: Canvas) -> list[Tensor]:

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
-from pixelrnn.layers.convolution import MaskedConv2d, Pointwise, Readout
-from pixelrnn.networks.base import Network
+from pixelrnn.heads import Head
+from pixelrnn.layers.convolution import MaskedConv2d, Pointwise
+from pixelrnn.networks.stack import Stack
 
 
-class ResidualBlock(nn.Module):
-    """ReLU, 1 x 1 to h; ReLU, k x k mask B; ReLU, 1 x 1 to 2h; plus the input (figure 5, left).
+class ConvolutionBlock(nn.Module):
+    """ReLU, 1 x 1 to h; ReLU, k x k mask B; ReLU, 1 x 1 to 2h (figure 5, left, without the sum).
 
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
@@ -30,23 +31,22 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
         y = self.reduce(F.relu(x), canvas)
         y = self.convolve(F.relu(y), canvas)
-        return x + self.expand(self.dropout(F.relu(y)), canvas)
+        return self.expand(self.dropout(F.relu(y)), canvas)
 
 
-class PixelCNN(Network):
+class PixelCNN(Stack):
     r"""A 7 x 7 convolution with mask A, residual blocks with mask B, two 1 x 1 layers, the parameters.
 
     Arguments:
-        channels     of the image
-        params       per pixel, what the head asks for
-        groups       of colours: as many as channels if every colour sees the earlier ones, else 1
-        layers       residual blocks (the paper's depth: 15 for CIFAR-10)
+        head         what the parameters are for
+        layers       blocks (the paper's depth: 15 for CIFAR-10)
         width        h; the stream between blocks has 2h maps
-        kernel       of the residual blocks
+        kernel       of the blocks
         first_kernel of the first layer
         out_width    maps of the two 1 x 1 layers (the paper: 32 on MNIST, 1024 on CIFAR-10); 0 means 2h
+        residual     add a block's input to its output
         skip         add up 1 x 1 maps of all blocks' outputs for the output stage, besides the last block's own output
-        dropout      inside the residual branch, in training only
+        dropout      inside the blocks, in training only
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1601.06759, table 1
@@ -56,32 +56,21 @@ class PixelCNN(Network):
     """
 
     def __init__(
-        self, channels: int, params: int, groups: int, *, layers: int, width: int,
-        kernel: int = 3, first_kernel: int = 7, out_width: int = 0, skip: bool = True, dropout: float = 0.0,
+        self, head: Head, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7, out_width: int = 0,
+        residual: bool = True, skip: bool = True, dropout: float = 0.0,
     ) -> None:  # fmt: skip
-        super().__init__()
-        out_width = out_width or 2 * width
-        self.first = MaskedConv2d(channels, 2 * width, first_kernel, "A", groups=groups)
-        self.blocks = nn.ModuleList(ResidualBlock(width, kernel, groups, dropout) for _ in range(layers))
-        self.skips = nn.ModuleList(Pointwise(2 * width, 2 * width, groups=groups) for _ in range(layers if skip else 0))
-        self.readout = Readout(2 * width, (out_width, out_width), params, groups)
-        self.first_side, self.side = first_kernel // 2, kernel // 2
-
-    def forward(self, canvas: Canvas) -> Tensor:
-        x = self.first(None, canvas)  # (B, 2h, H, W)
-        outputs = []
-        for block in self.blocks:
-            x = block(x, canvas)
-            outputs.append(x)
-        for skip, output in zip(self.skips, outputs, strict=False):
-            x = x + skip(output, canvas)
-        return self.readout(x, canvas)
+        blocks = [ConvolutionBlock(width, kernel, head.passes, dropout) for _ in range(layers)]
+        super().__init__(
+            head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip
+        )
+        self.side = kernel // 2
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The pixels that the parameters at (row, column) depend on: (height, width) bool.
 
         The first layer moves `first_kernel // 2` rows up and columns to the side at most, a later one `kernel // 2`,
         and none moves right unless it moves up. So a few rows above, the field ends early on the right: the blind spot.
+        Without residual connections and skips every block still sees its own pixel, so the field is the same.
         """
         depth, side, first = len(self.blocks), self.side, self.first_side
         seen = torch.zeros(height, width, dtype=torch.bool)
