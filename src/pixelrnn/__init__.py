@@ -42,13 +42,15 @@ def build(
         size      (H, W) of the images it will be trained on
         channels  1 for gray, 3 for RGB
         levels    2 to 256; pixels are integers 0..levels-1
-        head      "bernoulli" (the default for 2 levels) or "categorical" (for more)
-        options   of the network: layers and width for every one, the rest by its own names
+        head      "bernoulli", "categorical" or "mcgsm"; left out, it is the network's own if it has one, else
+                  "bernoulli" for 2 levels and "categorical" for more
+        options   of the network and of the head by their own names, for example layers and width
     Raises:       ConfigError for an unknown name, with the nearest one, or a value out of its range
     """
     from pixelrnn.model import PixelModel
+    from pixelrnn.networks import default_head
 
-    return PixelModel(network, head or ("bernoulli" if levels == 2 else "categorical"), size, channels, levels, options)
+    return PixelModel(network, head or default_head(network, levels), size, channels, levels, options)
 
 
 def load(folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:

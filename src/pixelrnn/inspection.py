@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Whole, scale
 from pixelrnn.data import save_picture
 from pixelrnn.errors import CausalityError
+from pixelrnn.layers.recurrence import Recurrence
 from pixelrnn.model import PixelModel
 
 _COPIES = 98  # images per backward pass
@@ -42,6 +43,11 @@ def transparent(model: PixelModel) -> nn.Module:
         for weight in network.parameters():
             fan_in = max(1, weight[0].numel()) if weight.ndim > 1 else 10
             weight.copy_(torch.rand(weight.shape, generator=generator, dtype=torch.float64).add(0.5) / fan_in)
+        for module in network.modules():
+            if isinstance(module, Recurrence):  # forget gates that are nearly open fill the cells until tanh is flat
+                width = module.width
+                for convolution in module.inputs:
+                    convolution.bias[width : (1 + len(module.carried)) * width] -= 2
     return network
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pixelrnn import folder as folders
 from pixelrnn.canvas import Whole, scale
 from pixelrnn.errors import ConfigError, ImageError, ModelFolderError, unknown
-from pixelrnn.heads import HEADS
+from pixelrnn.heads import HEADS, head_options
 from pixelrnn.networks import build_network, options_of
 from pixelrnn.walk import Draw, Keep, Method, uniforms, walk
 
@@ -32,11 +32,11 @@ class PixelModel(nn.Module):
 
     Arguments:
         network   a name of `pixelrnn.networks()`
-        head      "bernoulli" (binary) or "categorical"
+        head      "bernoulli" (binary), "categorical" or "mcgsm"
         size      (H, W)
         channels  colours, 1 or more; red comes before green before blue
         levels    2 to 256
-        options   of the network, by its own names
+        options   of the network and of the head, by their own names
     Raises:       ConfigError for whatever does not exist or is out of its range
     """
 
@@ -46,10 +46,15 @@ class PixelModel(nn.Module):
         super().__init__()
         _check_geometry(head, size, channels, levels)
         size, channels, levels = (int(size[0]), int(size[1])), int(channels), int(levels)
-        self.head = HEADS[head](channels, levels)
-        self.network = build_network(network, self.head, options)
+        mine = {key: value for key, value in options.items() if key in head_options(head)}
+        for key, value in mine.items():
+            if not (_is_whole(value) and 1 <= value <= 1024):
+                raise ConfigError(f"{key} must be a whole number from 1 to 1024, not {value!r}.")
+        self.head = HEADS[head](channels, levels, **mine)
+        self.network = build_network(network, self.head, {k: v for k, v in options.items() if k not in mine})
         self.size, self.channels, self.levels = size, channels, levels
-        defaults = {key: value for key, value in options_of(network).items() if key not in options}
+        known = {**options_of(network), **head_options(head)}
+        defaults = {key: value for key, value in known.items() if key not in options}
         self.config: dict[str, Any] = {
             "network": network, "options": {**options, **defaults}, "head": head, "size": list(size),
             "channels": channels, "levels": levels,

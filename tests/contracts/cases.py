@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+
 import pixelrnn
 from pixelrnn.heads import HEADS
 from pixelrnn.model import PixelModel
-from pixelrnn.networks import NETWORKS
+from pixelrnn.networks import NETWORKS, options_of
 
 # name, network, channels, head, levels
 CASES = [
@@ -21,4 +23,12 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
     """A small model of random weights in float64."""
     _, network, channels, head, levels = case
     options = {"layers": 3, "width": 7, **options}  # 7 is no multiple of 3: groups of unequal size
-    return pixelrnn.build(network, size=size, channels=channels, levels=levels, head=head, **options).double().eval()
+    options = {key: value for key, value in options.items() if key in options_of(network)}
+    if head == "mcgsm":
+        options = {**options, "components": 3, "scales": 2}
+    model = pixelrnn.build(network, size=size, channels=channels, levels=levels, head=head, **options).double().eval()
+    if network == "spatial-lstm":  # of small weights, a product of three numbers below one: every level is as probable
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.mul_(3)
+    return model

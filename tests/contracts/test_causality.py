@@ -11,6 +11,7 @@ from pixelrnn.canvas import Reach
 from pixelrnn.errors import CausalityError
 from pixelrnn.inspection import prove_causal, seen_by, seen_pairs
 from pixelrnn.layers.convolution import MaskedConv2d
+from pixelrnn.layers.recurrence import Recurrence
 from pixelrnn.networks import NETWORKS, options_of
 
 
@@ -47,8 +48,8 @@ def test_a_later_colour_sees_every_earlier_colour_of_its_pixel(case: tuple) -> N
 )  # fmt: skip
 @pytest.mark.parametrize("size", [(9, 7), (5, 12)])
 def test_the_measured_field_is_the_declared_one(network: str, options: dict, size: tuple[int, int]) -> None:
-    options = {key: value for key, value in options.items() if key in options_of(network)}
-    model = pixelrnn.build(network, size=size, levels=2, width=4, **options).double()
+    options = {key: value for key, value in {**options, "width": 4}.items() if key in options_of(network)}
+    model = pixelrnn.build(network, size=size, levels=2, **options).double()
     seen = seen_pairs(model, size)
     for index, (row, column) in enumerate((row, column) for row in range(size[0]) for column in range(size[1])):
         declared = model.network.field(row, column, *size)
@@ -86,7 +87,10 @@ def test_gated_has_no_blind_spot_and_pixelcnn_has_the_known_one() -> None:
 
 
 def masked_layers(model: pixelrnn.PixelModel) -> list[MaskedConv2d]:
-    return [each for each in model.modules() if isinstance(each, MaskedConv2d) and each.mask is not None]
+    """Those whose mask keeps the future out; what is read one row late is the past without one."""
+    late = {each for module in model.modules() if isinstance(module, Recurrence) and module.mirrored for each in module.inputs}
+    masked = [each for each in model.modules() if isinstance(each, MaskedConv2d) and each.mask is not None]
+    return [each for each in masked if each not in late]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -94,7 +98,7 @@ def test_every_single_mask_that_is_broken_is_found(network: str) -> None:
     """The proof can fail: one mask after the other is opened, and each time it does."""
     model = make(("", network, 3, "categorical", 4), layers=2, width=6)
     layers = masked_layers(model)
-    assert len(layers) > 4
+    assert layers
     for layer in layers:
         mask = layer.mask
         layer.mask = torch.ones_like(mask)

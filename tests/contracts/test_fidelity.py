@@ -180,7 +180,10 @@ def both_ways(network: str, mistake: str = "", **options: object) -> tuple[Array
 
 
 def test_every_network_has_a_loop_from_its_paper() -> None:
-    assert set(PAPERS) == set(NETWORKS)
+    from test_fidelity_mixtures import LOOPS  # which import from here
+    from test_fidelity_recurrent import BLOCKS
+
+    assert {*PAPERS, *BLOCKS, *LOOPS} == set(NETWORKS)
 
 
 @pytest.mark.parametrize("skip", [True, False])

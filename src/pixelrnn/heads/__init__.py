@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 from pixelrnn.heads.base import Head
 from pixelrnn.heads.bernoulli import Bernoulli
 from pixelrnn.heads.categorical import Categorical
+from pixelrnn.heads.mcgsm import MCGSM
 
-HEADS: dict[str, type[Head]] = {"bernoulli": Bernoulli, "categorical": Categorical}
+HEADS: dict[str, type[Head]] = {"bernoulli": Bernoulli, "categorical": Categorical, "mcgsm": MCGSM}
 
-__all__ = ["HEADS", "Bernoulli", "Categorical", "Head"]
+
+def head_options(name: str) -> dict[str, Any]:
+    """The options that a head takes by keyword, with their defaults; all are whole numbers."""
+    parameters = inspect.signature(HEADS[name]).parameters.values()
+    return {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+__all__ = ["HEADS", "MCGSM", "Bernoulli", "Categorical", "Head", "head_options"]

@@ -102,7 +102,7 @@ class Recurrence(nn.Module):
         matrix, bias = self._matrix(self.taps), self._bias()
         needed = [matrix, bias, self.start_h, self.start_c, *near]
         graph = torch.is_grad_enabled() and any(each.requires_grad for each in needed)
-        inner = [each.permute(1, 2, 3, 0) for each in near]
+        inner = [each.permute(1, 2, 3, 0).contiguous() for each in near]
         states: Tensor = _Sweep.apply(self, graph, matrix, bias, self.start_h, self.start_c, *inner)
         return states.permute(3, 0, 1, 2)
 
@@ -283,7 +283,7 @@ class _Sweep(torch.autograd.Function):
         inside = (slice(None), slice(1, None), slice(margin, h.shape[2] - margin))
         dh, dc = torch.zeros_like(h), torch.zeros_like(c)
         dh[inside] = dh_out
-        dinputs = [torch.zeros_like(each, memory_format=torch.contiguous_format) for each in inputs]
+        dinputs = [torch.zeros_like(each) for each in inputs]
         buffer = _Buffer(matrix, fronts, h.shape[3])
         back = matrix.t().contiguous()
         dweights = matrix.new_zeros(len(matrix), matrix.shape[1] + 1)

@@ -12,15 +12,37 @@ from pixelrnn.heads import Head
 from pixelrnn.networks.base import Network
 from pixelrnn.networks.diagonal_bilstm import DiagonalBiLSTM
 from pixelrnn.networks.gated_pixelcnn import GatedPixelCNN
+from pixelrnn.networks.mcgsm import NeighbourhoodMixture
+from pixelrnn.networks.mdlstm import MDLSTM
+from pixelrnn.networks.mdrnn import MultiDirectionalLSTM
 from pixelrnn.networks.pixelcnn import PixelCNN
 from pixelrnn.networks.row_lstm import RowLSTM
+from pixelrnn.networks.spatial_lstm import SpatialLSTM
 
 NETWORKS: dict[str, type[Network]] = {
     "pixelcnn": PixelCNN,
     "gated-pixelcnn": GatedPixelCNN,
     "row-lstm": RowLSTM,
     "diagonal-bilstm": DiagonalBiLSTM,
+    "mdlstm": MDLSTM,
+    "spatial-lstm": SpatialLSTM,
+    "mcgsm": NeighbourhoodMixture,
 }
+
+_NOT_CAUSAL = {
+    "mdrnn": "The multi-directional network (mdrnn) reads the whole image, from all four corners, so it cannot predict "
+    'a pixel from the ones before it. Its causal direction alone is "mdlstm"; as an encoder of images that are given, '
+    "it is pixelrnn.networks.MultiDirectionalLSTM.",
+}
+
+
+def default_head(name: str, levels: int) -> str:
+    """The head that a network gets if none is asked for.
+
+    Raises: ConfigError for an unknown network
+    """
+    options_of(name)
+    return NETWORKS[name].default_head or ("bernoulli" if levels == 2 else "categorical")
 
 
 def options_of(name: str) -> dict[str, Any]:
@@ -30,6 +52,8 @@ def options_of(name: str) -> dict[str, Any]:
 
     Raises: ConfigError for an unknown network
     """
+    if name in _NOT_CAUSAL:
+        raise ConfigError(_NOT_CAUSAL[name])
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
     parameters = inspect.signature(NETWORKS[name]).parameters.values()
@@ -82,4 +106,7 @@ class _Names(ModuleType):
 
 sys.modules[__name__].__class__ = _Names
 
-__all__ = ["NETWORKS", "DiagonalBiLSTM", "GatedPixelCNN", "Network", "PixelCNN", "RowLSTM", "build_network", "options_of"]
+__all__ = [
+    "MDLSTM", "NETWORKS", "DiagonalBiLSTM", "GatedPixelCNN", "MultiDirectionalLSTM", "NeighbourhoodMixture", "Network",
+    "PixelCNN", "RowLSTM", "SpatialLSTM", "build_network", "default_head", "options_of",
+]  # fmt: skip

@@ -16,6 +16,8 @@ class Network(nn.Module, ABC):
     number of colours, it has as many groups of feature maps, and a later colour's group sees the earlier colours.
     """
 
+    default_head: str | None = None  # None: "bernoulli" for 2 levels, "categorical" for more
+
     @abstractmethod
     def forward(self, canvas: Canvas) -> Tensor:
         """The parameters of every pixel in the canvas' region, (B, params, h, w), from the pixels before it.

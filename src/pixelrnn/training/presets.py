@@ -166,9 +166,11 @@ def _check_tables(name: str, table: dict[str, Any]) -> None:
 
 
 def _check_model(model: dict[str, Any]) -> None:
-    from pixelrnn.networks import options_of  # here, as it brings torch along
+    from pixelrnn.heads import HEADS, head_options  # here, as they bring torch along
+    from pixelrnn.networks import default_head, options_of
 
-    options = {"network", "head", *options_of(model["network"])}
+    head = model.get("head") or default_head(model["network"], 2)  # where levels decide, no head has options
+    options = {"network", "head", *options_of(model["network"]), *(head_options(head) if head in HEADS else ())}
     elsewhere = {each.name for kind in (DataSettings, TrainingSettings) for each in dataclasses.fields(kind)}
     for key in model:
         if key not in options:

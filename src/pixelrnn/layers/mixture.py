@@ -1,0 +1,57 @@
+"""From features to the parameters of a mixture of conditional Gaussian scale mixtures.
+
+Source: Theis and Bethge, Generative Image Modeling Using Spatial LSTMs, 2015, arXiv 1506.03478, equations 4 and 5;
+Theis, Hosseini and Bethge, 2012.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pixelrnn.canvas import Canvas
+from pixelrnn.heads import MCGSM
+from pixelrnn.layers.convolution import CausalConv2d
+
+
+class ScaleMixture(nn.Module):
+    r"""Means, weights and precisions from features v, for every colour:
+
+        mean of component c                       a_c . v + u_c
+        log-weight of component c at scale s      eta_cs - 1/2 e^alpha_cs  sum over n of beta_cn^2 (b_n . v)^2
+        log-precision of component c at scale s   alpha_cs
+
+    Arguments:
+        head      an MCGSM, which says how many components and scales
+        predict   from v to the means, (colours * components) maps: a and u
+        describe  from v to (colours * features) maps: b
+        features  n
+
+    Shapes:  v (B, maps, h, w), or None for the image itself -> (B, head.num_params, h, w)
+    Source:  arXiv 1506.03478, equations 4 and 5
+    """
+
+    def __init__(self, head: MCGSM, predict: CausalConv2d, describe: CausalConv2d, features: int) -> None:
+        super().__init__()
+        self.predict, self.describe = predict, describe
+        colours, components, scales = head.channels, head.components, head.scales
+        self.sizes = (colours, components, scales, features)
+        self.eta = nn.Parameter(torch.zeros(colours, components, scales))
+        # Standard deviations from a quarter of the range of pixels down to a hundredth of it.
+        self.alpha = nn.Parameter(torch.linspace(1.4, 7.8, scales).expand(colours, components, scales).clone())
+        self.beta = nn.Parameter(torch.empty(colours, components, features))
+        nn.init.normal_(self.beta, 0.0, 0.1)
+
+    def forward(self, v: Tensor | None, canvas: Canvas) -> Tensor:
+        colours, components, scales, features = self.sizes
+        with torch.autocast(self.eta.device.type, enabled=False):  # means are levels: half precision would round them
+            v = None if v is None else v.to(self.eta.dtype)
+            means, described = self.predict(v, canvas), self.describe(v, canvas)
+            batch, _, *size = means.shape
+            means = means.reshape(batch, colours, components, *size)
+            energy = torch.einsum("kcn,bknhw->bkchw", self.beta**2, described.unflatten(1, (colours, features)) ** 2)
+            alpha = self.alpha[None, :, :, :, None, None]
+            weights = self.eta[None, :, :, :, None, None] - 0.5 * alpha.exp() * energy[:, :, :, None]
+            precisions = alpha.expand(batch, -1, -1, -1, *size)
+            parts = [weights.flatten(2, 3), means, precisions.flatten(2, 3)]
+            return torch.cat(parts, 2).flatten(1, 2)

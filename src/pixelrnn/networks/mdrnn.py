@@ -1,0 +1,63 @@
+"""The multi-directional MDLSTM: an encoder that reads the whole image from its four corners. It is not causal.
+
+Source: Graves, Fernandez and Schmidhuber, Multi-Dimensional Recurrent Neural Networks, 2007, arXiv 0705.2011; Graves
+and Schmidhuber, Offline Handwriting Recognition with Multidimensional Recurrent Neural Networks, 2009.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from pixelrnn.canvas import Whole
+from pixelrnn.layers.convolution import Pointwise
+from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
+
+
+class MultiDirectionalLSTM(nn.Module):
+    r"""Layers of four MDLSTMs, one from each corner of the image, whose states all feed what comes next.
+
+    Every position of the result depends on every pixel, so it cannot predict pixels; it is for describing images that
+    are given: the mean over rows and columns is an embedding, the map itself a description of each place.
+
+    Arguments:
+        channels  of the image
+        width     maps of each direction's state
+        out_width maps of the result
+        layers    of four directions each; between them, the four states are added up through tanh of a 1 x 1 layer each
+
+    Shapes:  image (B, channels, H, W), real -> (B, out_width, H, W)
+    Source:  arXiv 0705.2011, section 3.2 (2^n hidden layers, one per corner); the cell is that of Graves and
+             Schmidhuber, 2009, without peepholes
+    """
+
+    def __init__(self, channels: int, *, width: int, out_width: int, layers: int = 1) -> None:
+        super().__init__()
+        sizes = [channels, *[width] * (layers - 1)]
+        self.corners = nn.ModuleList(
+            nn.ModuleList(
+                Recurrence(width, [Pointwise(size, 5 * width)], [LEFT, ABOVE], [LEFT, ABOVE]) for _ in range(4)
+            )
+            for size in sizes
+        )
+        ends = [*[width] * (layers - 1), out_width]
+        self.joins = nn.ModuleList(Pointwise(4 * width, end) for end in ends)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = image
+        for index, (corners, join) in enumerate(zip(self.corners, self.joins, strict=True)):
+            states = []
+            for flips, corner in zip(_FLIPS, cast("Iterable[Recurrence]", corners), strict=True):
+                turned = x.flip(flips)
+                states.append(corner([turned], Whole(turned)).flip(flips))
+            x = join(torch.cat(states, 1), Whole(x))
+            if index < len(self.joins) - 1:
+                x = x.tanh()
+        return x
+
+
+_FLIPS = [[axis for axis, turned in zip((2, 3), each, strict=True) if turned] for each in itertools.product((0, 1), repeat=2)]
