@@ -28,7 +28,14 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
         options = {**options, "components": 3, "scales": 2}
     model = pixelrnn.build(network, size=size, channels=channels, levels=levels, head=head, **options).double().eval()
     if network == "spatial-lstm":  # of small weights, a product of three numbers below one: every level is as probable
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.mul_(3)
+        enlarge(model, 3)
+    return model
+
+
+@torch.no_grad()
+def enlarge(model: PixelModel, factor: float) -> PixelModel:
+    """Larger weights: pixels that depend on each other, and levels that are not equally probable."""
+    for name, weight in model.named_parameters():
+        if not name.endswith("alpha"):  # a logarithm
+            weight.mul_(factor)
     return model

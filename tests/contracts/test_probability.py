@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from cases import CASES, IDS, make
+from cases import CASES, IDS, enlarge, make
 from torch import Tensor
 
 import pixelrnn
@@ -16,14 +16,6 @@ from pixelrnn.heads import HEADS
 from pixelrnn.layers.convolution import CausalConv2d
 from pixelrnn.model import PixelModel
 from pixelrnn.networks import NETWORKS
-
-
-def sharpened(model: PixelModel) -> PixelModel:
-    """Random weights give nearly uniform probabilities; larger ones give a distribution worth testing."""
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(2.0)
-    return model
 
 
 def all_images(channels: int, height: int, width: int, levels: int) -> Tensor:
@@ -51,7 +43,7 @@ def test_all_images_of_a_world_have_total_probability_one(
     network: str, world: tuple[int, int, int, int], head: str
 ) -> None:
     channels, height, width, levels = world
-    model = sharpened(make(("", network, channels, head, levels), (height, width)))
+    model = enlarge(make(("", network, channels, head, levels), (height, width)), 2)
     images = all_images(*world)
     assert len(images) == levels ** (channels * height * width)
     probabilities = model.log_prob(images).exp()
@@ -75,7 +67,7 @@ def test_log_prob_is_the_sum_of_every_pixel_and_colour(case: tuple) -> None:
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 @torch.no_grad()
 def test_the_nats_of_a_pixel_are_the_logarithm_of_the_heads_pmf(case: tuple) -> None:
-    model = sharpened(make(case))
+    model = enlarge(make(case), 2)
     images = random_images(model, 3)
     params = model.network(Whole(scale(images, model.levels, model.dtype)))
     assert params.shape == (3, model.head.num_params, 9, 7)

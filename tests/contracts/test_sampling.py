@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from cases import CASES, IDS, make
+from cases import CASES, IDS, enlarge, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -20,18 +20,10 @@ from pixelrnn.walk import Draw, uniforms
 SMALL = (4, 5)
 
 
-def sharpened(model: PixelModel, factor: float = 2.0) -> PixelModel:
-    """Larger weights: pixels that depend on each other, and levels that are not equally probable."""
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(factor)
-    return model
-
-
 @pytest.fixture(params=CASES, ids=IDS)
 def model(request: pytest.FixtureRequest) -> PixelModel:
     """Every network with every head, for images of 4 x 5."""
-    return sharpened(make(request.param, SMALL))
+    return enlarge(make(request.param, SMALL), 2)
 
 
 def some_images(model: PixelModel, n: int, size: tuple[int, int] = SMALL) -> Tensor:
@@ -97,7 +89,7 @@ def test_a_model_with_dropout_samples_as_in_evaluation_and_stays_in_training(mod
     network, channels, head, levels = (model.config[key] for key in ("network", "channels", "head", "levels"))
     if "dropout" not in model.config["options"]:
         pytest.skip("a network without dropout")
-    doubtful = sharpened(make(("", network, channels, head, levels), SMALL, dropout=0.5)).train()
+    doubtful = enlarge(make(("", network, channels, head, levels), SMALL, dropout=0.5), 2).train()
     first = doubtful.sample(2, seed=0)
     assert all(each.training for each in doubtful.modules())
     images = some_images(model, 2)
@@ -231,7 +223,7 @@ TINY = [  # channels, size, head, levels
 def tiny(network: str, world: tuple[int, tuple[int, int], str, int]) -> tuple[PixelModel, Tensor, Tensor]:
     """A model, all of its images and their exact probabilities."""
     channels, size, head, levels = world
-    model = sharpened(make(("", network, channels, head, levels), size, layers=2))
+    model = enlarge(make(("", network, channels, head, levels), size, layers=2), 2)
     every = torch.tensor(list(itertools.product(range(levels), repeat=channels * size[0] * size[1])))
     every = every.view(-1, channels, *size)
     with torch.no_grad():

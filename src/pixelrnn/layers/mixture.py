@@ -40,7 +40,7 @@ class ScaleMixture(nn.Module):
         # Standard deviations from a quarter of the range of pixels down to a hundredth of it.
         self.alpha = nn.Parameter(torch.linspace(1.4, 7.8, scales).expand(colours, components, scales).clone())
         self.beta = nn.Parameter(torch.empty(colours, components, features))
-        nn.init.normal_(self.beta, 0.0, 0.1)
+        nn.init.normal_(self.beta, 0.0, 0.02)  # so that the finest scale is not ruled out before anything is learned
 
     def forward(self, v: Tensor | None, canvas: Canvas) -> Tensor:
         colours, components, scales, features = self.sizes
