@@ -13,6 +13,8 @@ canvas decides what the past is:
     per_row      run it                             run it over the whole row when the row begins, crop to the region
     scan         a recurrence over all of it        over the region, from the states of the row above and of this one
     row_late     run it, one row further down       run it over the row above once that is finished, crop to the region
+    given        the condition, a map as large      the same, cropped to the region
+                 as the image
 
 Every feature map has the shape (B, C, rows of the region, columns of the region); for `Whole` the region is the image.
 """
@@ -62,6 +64,9 @@ class Scannable(Protocol):
     start_h: Tensor
     start_c: Tensor
 
+    def __hash__(self) -> int:
+        """Its states are kept by it."""
+
     def sweep(self, near: list[Tensor]) -> Tensor:
         """Over a whole image."""
 
@@ -77,8 +82,9 @@ def scale(images: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
 class Canvas(ABC):
     """What a network sees: the verbs above, and a guard against a module that is used twice in one pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Tensor | None = None) -> None:
         self._used: set[Hashable] = set()
+        self._given = given
 
     def _claim(self, key: Hashable) -> Hashable:
         if key in self._used:
@@ -90,6 +96,12 @@ class Canvas(ABC):
     @abstractmethod
     def look(self, reach: Reach) -> Tensor:
         """The image around the region: (B, C, h + up + down, w + left + right), zeros outside the image."""
+
+    def given(self) -> Tensor:
+        """The map that the image is conditioned on, in the region: (B, maps, h, w). All of it is known beforehand."""
+        if self._given is None:
+            raise AssertionError("the network asks for a condition, but none was given")
+        return self._given
 
     @abstractmethod
     def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
@@ -115,10 +127,13 @@ class Canvas(ABC):
 
 
 class Whole(Canvas):
-    """The parallel pass: every position of `image` (B, C, H, W) at once, and nothing is remembered."""
+    """The parallel pass: every position of `image` (B, C, H, W) at once, and nothing is remembered.
 
-    def __init__(self, image: Tensor) -> None:
-        super().__init__()
+    given (B, maps, H, W) is what the image is conditioned on, for a network that asks for it.
+    """
+
+    def __init__(self, image: Tensor, given: Tensor | None = None) -> None:
+        super().__init__(given)
         self.image = image
 
     def look(self, reach: Reach) -> Tensor:
@@ -163,8 +178,10 @@ class Walk(Canvas):
     and not with its area; only the image itself is kept whole.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
-        super().__init__()
+    def __init__(
+        self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, given: Tensor | None = None
+    ) -> None:  # fmt: skip
+        super().__init__(given)
         self._width = shape[3]
         self._margin = Reach(0, 0, 0, 0)
         self._padded = torch.zeros(shape, dtype=dtype, device=device)
@@ -191,6 +208,10 @@ class Walk(Canvas):
         row, column, width = self.region
         top, left = self._margin.up + row, self._margin.left + column
         return self._padded[:, :, top - reach.up : top + 1 + reach.down, left - reach.left : left + width + reach.right]
+
+    def given(self) -> Tensor:
+        row, column, width = self.region
+        return super().given()[:, :, row : row + 1, column : column + width]
 
     def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
         self._claim(key)

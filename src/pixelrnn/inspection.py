@@ -46,8 +46,9 @@ def transparent(model: PixelModel) -> nn.Module:
         for module in network.modules():
             if isinstance(module, Recurrence):  # forget gates that are nearly open fill the cells until tanh is flat
                 width = module.width
-                for convolution in module.inputs:
-                    convolution.bias[width : (1 + len(module.carried)) * width] -= 2
+                for convolution in module.convolutions:
+                    if convolution.bias is not None:
+                        convolution.bias[width : (1 + len(module.carried)) * width] -= 2
     return network
 
 
@@ -103,7 +104,7 @@ def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7)) -> Causality
     for colour in range(passes):
         found = gradients(network, pixels, image, slice(colour * per_part, (colour + 1) * per_part))
         for (row, column), gradient in zip(pixels, found, strict=True):
-            hidden = _hidden(row, column, colour, model.channels, size)
+            hidden = _hidden(model, row, column, colour, size)
             pairs += int(hidden.sum())
             leak = (hidden & (gradient != 0)).nonzero()
             if len(leak):
@@ -111,11 +112,11 @@ def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7)) -> Causality
     return CausalityReport(height, width, pairs, _replace_the_future(model, pixels, size))
 
 
-def _hidden(row: int, column: int, colour: int, channels: int, size: tuple[int, int]) -> Tensor:
+def _hidden(model: PixelModel, row: int, column: int, colour: int, size: tuple[int, int]) -> Tensor:
     """Everything that a pixel's parameters for one colour may not depend on: (C, H, W) bool."""
-    place = torch.arange(size[0] * size[1]).reshape(1, *size)
-    here = row * size[1] + column
-    later_colour = torch.arange(channels)[:, None, None] >= colour
+    place = model.network.order(*size)[None]
+    here = place[0, row, column]
+    later_colour = torch.arange(model.channels)[:, None, None] >= colour
     return (place > here) | ((place == here) & later_colour)
 
 
@@ -128,7 +129,7 @@ def _replace_the_future(model: PixelModel, pixels: list[tuple[int, int]], size: 
     other = torch.where(other == image, (other + 1) % model.levels, other)
     passes = model.head.passes
     for colour in range(passes):
-        hidden = torch.stack([_hidden(row, column, colour, model.channels, size) for row, column in pixels])
+        hidden = torch.stack([_hidden(model, row, column, colour, size) for row, column in pixels])
         changed = network(Whole(scale(torch.where(hidden, other, image), model.levels, torch.float64)))
         plain = network(Whole(scale(image.expand(len(pixels), *shape), model.levels, torch.float64)))
         for index, (row, column) in enumerate(pixels):
@@ -164,8 +165,8 @@ def draw_field(
     height, width = size or model.size
     row, column = pixel or (height // 2, width // 2)
     seen = seen_by(model, row, column, (height, width))
-    place = torch.arange(height * width).reshape(height, width)
-    here = row * width + column
+    place = model.network.order(height, width)
+    here = place[row, column]
     kind = torch.where(place > here, 3, torch.where(seen, 1, 2))
     kind[row, column] = 0
     blind = int((kind == 2).sum())

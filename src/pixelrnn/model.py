@@ -46,17 +46,13 @@ class PixelModel(nn.Module):
         super().__init__()
         _check_geometry(head, size, channels, levels)
         size, channels, levels = (int(size[0]), int(size[1])), int(channels), int(levels)
-        mine = {key: value for key, value in options.items() if key in head_options(head)}
-        for key, value in mine.items():
-            if not (_is_whole(value) and 1 <= value <= 1024):
-                raise ConfigError(f"{key} must be a whole number from 1 to 1024, not {value!r}.")
+        defaults = {**options_of(network), **head_options(HEADS[head])}
+        mine = {key: _head_option(key, options[key]) for key in head_options(HEADS[head]) if key in options}
         self.head = HEADS[head](channels, levels, **mine)
         self.network = build_network(network, self.head, {k: v for k, v in options.items() if k not in mine})
         self.size, self.channels, self.levels = size, channels, levels
-        known = {**options_of(network), **head_options(head)}
-        defaults = {key: value for key, value in known.items() if key not in options}
         self.config: dict[str, Any] = {
-            "network": network, "options": {**options, **defaults}, "head": head, "size": list(size),
+            "network": network, "options": {**defaults, **options, **mine}, "head": head, "size": list(size),
             "channels": channels, "levels": levels,
         }  # fmt: skip
         self.about: dict[str, Any] = {}  # where it comes from: preset, data, results; saved with it
@@ -283,6 +279,12 @@ def _check_geometry(head: str, size: Sequence[int], channels: int, levels: int) 
         raise ConfigError(f"levels must be from 2 to 256, a whole number, not {levels!r}.")
     if head == "bernoulli" and levels != 2:
         raise ConfigError(f'The head "bernoulli" is for 2 levels, not {levels}. Take "categorical".')
+
+
+def _head_option(key: str, value: Any) -> int:
+    if not (_is_whole(value) and 1 <= value <= 1024):
+        raise ConfigError(f"{key} must be a whole number from 1 to 1024, not {value!r}.")
+    return int(value)
 
 
 def _pair(size: Sequence[int]) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """The one loop over pixels, and what chooses them.
 
-`walk` goes through an image in raster order, asks the network for the probabilities of the next pixel and lets a
-chooser say what it is: `Draw` draws it, `Keep` keeps what is known and draws the rest. The loop is the same for every
-network, head and use, and also for the naive sampler, which differs only in how it gets the parameters: a whole pass
-per pixel.
+`walk` goes through an image in raster order (stage by stage, if the network has several), asks the network for the
+probabilities of the next pixel and lets a chooser say what it is: `Draw` draws it, `Keep` keeps what is known and draws
+the rest. The loop is the same for every network, head and use, and also for the naive sampler, which differs only in
+how it gets the parameters: a whole pass per pixel.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from pixelrnn.canvas import Region, Walk, Whole, scale
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
+from pixelrnn.networks.base import Stage
 
 Method = Literal["cached", "naive"]
 OnRow = Callable[[int, Tensor], None]
@@ -26,9 +27,7 @@ OnRow = Callable[[int, Tensor], None]
 class Chooser(Protocol):
     """What decides the pixels of a walk."""
 
-    def plan(self, row: int, width: int) -> list[tuple[int, int, bool]]:
-        """The spans of a row, left to right: (column, width, given). A given span is already right in the image and is
-        only passed through the network; any other is one pixel wide and chosen."""
+    given: Tensor  # (H, W) bool: the pixels that are already right in every image of the batch
 
     def choose(self, pmf: Tensor, row: int, column: int, channel: int) -> Tensor:
         """The level of one pixel and colour in every image: pmf (B, levels) float64 -> (B,) int64."""
@@ -52,10 +51,7 @@ class Draw:
 
     def __init__(self, numbers: Tensor, temperature: float = 1.0) -> None:
         self.numbers, self.temperature = numbers, temperature
-
-    def plan(self, row: int, width: int) -> list[tuple[int, int, bool]]:
-        """One pixel at a time."""
-        return [(column, 1, False) for column in range(width)]
+        self.given = torch.zeros(numbers.shape[2:], dtype=torch.bool)
 
     def choose(self, pmf: Tensor, row: int, column: int, channel: int) -> Tensor:
         """The first level whose cumulated probability exceeds the uniform number of that place."""
@@ -71,30 +67,11 @@ class Draw:
 
 
 class Keep:
-    """Keeps the known pixels of `images` and draws the others.
-
-    Where whole spans are known in every image of the batch, one pass takes them all, and nothing is run after the last
-    pixel that anybody has to draw.
-    """
+    """Keeps the known pixels of `images` and draws the others."""
 
     def __init__(self, images: Tensor, known: Tensor, draw: Draw) -> None:
         self.images, self.known, self.draw = images, known, draw  # known: (B, 1, H, W) bool
-        self.given = known.all(0)[0].cpu()  # (H, W)
-        unknown = (~self.given).flatten().nonzero()
-        self.last = int(unknown[-1]) if len(unknown) else -1
-
-    def plan(self, row: int, width: int) -> list[tuple[int, int, bool]]:
-        """Runs of pixels that are known in every image, the others one at a time."""
-        spans: list[tuple[int, int, bool]] = []
-        for column in range(width):
-            if row * width + column > self.last:
-                break
-            given = bool(self.given[row, column])
-            if given and spans and spans[-1][2]:
-                spans[-1] = (spans[-1][0], spans[-1][1] + 1, True)
-            else:
-                spans.append((column, 1, given))
-        return spans
+        self.given = known.all(0)[0].cpu()
 
     def choose(self, pmf: Tensor, row: int, column: int, channel: int) -> Tensor:
         """The known level where there is one, else what `Draw` draws."""
@@ -107,7 +84,7 @@ def walk(
     network: Network, head: Head, images: Tensor, chooser: Chooser, *, dtype: torch.dtype, method: Method = "cached",
     on_row: OnRow | None = None,
 ) -> Tensor:  # fmt: skip
-    """Choose every pixel of `images` in raster order and return them.
+    """Choose every pixel of `images` in the network's order, which is raster order for most, and return them.
 
     Arguments:
         images   (B, C, H, W) uint8 on the network's device: what the chooser calls given must be there already
@@ -118,23 +95,58 @@ def walk(
     Returns:     (B, C, H, W) uint8
     """
     images = images.clone()
-    past = (_Cached if method == "cached" else _Naive)(network, head.levels, images, dtype)
-    for row in range(images.shape[2]):
-        for column, width, given in chooser.plan(row, images.shape[3]):
+    decided = chooser.given.clone()
+    stages = network.stages()
+    for stage in stages:
+        past: _Cached | _Naive
+        if method == "cached":
+            past = _Cached(stage, head.levels, images, dtype)
+        else:
+            past = _Naive(network, stage.step, head.levels, images, dtype)
+        report = on_row if stage is stages[-1] else None
+        _raster(past, head, stage.step, images, decided[:: stage.step, :: stage.step], chooser, report)
+        decided[:: stage.step, :: stage.step] = True
+    return images
+
+
+def _raster(
+    past: _Cached | _Naive, head: Head, step: int, images: Tensor, given: Tensor, chooser: Chooser,
+    on_row: OnRow | None,
+) -> None:  # fmt: skip
+    """Choose every `step`-th pixel that is not given, row by row."""
+    grid = images[:, :, ::step, ::step]  # a view: earlier colours are read from it
+    unknown = (~given).flatten().nonzero()
+    last = int(unknown[-1]) if len(unknown) else -1
+    for row in range(grid.shape[2]):
+        for column, width, known in _spans(given[row].tolist(), last - row * grid.shape[3]):
             region = Region(row, column, width)
-            if given:
+            if known:
                 past.take(region)
                 continue
-            pixel = images[:, :, row : row + 1, column : column + 1]  # a view: earlier colours are read from it
+            pixel = grid[:, :, row : row + 1, column : column + 1]
             for channel in range(images.shape[1]):
                 if channel < head.passes:
                     params = past.params(region)
                 pmf = head.pmf(params, pixel, channel)[:, 0, 0]
-                pixel[:, channel, 0, 0] = chooser.choose(pmf, row, column, channel).to(images.dtype)
+                pixel[:, channel, 0, 0] = chooser.choose(pmf, row * step, column * step, channel).to(images.dtype)
                 past.write(region, channel)
         if on_row is not None:
             on_row(row, images[:, :, row])
-    return images
+
+
+def _spans(given: list[bool], last: int) -> list[tuple[int, int, bool]]:
+    """The spans of a row, left to right: (column, width, given).
+
+    Given pixels are only passed through the network, as many at once as stand side by side; any other is chosen, alone.
+    Nothing is run after the `last` pixel that has to be chosen.
+    """
+    spans: list[tuple[int, int, bool]] = []
+    for column, known in enumerate(given[: max(0, last + 1)]):
+        if known and spans and spans[-1][2]:
+            spans[-1] = (spans[-1][0], spans[-1][1] + 1, True)
+        else:
+            spans.append((column, 1, known))
+    return spans
 
 
 class _Cached:
@@ -144,9 +156,11 @@ class _Cached:
     final, and the next pixel may read them.
     """
 
-    def __init__(self, network: Network, levels: int, images: Tensor, dtype: torch.dtype) -> None:
-        self.network, self.levels, self.images, self.dtype = network, levels, images, dtype
-        self.canvas = Walk(tuple(images.shape), dtype, images.device)
+    def __init__(self, stage: Stage, levels: int, images: Tensor, dtype: torch.dtype) -> None:
+        self.network, self.levels, self.dtype = stage.network, levels, dtype
+        self.images = images[:, :, :: stage.step, :: stage.step]
+        given = None if stage.given is None else stage.given(scale(self.images, levels, dtype))
+        self.canvas = Walk(tuple(self.images.shape), dtype, images.device, given)
 
     def params(self, region: Region) -> Tensor:
         self.canvas.begin(region)
@@ -166,13 +180,13 @@ class _Cached:
 class _Naive:
     """Parameters of a region from the whole image, computed anew every time: the oracle."""
 
-    def __init__(self, network: Network, levels: int, images: Tensor, dtype: torch.dtype) -> None:
-        self.network, self.levels, self.images, self.dtype = network, levels, images, dtype
+    def __init__(self, network: Network, step: int, levels: int, images: Tensor, dtype: torch.dtype) -> None:
+        self.network, self.step, self.levels, self.images, self.dtype = network, step, levels, images, dtype
 
     def params(self, region: Region) -> Tensor:
         row, column, width = region
         everywhere = self.network(Whole(scale(self.images, self.levels, self.dtype)))
-        return everywhere[:, :, row : row + 1, column : column + width]
+        return everywhere[:, :, :: self.step, :: self.step][:, :, row : row + 1, column : column + width]
 
     def write(self, region: Region, channel: int) -> None:
         """Nothing is kept."""

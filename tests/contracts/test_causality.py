@@ -88,7 +88,12 @@ def test_gated_has_no_blind_spot_and_pixelcnn_has_the_known_one() -> None:
 
 def masked_layers(model: pixelrnn.PixelModel) -> list[MaskedConv2d]:
     """Those whose mask keeps the future out; what is read one row late is the past without one."""
-    late = {each for module in model.modules() if isinstance(module, Recurrence) and module.mirrored for each in module.inputs}
+    late = {
+        each
+        for module in model.modules()
+        if isinstance(module, Recurrence) and module.mirrored
+        for each in module.inputs
+    }
     masked = [each for each in model.modules() if isinstance(each, MaskedConv2d) and each.mask is not None]
     return [each for each in masked if each not in late]
 

@@ -183,7 +183,7 @@ def test_every_network_has_a_loop_from_its_paper() -> None:
     from test_fidelity_mixtures import LOOPS  # which import from here
     from test_fidelity_recurrent import BLOCKS
 
-    assert {*PAPERS, *BLOCKS, *LOOPS} == set(NETWORKS)
+    assert {*PAPERS, *BLOCKS, *LOOPS, "multiscale"} == set(NETWORKS)  # the last in test_multiscale.py
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -25,7 +25,7 @@ from pixelrnn.canvas import Whole, scale
 from pixelrnn.errors import ConfigError
 from pixelrnn.heads import MCGSM
 from pixelrnn.inspection import seen_by
-from pixelrnn.layers.convolution import Pointwise
+from pixelrnn.layers.convolution import CausalConv2d, Pointwise
 from pixelrnn.layers.mixture import ScaleMixture
 from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
 from pixelrnn.model import PixelModel
@@ -37,6 +37,11 @@ Place = tuple[int, int, int]  # channel, rows down, columns right
 
 def array(tensor: Tensor) -> Array:
     return tensor.detach().numpy()
+
+
+def offset(module: CausalConv2d) -> Array:
+    """The bias of a layer, zero where it has none."""
+    return np.zeros(len(module.weight)) if module.bias is None else array(module.bias)
 
 
 # ---- the cells
@@ -147,7 +152,7 @@ def weights_of(module: nn.Module, kernel: int, seen: list[Place]) -> Array:
     """Of every output map, for the numbers of a neighbourhood and the constant one: (out, n + 1)."""
     weight, half = array(module.weight), kernel // 2
     columns = [weight[:, channel, max(0, half + down), half + right] for channel, down, right in seen]
-    return np.stack([*columns, array(module.bias)], 1)
+    return np.stack([*columns, offset(module)], 1)
 
 
 def colour_of(index: int, width: int, channels: int) -> int:
@@ -213,7 +218,7 @@ def mixture_of_states(model: PixelModel, h: Array, levels: Array, mistake: str) 
         if mistake == "mixture of one colour's states":
             seen = [index for index in range(len(h)) if colour_of(index, len(h), channels) == colour]
         a, b = (
-            np.column_stack([array(each.weight)[:, seen, 0, 0], array(each.bias)])
+            np.column_stack([array(each.weight)[:, seen, 0, 0], offset(each)])
             for each in (mixture.predict, mixture.describe)
         )
         x = np.array([*h[seen, row, column], 0.0 if mistake == "no offset" else 1.0])

@@ -43,12 +43,12 @@ def test_all_images_of_a_world_have_total_probability_one(
     network: str, world: tuple[int, int, int, int], head: str
 ) -> None:
     channels, height, width, levels = world
-    model = enlarge(make(("", network, channels, head, levels), (height, width)), 2)
+    model = enlarge(make(("", network, channels, head, levels), (height, width)), 3)
     images = all_images(*world)
     assert len(images) == levels ** (channels * height * width)
     probabilities = model.log_prob(images).exp()
     torch.testing.assert_close(probabilities.sum(), torch.tensor(1.0), rtol=0, atol=1e-12)
-    assert probabilities.max() > 2 * probabilities.min(), "not the uniform distribution"
+    assert probabilities.max() > 1.2 * probabilities.min(), "not the uniform distribution"
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
@@ -130,7 +130,7 @@ def test_no_weight_is_dead_and_no_masked_weight_is_alive(
         dead = ((layer.weight.grad == 0) & free).nonzero()
         assert not len(dead), f"{name}: {len(dead)} weights without a gradient, the first at {dead[0].tolist()}"
         assert not ((layer.weight.grad != 0) & ~free).any(), f"{name}: a masked weight has a gradient"
-        assert (layer.bias.grad != 0).all(), f"{name}: a bias without a gradient"
+        assert layer.bias is None or (layer.bias.grad != 0).all(), f"{name}: a bias without a gradient"
 
 
 @torch.no_grad()

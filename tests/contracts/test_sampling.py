@@ -354,6 +354,8 @@ def test_what_stands_at_unknown_pixels_does_not_matter(model: PixelModel) -> Non
 
 
 def test_a_known_pixel_further_on_is_kept_and_not_seen(model: PixelModel) -> None:
+    if len(model.network.stages()) > 1:
+        pytest.skip("a network with an order of its own")
     images, known = some_images(model, 2), masks(2)["the lower rows"]
     whole = model.complete(images, known, seed=1)
     assert torch.equal(whole[:, :, :2], model.sample(2, seed=1)[:, :, :2])

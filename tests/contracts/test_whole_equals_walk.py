@@ -11,20 +11,33 @@ from pixelrnn.canvas import Region, Walk, Whole, scale
 from pixelrnn.model import PixelModel
 
 
-def walked_params(model: PixelModel, images: Tensor, span: int) -> Tensor:
-    """The parameters of known images, `span` pixels of a row at a time."""
-    height, width = images.shape[2:]
-    pixels = scale(images, model.levels, torch.float64)
-    canvas = Walk(tuple(images.shape), torch.float64, images.device)
-    params = torch.zeros(len(images), model.head.num_params, height, width)
-    for row in range(height):
-        for column in range(0, width, span):
-            here = Region(row, column, min(span, width - column))
-            place = (..., row, slice(column, column + here.width))
-            canvas.begin(here)
-            for channel in range(model.channels):
-                canvas.write(channel, pixels[:, channel][place])
-            params[place] = model.network(canvas)[:, :, 0]
+def walked_params(model: PixelModel, images: Tensor, span: int, *, by_colour: bool = False) -> Tensor:
+    """The parameters of known images, `span` pixels of a row at a time, stage by stage.
+
+    by_colour does it as sampling does: a pass per colour, with later colours (and pixels) not yet written.
+    """
+    everything = scale(images, model.levels, torch.float64)
+    params = torch.full((len(images), model.head.num_params, *images.shape[2:]), torch.nan)
+    for stage in model.network.stages():
+        pixels = everything[:, :, :: stage.step, :: stage.step]
+        canvas = Walk(tuple(pixels.shape), torch.float64, images.device, stage.given(pixels) if stage.given else None)
+        found = torch.zeros(len(images), model.head.num_params, *pixels.shape[2:])
+        for row in range(pixels.shape[2]):
+            for column in range(0, pixels.shape[3], span):
+                here = Region(row, column, min(span, pixels.shape[3] - column))
+                place = (..., row, slice(column, column + here.width))
+                for channel in range(model.channels):
+                    canvas.begin(here)
+                    if by_colour:
+                        part = slice(channel * model.head.num_params // model.channels, None)
+                        found[:, part][place] = stage.network(canvas)[:, part, 0]
+                    canvas.begin(here)
+                    canvas.write(channel, pixels[:, channel][place])
+                canvas.begin(here)
+                if not by_colour:
+                    found[place] = stage.network(canvas)[:, :, 0]
+        part = params[:, :, :: stage.step, :: stage.step]
+        part.copy_(torch.where(part.isnan(), found, part))
     return params
 
 
@@ -53,19 +66,10 @@ def test_images_smaller_than_a_kernel_are_no_exception(case: tuple, size: tuple[
 def test_what_stands_in_the_rest_of_the_walks_image_does_not_matter_when_colours_are_walked_one_by_one(
     case: tuple,
 ) -> None:
-    """The walk as sampling uses it: a pass per colour, with later colours not yet written."""
     model = make(case)
     images = torch.randint(0, model.levels, (2, model.channels, 5, 4))
-    pixels = scale(images, model.levels, torch.float64)
-    whole = model.network(Whole(pixels)).chunk(model.head.passes, 1)
-    canvas = Walk(tuple(images.shape), torch.float64, images.device)
-    for row in range(5):
-        for column in range(4):
-            for channel in range(model.channels):
-                canvas.begin(Region(row, column, 1))
-                part = model.network(canvas).chunk(model.head.passes, 1)[channel][..., 0, 0]
-                torch.testing.assert_close(part, whole[channel][..., row, column], rtol=0, atol=1e-12)
-                canvas.write(channel, pixels[:, channel, row, column, None])
+    whole = model.network(Whole(scale(images, model.levels, torch.float64)))
+    torch.testing.assert_close(walked_params(model, images, 1, by_colour=True), whole, rtol=0, atol=1e-12)
 
 
 def test_a_module_used_twice_in_one_pass_is_refused() -> None:

@@ -13,9 +13,9 @@ from pixelrnn.heads.mcgsm import MCGSM
 HEADS: dict[str, type[Head]] = {"bernoulli": Bernoulli, "categorical": Categorical, "mcgsm": MCGSM}
 
 
-def head_options(name: str) -> dict[str, Any]:
-    """The options that a head takes by keyword, with their defaults; all are whole numbers."""
-    parameters = inspect.signature(HEADS[name]).parameters.values()
+def head_options(kind: type[Head]) -> dict[str, Any]:
+    """The options that a kind of head takes by keyword, with their defaults; all are whole numbers."""
+    parameters = inspect.signature(kind).parameters.values()
     return {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
 
 

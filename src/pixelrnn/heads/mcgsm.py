@@ -11,6 +11,7 @@ equations 4 and 5.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,7 @@ class MCGSM(Head):
         return (weights + log_normal).logsumexp(2) + math.log(2 * self.half_bin)
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised log-weights, means and log-precisions of all Gaussians: (B, colours, components * scales, H, W)."""
+        """Normalised log-weights, means and log-precisions of all Gaussians: (B, colours, Gaussians, H, W) each."""
         count = self.components * self.scales
         colours = params.reshape(len(params), -1, self.params_of_a_colour, *params.shape[2:])
         weights, means, precisions = colours.split([count, self.components, count], 2)
@@ -90,13 +91,34 @@ class MCGSM(Head):
         side = middle.abs()
         half = self.half_bin * root
         upper, lower = half - side, -half - side  # of the mirrored bin, in standard deviations
-        log_upper, log_lower = (torch.special.log_ndtr(each) for each in (upper, lower))
+        log_upper, log_lower = _log_phi(upper), _log_phi(lower)
         least = torch.finfo(means.dtype).tiny
         inner = log_upper + (-torch.expm1((log_lower - log_upper).clamp_max(-least))).log()
         first, last = levels == 0, levels == self.levels - 1
         # log Phi of the open end; where it is not asked for, 0 stands in, so that no gradient is lost in a tail.
-        below = torch.special.log_ndtr(torch.where(first, middle + half, 0))
-        above = torch.special.log_ndtr(torch.where(last, half - middle, 0))
+        below = _log_phi(torch.where(first, middle + half, 0))
+        above = _log_phi(torch.where(last, half - middle, 0))
         return torch.where(first, below, torch.where(last, above, inner))
 
 
+class _LogPhi(torch.autograd.Function):
+    """log of the standard normal distribution function, with a gradient that is right in the tails.
+
+    The derivative is phi / Phi; PyTorch's own divides numbers that have both lost their digits (or are zero) far from
+    the middle, the scaled complementary error function does not.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.special.log_ndtr(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * math.sqrt(2 / math.pi) / torch.special.erfcx(-x / math.sqrt(2))
+
+
+def _log_phi(x: Tensor) -> Tensor:
+    out: Tensor = _LogPhi.apply(x)  # type: ignore[no-untyped-call]
+    return out

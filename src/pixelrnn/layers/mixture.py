@@ -34,8 +34,9 @@ class ScaleMixture(nn.Module):
     def __init__(self, head: MCGSM, predict: CausalConv2d, describe: CausalConv2d, features: int) -> None:
         super().__init__()
         self.predict, self.describe = predict, describe
+        self.describe.bias = None  # the energy is a quadratic form of v
         colours, components, scales = head.channels, head.components, head.scales
-        self.sizes = (colours, components, scales, features)
+        self.sizes = (colours, components, features)
         self.eta = nn.Parameter(torch.zeros(colours, components, scales))
         # Standard deviations from a quarter of the range of pixels down to a hundredth of it.
         self.alpha = nn.Parameter(torch.linspace(1.4, 7.8, scales).expand(colours, components, scales).clone())
@@ -43,7 +44,7 @@ class ScaleMixture(nn.Module):
         nn.init.normal_(self.beta, 0.0, 0.02)  # so that the finest scale is not ruled out before anything is learned
 
     def forward(self, v: Tensor | None, canvas: Canvas) -> Tensor:
-        colours, components, scales, features = self.sizes
+        colours, components, features = self.sizes
         with torch.autocast(self.eta.device.type, enabled=False):  # means are levels: half precision would round them
             v = None if v is None else v.to(self.eta.dtype)
             means, described = self.predict(v, canvas), self.describe(v, canvas)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pixelrnn.canvas import Canvas
+from pixelrnn.canvas import Canvas, Reach
 from pixelrnn.layers.convolution import CausalConv2d
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
@@ -47,6 +47,14 @@ def row_above(kernel: int) -> tuple[Tap, ...]:
     return tuple(Tap(-1, right) for right in range(-(kernel // 2), kernel // 2 + 1))
 
 
+def bias_of(given: int, gates: int) -> list[CausalConv2d]:
+    """The input-to-state convolution of a condition with `given` maps, if there is one: 1 x 1, without a mask.
+
+    Source: van den Oord et al., 2016, arXiv 1601.06759, section 3.6
+    """
+    return [CausalConv2d(given, gates, Reach(0, 0, 0, 0))] if given else []
+
+
 class Recurrence(nn.Module):
     r"""Input to state and state to state: every gate is a matrix times what it reads.
 
@@ -66,8 +74,8 @@ class Recurrence(nn.Module):
         learned   learn the initial states; else they stay zero
 
     Shapes:  inputs (B, maps, h, w) each, None for the image itself -> (B, width, h, w)
-    Source:  van den Oord et al., 2016, arXiv 1601.06759, sections 3.1 and 3.2, equation 3; Graves and Schmidhuber, 2009;
-             Theis and Bethge, 2015, arXiv 1506.03478, equations 6 to 8
+    Source:  van den Oord et al., 2016, arXiv 1601.06759, sections 3.1 and 3.2, equation 3; Graves and Schmidhuber,
+             2009; Theis and Bethge, 2015, arXiv 1506.03478, equations 6 to 8
     """
 
     start_h: Tensor
@@ -94,7 +102,7 @@ class Recurrence(nn.Module):
                 self.register_buffer(name, torch.zeros(width), persistent=False)
 
     def forward(self, inputs: Sequence[Tensor | None], canvas: Canvas) -> Tensor:
-        near = [conv.near(x, canvas) for conv, x in zip(self._convolutions, inputs, strict=True)]
+        near = [conv.near(x, canvas) for conv, x in zip(self.convolutions, inputs, strict=True)]
         return canvas.scan(self, near)
 
     def sweep(self, near: list[Tensor]) -> Tensor:
@@ -103,7 +111,8 @@ class Recurrence(nn.Module):
         needed = [matrix, bias, self.start_h, self.start_c, *near]
         graph = torch.is_grad_enabled() and any(each.requires_grad for each in needed)
         inner = [each.permute(1, 2, 3, 0).contiguous() for each in near]
-        states: Tensor = _Sweep.apply(self, graph, matrix, bias, self.start_h, self.start_c, *inner)
+        starts = (self.start_h, self.start_c)
+        states: Tensor = _Sweep.apply(self, graph, matrix, bias, *starts, *inner)  # type: ignore[no-untyped-call]
         return states.permute(3, 0, 1, 2)
 
     def span(self, near: list[Tensor], h: Tensor, c: Tensor, column: int) -> Tensor:
@@ -112,7 +121,7 @@ class Recurrence(nn.Module):
         Shapes: near, the windows of the inputs around them; h and c (h, 2, margin + W + margin, B): the row above and
                 this one -> (B, h, 1, w), a view of h
         """
-        conv = self._convolutions[0]
+        conv = self.convolutions[0]
         wide, batch = near[0].shape[3] - conv.kernel_size[1] + 1, len(near[0])
         first = self.margin + column
         reads = [
@@ -182,17 +191,17 @@ class Recurrence(nn.Module):
         return dgates
 
     @property
-    def _convolutions(self) -> list[CausalConv2d]:
+    def convolutions(self) -> list[CausalConv2d]:
         return cast("list[CausalConv2d]", list(self.inputs))
 
     @property
     def input_taps(self) -> list[list[tuple[int, int]]]:
         """Which places of its window each input is read at."""
-        return [conv.taps() for conv in self._convolutions]
+        return [conv.taps() for conv in self.convolutions]
 
     def _matrix(self, taps: Sequence[Tap]) -> Tensor:
         """From the inputs at all their taps and the states at `taps`, side by side, to the gates."""
-        parts = [conv.masked()[:, :, y, x] for conv in self._convolutions for y, x in conv.taps()]
+        parts = [conv.masked()[:, :, y, x] for conv in self.convolutions for y, x in conv.taps()]
         parts += [self._state_matrix(tap) for tap in taps]
         return torch.cat(parts, 1)
 
@@ -201,15 +210,15 @@ class Recurrence(nn.Module):
         return self.weight[:, begin : begin + self.width]
 
     def _bias(self) -> Tensor:
-        biases = [cast("Tensor", conv.bias) for conv in self._convolutions]
+        biases = [cast("Tensor", conv.bias) for conv in self.convolutions]
         return sum(biases[1:], biases[0])
 
 
 class _Fronts:
     """The order of a sweep: pixels of one front do not wait for each other.
 
-    A front is a line of `n` pixels from (row, column) on. In an image (maps, rows, columns, batch) it is a strided view,
-    and so are its neighbours.
+    A front is a line of `n` pixels from (row, column) on. In an image (maps, rows, columns, batch) it is a strided
+    view, and so are its neighbours.
     """
 
     def __init__(self, recurrence: Recurrence, height: int, width: int) -> None:
@@ -254,7 +263,7 @@ class _Sweep(torch.autograd.Function):
         *inputs: Tensor,
     ) -> Tensor:  # fmt: skip
         margin = recurrence.margin
-        rows, columns = recurrence._convolutions[0].kernel_size
+        rows, columns = recurrence.convolutions[0].kernel_size
         height, width, batch = inputs[0].shape[1] - rows + 1, inputs[0].shape[2] - columns + 1, inputs[0].shape[3]
         fronts = _Fronts(recurrence, height, width)
         h, c = (_with_margin(start, height, width, margin, batch) for start in (start_h, start_c))
@@ -287,14 +296,15 @@ class _Sweep(torch.autograd.Function):
         buffer = _Buffer(matrix, fronts, h.shape[3])
         back = matrix.t().contiguous()
         dweights = matrix.new_zeros(len(matrix), matrix.shape[1] + 1)
-        at = {name: fronts.states(recurrence, image, [HERE]) for name, image in zip("hcab", (h, c, dh, dc), strict=True)}
+        here = [fronts.states(recurrence, image, [HERE]) for image in (h, c, dh, dc)]
         rounds = zip(
             fronts.counts, kept, _reads(recurrence, fronts, inputs, h), _reads(recurrence, fronts, dinputs, dh),
             fronts.states(recurrence, c, recurrence.carried), fronts.states(recurrence, dc, recurrence.carried),
-            at["h"], at["c"], at["a"], at["b"], strict=True,
+            *here, strict=True,
         )  # fmt: skip
-        for count, gates, read, dread, memory, dmemory, *here in reversed(list(rounds)):
-            dgates = recurrence.cell_backward(gates, list(memory), *(each[0] for each in here), list(dmemory)).flatten(1)
+        for count, gates, read, dread, memory, dmemory, *own in reversed(list(rounds)):
+            dgates = recurrence.cell_backward(gates, list(memory), *(each[0] for each in own), list(dmemory))
+            dgates = dgates.flatten(1)
             dweights.addmm_(dgates, buffer.filled(count, read).t())
             told = torch.mm(back, dgates).view(-1, count, h.shape[3])
             for target, part in zip(dread, told.split([len(each) for each in dread]), strict=True):

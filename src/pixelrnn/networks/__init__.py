@@ -8,13 +8,14 @@ from types import ModuleType
 from typing import Any
 
 from pixelrnn.errors import ConfigError, unknown
-from pixelrnn.heads import Head
+from pixelrnn.heads import Head, head_options
 from pixelrnn.networks.base import Network
 from pixelrnn.networks.diagonal_bilstm import DiagonalBiLSTM
 from pixelrnn.networks.gated_pixelcnn import GatedPixelCNN
 from pixelrnn.networks.mcgsm import NeighbourhoodMixture
 from pixelrnn.networks.mdlstm import MDLSTM
 from pixelrnn.networks.mdrnn import MultiDirectionalLSTM
+from pixelrnn.networks.multiscale import MultiScale
 from pixelrnn.networks.pixelcnn import PixelCNN
 from pixelrnn.networks.row_lstm import RowLSTM
 from pixelrnn.networks.spatial_lstm import SpatialLSTM
@@ -24,6 +25,7 @@ NETWORKS: dict[str, type[Network]] = {
     "gated-pixelcnn": GatedPixelCNN,
     "row-lstm": RowLSTM,
     "diagonal-bilstm": DiagonalBiLSTM,
+    "multiscale": MultiScale,
     "mdlstm": MDLSTM,
     "spatial-lstm": SpatialLSTM,
     "mcgsm": NeighbourhoodMixture,
@@ -68,7 +70,7 @@ def build_network(name: str, head: Head, options: dict[str, Any]) -> Network:
     known = options_of(name)
     for key, value in options.items():
         if key not in known:
-            raise unknown(f"option of {name}", key, known)
+            raise unknown(f"option of {name}", key, {**known, **head_options(type(head))})
         _check(key, value, known[key], head.passes)
     missing = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in options]
     if missing:
@@ -89,7 +91,8 @@ def _check(key: str, value: Any, default: Any, groups: int) -> None:
     elif isinstance(default, float):
         fits, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
     else:
-        least, most = {"layers": (1, 1000), "width": (groups, 16384)}.get(key, (0, 16384))
+        ranges = {"layers": (1, 1000), "width": (groups, 16384), "factor": (2, 64), "scales": (2, 8)}
+        least, most = {**ranges, "features": (1, 1024)}.get(key, (0, 16384))
         fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
         expected = f"a whole number from {least} to {most}"
     if not fits:
@@ -107,6 +110,7 @@ class _Names(ModuleType):
 sys.modules[__name__].__class__ = _Names
 
 __all__ = [
-    "MDLSTM", "NETWORKS", "DiagonalBiLSTM", "GatedPixelCNN", "MultiDirectionalLSTM", "NeighbourhoodMixture", "Network",
-    "PixelCNN", "RowLSTM", "SpatialLSTM", "build_network", "default_head", "options_of",
+    "MDLSTM", "NETWORKS", "DiagonalBiLSTM", "GatedPixelCNN", "MultiDirectionalLSTM", "MultiScale",
+    "NeighbourhoodMixture", "Network", "PixelCNN", "RowLSTM", "SpatialLSTM", "build_network", "default_head",
+    "options_of",
 ]  # fmt: skip

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
+
+
+class Stage(NamedTuple):
+    """A part of an image that is walked in raster order: every `step`-th pixel in both directions.
+
+    `given` makes the condition of the stage's network from its image, (B, C, h, w) -> (B, maps, h, w), of which only
+    the pixels of earlier stages are read; None if there is no condition.
+    """
+
+    network: Network
+    step: int = 1
+    given: Callable[[Tensor], Tensor] | None = None
 
 
 class Network(nn.Module, ABC):
@@ -29,3 +44,11 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The pixels that (row, column) is declared to depend on: (height, width) bool."""
+
+    def stages(self) -> list[Stage]:
+        """How the network is walked: one raster scan of the image, if nothing else is said."""
+        return [Stage(self)]
+
+    def order(self, height: int, width: int) -> Tensor:
+        """Which pixel comes how many-th: (height, width) int64; a pixel may depend on those that come before it."""
+        return torch.arange(height * width).reshape(height, width)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Canvas
 from pixelrnn.heads import Head
 from pixelrnn.layers.convolution import Pointwise
-from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
+from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence, bias_of
 from pixelrnn.networks.stack import Stack
 
 
@@ -21,18 +21,25 @@ class DiagonalBlock(nn.Module):
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
 
-    def __init__(self, width: int, groups: int, dropout: float) -> None:
+    def __init__(self, width: int, groups: int, dropout: float, given: int) -> None:
         super().__init__()
-        into, into_leftward = (Pointwise(2 * width, 4 * width, groups=groups, blocks=4) for _ in range(2))
-        self.rightward = Recurrence(width, [into], [LEFT, ABOVE], [LEFT])
-        self.leftward = Recurrence(width, [into_leftward], [LEFT, ABOVE], [LEFT], mirrored=True)
+        self.given = given
+
+        def recurrence(mirrored: bool) -> Recurrence:
+            into = Pointwise(2 * width, 4 * width, groups=groups, blocks=4)
+            return Recurrence(width, [into, *bias_of(given, 4 * width)], [LEFT, ABOVE], [LEFT], mirrored=mirrored)
+
+        self.rightward, self.leftward = recurrence(False), recurrence(True)
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
-        h = self.rightward([x], canvas)
+        def scan(recurrence: Recurrence, x: Tensor) -> Tensor:
+            return recurrence([x, canvas.given()] if self.given else [x], canvas)
+
+        h = scan(self.rightward, x)
         # From the right, a pixel's state has read what follows it in its row; one row further down it is the past.
-        late = canvas.row_late(self, lambda above: self.leftward([above], canvas), x, self.leftward.width)
+        late = canvas.row_late(self, lambda above: scan(self.leftward, above), x, self.leftward.width)
         return self.expand(self.dropout(h + late), canvas)
 
 
@@ -46,8 +53,9 @@ class DiagonalBiLSTM(Stack):
 
     Arguments:
         head         what the parameters are for
+        given        maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
         layers       BiLSTM blocks (the paper: 7 on MNIST, 12 on CIFAR-10)
-        width        h of each direction; the stream between blocks has 2h maps (the paper: 16 on MNIST, 128 on CIFAR-10)
+        width        h of each direction (the paper: 16 on MNIST, 128 on CIFAR-10); between blocks there are 2h
         first_kernel of the first layer
         out_width    maps of the two 1 x 1 layers (the paper: 32 on MNIST, 1024 on CIFAR-10); 0 means 2h
         residual     add a block's input to its output
@@ -61,10 +69,10 @@ class DiagonalBiLSTM(Stack):
     """
 
     def __init__(
-        self, head: Head, *, layers: int, width: int, first_kernel: int = 7, out_width: int = 0,
+        self, head: Head, given: int = 0, *, layers: int, width: int, first_kernel: int = 7, out_width: int = 0,
         residual: bool = True, skip: bool = True, dropout: float = 0.0,
     ) -> None:  # fmt: skip
-        blocks = [DiagonalBlock(width, head.passes, dropout) for _ in range(layers)]
+        blocks = [DiagonalBlock(width, head.passes, dropout, given) for _ in range(layers)]
         super().__init__(
             head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip
         )
@@ -75,3 +83,7 @@ class DiagonalBiLSTM(Stack):
         if row and column + self.first_side < width - 1:
             seen[row - 1, width - 1] = False
         return seen
+
+    def given_field(self, row: int, column: int, height: int, width: int) -> Tensor:
+        """The places of the condition that the parameters at (row, column) depend on: (height, width) bool."""
+        return torch.arange(height * width).reshape(height, width) <= row * width + column

@@ -6,7 +6,6 @@ and Schmidhuber, Offline Handwriting Recognition with Multidimensional Recurrent
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from typing import cast
 
@@ -60,4 +59,4 @@ class MultiDirectionalLSTM(nn.Module):
         return x
 
 
-_FLIPS = [[axis for axis, turned in zip((2, 3), each, strict=True) if turned] for each in itertools.product((0, 1), repeat=2)]
+_FLIPS: list[list[int]] = [[], [3], [2], [2, 3]]  # the axes to turn so that each corner becomes the top left one

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Canvas
 from pixelrnn.heads import Head
 from pixelrnn.layers.convolution import MaskedConv2d, Pointwise
-from pixelrnn.layers.recurrence import ABOVE, Recurrence, row_above
+from pixelrnn.layers.recurrence import ABOVE, Recurrence, bias_of, row_above
 from pixelrnn.networks.stack import Stack
 
 
@@ -21,15 +21,17 @@ class RowBlock(nn.Module):
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
 
-    def __init__(self, width: int, kernel: int, groups: int, dropout: float) -> None:
+    def __init__(self, width: int, kernel: int, groups: int, dropout: float, given: int) -> None:
         super().__init__()
         into = MaskedConv2d(2 * width, 4 * width, kernel, "B", groups=groups, blocks=4, row=True)
-        self.states = Recurrence(width, [into], row_above(kernel), [ABOVE])
+        self.given = given
+        self.states = Recurrence(width, [into, *bias_of(given, 4 * width)], row_above(kernel), [ABOVE])
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
-        return self.expand(self.dropout(self.states([x], canvas)), canvas)
+        inputs = [x, canvas.given()] if self.given else [x]
+        return self.expand(self.dropout(self.states(inputs, canvas)), canvas)
 
 
 class RowLSTM(Stack):
@@ -40,6 +42,7 @@ class RowLSTM(Stack):
 
     Arguments:
         head         what the parameters are for
+        given        maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
         layers       LSTM blocks (the paper: 12 on CIFAR-10)
         width        h; the stream between blocks has 2h maps
         kernel       k of both kernels along the row (the paper: 3)
@@ -56,10 +59,10 @@ class RowLSTM(Stack):
     """
 
     def __init__(
-        self, head: Head, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7, out_width: int = 0,
-        residual: bool = True, skip: bool = True, dropout: float = 0.0,
+        self, head: Head, given: int = 0, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7,
+        out_width: int = 0, residual: bool = True, skip: bool = True, dropout: float = 0.0,
     ) -> None:  # fmt: skip
-        blocks = [RowBlock(width, kernel, head.passes, dropout) for _ in range(layers)]
+        blocks = [RowBlock(width, kernel, head.passes, dropout, given) for _ in range(layers)]
         super().__init__(
             head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip
         )
@@ -80,4 +83,12 @@ class RowLSTM(Stack):
             left, right = max(0, left), min(width - 1, right)
             seen[max(0, row - up - first) : row - up, max(0, left - first) : right + first + 1] = True
             seen[row - up, max(0, left - first) : right] = True
+        return seen
+
+    def given_field(self, row: int, column: int, height: int, width: int) -> Tensor:
+        """The places of the condition that the parameters at (row, column) depend on: (height, width) bool."""
+        seen = torch.zeros(height, width, dtype=torch.bool)
+        for up in range(row + 1):
+            left, right = column - self.side * (len(self.blocks) - 1 + up), column + self.side * up
+            seen[row - up, max(0, left) : right + 1] = True
         return seen

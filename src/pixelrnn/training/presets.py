@@ -170,7 +170,7 @@ def _check_model(model: dict[str, Any]) -> None:
     from pixelrnn.networks import default_head, options_of
 
     head = model.get("head") or default_head(model["network"], 2)  # where levels decide, no head has options
-    options = {"network", "head", *options_of(model["network"]), *(head_options(head) if head in HEADS else ())}
+    options = {"network", "head", *options_of(model["network"]), *(head_options(HEADS[head]) if head in HEADS else ())}
     elsewhere = {each.name for kind in (DataSettings, TrainingSettings) for each in dataclasses.fields(kind)}
     for key in model:
         if key not in options:
