@@ -70,7 +70,10 @@ class Scannable(Protocol):
     def sweep(self, near: list[Tensor]) -> Tensor:
         """Over a whole image."""
 
-    def span(self, near: list[Tensor], h: Tensor, c: Tensor, column: int) -> Tensor:
+    def prepared(self) -> list[Tensor]:
+        """The weights as a walk needs them, made once per walk."""
+
+    def span(self, near: list[Tensor], h: Tensor, c: Tensor, column: int, prepared: list[Tensor]) -> Tensor:
         """Over some pixels of a row, given the states around them."""
 
 
@@ -231,7 +234,7 @@ class Walk(Canvas):
             self._states[recurrence] = _States(recurrence, len(near[0]), self._width)
         states = self._states[recurrence]
         states.go_to(self.region.row)
-        return recurrence.span(near, states.h, states.c, self.region.column)
+        return recurrence.span(near, states.h, states.c, self.region.column, states.prepared)
 
     def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
         self._claim(key)
@@ -293,7 +296,7 @@ class _States:
     """
 
     def __init__(self, recurrence: Scannable, batch: int, width: int) -> None:
-        self.row = 0
+        self.row, self.prepared = 0, recurrence.prepared()
         size = (-1, 2, width + 2 * recurrence.margin, batch)
         starts = (recurrence.start_h, recurrence.start_c)
         self.h, self.c = (start.detach()[:, None, None, None].expand(size).clone() for start in starts)

@@ -31,7 +31,7 @@ from pixelrnn.walk import Draw, uniforms, walk
 
 Array = np.ndarray
 BODIES = ["row-lstm", "diagonal-bilstm"]
-VARIANTS = [{"factor": 2}, {"factor": 3}, {"factor": 2, "scales": 3}]
+VARIANTS = [{"factor": 2}, {"factor": 3}, {"factor": 2, "images": 3}]
 SMALL = (5, 4)
 
 both_bodies = pytest.mark.parametrize("body", BODIES)
@@ -90,7 +90,7 @@ def up_sampled(up: UpSampling, small: Array, factor: int, size: tuple[int, int],
 
 
 class Biased:
-    """Input to state, 1 x 1 of the condition added; the condition's maps come last, so they are skewed with the rest."""
+    """Input to state plus a 1 x 1 map of the condition, whose maps come last: they are skewed together."""
 
     def __init__(self, into: Layer, condition: nn.Module, colours: str, mistake: str) -> None:
         self.into, self.bias = into, condition.bias.detach().numpy()
@@ -231,7 +231,7 @@ def test_a_multi_scale_network_is_the_loop_of_its_paper(
 
 @pytest.mark.parametrize(
     "options",
-    [{"layers": 1}, {"layers": 3}, {"out_width": 4, "batch": 3}, {"factor": 4}, {"factor": 7}, {"scales": 4}],
+    [{"layers": 1}, {"layers": 3}, {"out_width": 4, "batch": 3}, {"factor": 4}, {"factor": 7}, {"images": 4}],
     ids=str,
 )
 @both_bodies
@@ -260,7 +260,7 @@ MISTAKES = {
     ("body", "mistake"), [(body, each) for body in BODIES for each in MISTAKES["both"] + MISTAKES[body]]
 )
 def test_one_mistake_in_a_multi_scale_network_would_be_seen(body: str, mistake: str) -> None:
-    found, expected = both_ways(body, mistake, channels=3, scales=3)
+    found, expected = both_ways(body, mistake, channels=3, images=3)
     assert np.abs(found - expected).max() > 1e-3
 
 
@@ -271,9 +271,12 @@ def model_of(
     body: str, size: tuple[int, int] = SMALL, channels: int = 1, head: str = "categorical", levels: int = 4,
     **options: object,
 ) -> PixelModel:  # fmt: skip
-    """Larger weights than at the beginning: pixels that depend on each other."""
+    """Larger weights than at the beginning: pixels that depend on each other, and on the small image above all."""
     case = ("", "multiscale", channels, head, levels)
-    return enlarge(make(case, size, **{"layers": 2, "body": body, **options}), 2)
+    model = enlarge(make(case, size, **{"layers": 2, "body": body, **options}), 2)
+    for up in (each for each in model.modules() if isinstance(each, UpSampling)):
+        enlarge(up, 2)
+    return model
 
 
 def copied(model: PixelModel, size: tuple[int, int]) -> Tensor:
@@ -286,11 +289,11 @@ def copied(model: PixelModel, size: tuple[int, int]) -> Tensor:
 def small_of(model: PixelModel) -> PixelModel:
     """A model of the small image alone, of the same weights."""
     options = dict(model.config["options"])
-    body, factor, scales = (options.pop(key) for key in ("body", "factor", "scales"))
-    if scales > 2:
-        options.update(body=body, factor=factor, scales=scales - 1)
+    body, factor, images = (options.pop(key) for key in ("body", "factor", "images"))
+    if images > 2:
+        options.update(body=body, factor=factor, images=images - 1)
     size = tuple(-(-length // factor) for length in model.size)
-    name = body if scales == 2 else "multiscale"
+    name = body if images == 2 else "multiscale"
     small = pixelrnn.build(
         name, size=size, channels=model.channels, levels=model.levels, head=model.config["head"], **options
     )
@@ -320,7 +323,7 @@ def test_the_nats_of_copied_pixels_are_those_of_the_small_network_alone(
 
 
 @pytest.mark.parametrize(
-    ("size", "variant"), [((2, 3), {}), ((3, 3), {}), ((3, 3), {"factor": 3}), ((3, 3), {"scales": 3})], ids=str
+    ("size", "variant"), [((2, 3), {}), ((3, 3), {}), ((3, 3), {"factor": 3}), ((3, 3), {"images": 3})], ids=str
 )
 @both_bodies
 @torch.no_grad()
@@ -407,25 +410,26 @@ def test_the_small_image_of_a_sample_is_a_sample_of_the_small_network_alone(
     assert alone.unique(dim=0).shape[0] > 1
 
 
-@all_variants
+@pytest.mark.parametrize(("variant", "channels"), [(VARIANTS[0], 3), (VARIANTS[1], 1), (VARIANTS[2], 1)], ids=str)
 @both_bodies
-def test_a_sample_is_the_same_by_either_method_in_any_company_and_of_one_seed(body: str, variant: dict) -> None:
-    model = model_of(body, channels=3, **variant)
-    images = model.sample(5, seed=1)
-    assert torch.equal(model.sample(5, seed=1, method="naive"), images)
-    for batch_size in (1, 2, 5):
-        assert torch.equal(model.sample(5, seed=1, batch_size=batch_size), images)
-    assert torch.equal(model.sample(7, seed=1)[:5], images)
-    assert not torch.equal(model.sample(5, seed=2), images)
+def test_a_sample_is_the_same_by_either_method_in_any_company_and_of_one_seed(
+    body: str, variant: dict, channels: int
+) -> None:
+    model = model_of(body, channels=channels, **variant)
+    images = model.sample(3, seed=1)
+    assert torch.equal(model.sample(3, seed=1, method="naive"), images)
+    for n, batch_size in [(3, 2), (2, 1), (4, 3)]:
+        assert torch.equal(model.sample(n, seed=1, batch_size=batch_size)[:3], images[:n])
+    assert not torch.equal(model.sample(3, seed=2), images)
 
 
-N = 20000
+N = 6000
 TINY = [  # channels, size, head, levels, options
     (1, (2, 3), "bernoulli", 2, {}),
-    (1, (1, 3), "categorical", 4, {}),
-    (1, (3, 1), "categorical", 4, {}),
+    (1, (1, 4), "categorical", 3, {}),
+    (1, (4, 1), "categorical", 3, {}),
     (1, (2, 3), "bernoulli", 2, {"factor": 3}),
-    (1, (1, 5), "bernoulli", 2, {"scales": 3}),
+    (1, (1, 5), "bernoulli", 2, {"images": 3}),
     (3, (1, 2), "bernoulli", 2, {}),
 ]
 
@@ -439,15 +443,22 @@ def tiny(body: str, world: tuple) -> tuple[PixelModel, Tensor, Tensor]:
         return model, every, model.log_prob(every).exp()
 
 
+def as_often(found: Tensor, expected: Tensor) -> bool:
+    """By chi-square, rare images counted as one."""
+    rare = expected < 5
+    if rare.sum() > 1:
+        found, expected = (torch.cat([each[~rare], each[rare].sum()[None]]) for each in (found, expected))
+    return chi_square(found, expected) < limit(len(expected))
+
+
 @pytest.mark.parametrize("world", TINY, ids=str)
 @both_bodies
 def test_images_come_up_as_often_as_the_model_says(body: str, world: tuple) -> None:
     model, every, probabilities = tiny(body, world)
-    assert (N * probabilities).min() > 3, "cells that are not too empty for chi-square"
     found = count(model.sample(N, seed=0, batch_size=N), every)
     assert found.sum() == N
-    assert chi_square(found, N * probabilities) < limit(len(every))
-    assert chi_square(found, torch.full_like(probabilities, N / len(every))) > limit(len(every))
+    assert as_often(found, N * probabilities)
+    assert not as_often(found, torch.full_like(probabilities, N / len(every))), "not the uniform distribution"
 
 
 # ---- completion
@@ -464,22 +475,20 @@ def test_a_completion_of_the_whole_small_image_has_the_conditional_probabilities
     known = copied(model, world[1])
     if more:
         known[model.network.order(*world[1]) == int(known.sum())] = True
-    here, told = every[:, 0, known], int(known.sum())
-    contents = torch.stack([torch.zeros(told, dtype=torch.long), torch.arange(told) % 2])  # two kinds in one batch
-    if told == 1:
-        contents[1] = world[3] - 1
+    contents = torch.zeros(2, int(known.sum()), dtype=torch.long)  # of every other image of one batch
+    contents[1] = world[3] - 1
     images = torch.zeros(N, *every.shape[1:], dtype=torch.uint8)
     images[:, 0, known] = contents.repeat(N // 2, 1).to(torch.uint8)
     whole = model.complete(images, known, seed=3, batch_size=N)
     assert torch.equal(whole[:, 0, known], images[:, 0, known])
     expected = []
     for half, content in enumerate(contents):
-        fits = (here == content).all(1)
+        fits = (every[:, 0, known] == content).all(1)
         expected.append(probabilities[fits] / probabilities[fits].sum())
         found = count(whole[half::2], every[fits])
         assert found.sum() == N // 2
-        assert chi_square(found, N // 2 * expected[half]) < limit(int(fits.sum()))
-    assert chi_square(found, N // 2 * expected[0]) > limit(len(expected[0])), "what is known makes a difference"
+        assert as_often(found, N // 2 * expected[half])
+    assert not as_often(found, N // 2 * expected[0]), "what is known makes a difference"
 
 
 def random_masks(model: PixelModel, n: int) -> dict[str, Tensor]:
@@ -499,8 +508,7 @@ def random_masks(model: PixelModel, n: int) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@all_variants
+@pytest.mark.parametrize(("variant", "channels"), [*((each, 1) for each in VARIANTS), (VARIANTS[-1], 3)], ids=str)
 @both_bodies
 def test_a_completion_is_the_same_by_either_method_in_any_company_and_keeps_what_is_known(
     body: str, variant: dict, channels: int
@@ -511,11 +519,10 @@ def test_a_completion_is_the_same_by_either_method_in_any_company_and_keeps_what
     for name, known in random_masks(model, 3).items():
         whole = model.complete(images, known, seed=1)
         assert torch.equal(torch.where(known, whole, images), images), name
-        assert torch.equal(model.complete(images, known, seed=1, method="naive"), whole), name
-        assert torch.equal(model.complete(images, known, seed=1, batch_size=2), whole), name
         others = torch.where(known, images, some(model, 3))
-        assert torch.equal(model.complete(others, known, seed=1), whole), f"{name}: the unknown is not looked at"
-        if not known.all():
+        assert torch.equal(model.complete(others, known, seed=1, batch_size=2), whole), "the unknown is not looked at"
+        if name in ("few", "small image and others"):
+            assert torch.equal(model.complete(images, known, seed=1, method="naive"), whole), name
             assert not torch.equal(model.complete(images, known, seed=2), whole), name
     assert torch.equal(images, before), "what was given is not written to"
 
@@ -524,7 +531,7 @@ def test_a_completion_is_the_same_by_either_method_in_any_company_and_keeps_what
 @both_bodies
 def test_a_known_pixel_that_comes_later_in_the_networks_order_is_kept_and_not_seen(body: str, variant: dict) -> None:
     model = model_of(body, **variant)
-    sample, order = model.sample(4, seed=1), model.network.order(*SMALL)
+    sample, order = model.sample(30, seed=1), model.network.order(*SMALL)
     seen_ahead = 0
     for row, column in itertools.product(*map(range, SMALL)):
         known = torch.zeros(SMALL, dtype=torch.bool)
@@ -554,14 +561,15 @@ def test_a_known_pixel_of_the_rest_does_not_move_the_small_image_and_a_known_cop
     assert not torch.equal(moved[:, :, 1], sample[:, :, 1])
 
 
-@pytest.mark.parametrize("method", ["cached", "naive"])
-@pytest.mark.parametrize("size", [SMALL, (1, 5), (5, 1), (1, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("size", "method"), [(SMALL, "cached"), ((1, 5), "cached"), ((5, 1), "naive"), ((1, 1), "naive")], ids=str
+)
 @all_variants
 @both_bodies
 def test_on_row_is_told_every_row_once_when_it_is_final(
     body: str, variant: dict, size: tuple[int, int], method: str
 ) -> None:
-    model = model_of(body, size, 3, **variant)
+    model = model_of(body, size, **variant)
     images = some(model, 3)
     masks = random_masks(model, 3)
     for name in ["nothing", "everything", "small image", "rest", "upper rows", "lower rows", "few"]:
@@ -584,8 +592,8 @@ def test_on_row_is_told_every_row_once_when_it_is_final(
     ("option", "value"),
     [
         ("body", "pixelcnn"), ("body", "multiscale"), ("body", ""), ("body", 1), ("factor", 1), ("factor", 0),
-        ("factor", -2), ("factor", 2.0), ("factor", True), ("factor", 65), ("scales", 1), ("scales", 0),
-        ("scales", 9), ("scales", "2"), ("kernel", 3), ("given", 4),
+        ("factor", -2), ("factor", 2.0), ("factor", True), ("factor", 65), ("images", 1), ("images", 0),
+        ("images", 9), ("images", "2"), ("kernel", 3), ("given", 4),
     ],
 )  # fmt: skip
 def test_an_option_that_makes_no_sense_is_refused_by_name(option: str, value: object) -> None:
@@ -594,25 +602,26 @@ def test_an_option_that_makes_no_sense_is_refused_by_name(option: str, value: ob
 
 
 def test_an_unknown_body_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"row-lstm.*diagonal-bilstm|diagonal-bilstm.*row-lstm"):
-        pixelrnn.build("multiscale", size=(8, 8), levels=2, layers=1, width=4, body="lstm")
+    for body, answer in [("row_lstm", "mean 'row-lstm'"), ("transformer", "diagonal-bilstm, row-lstm")]:
+        with pytest.raises(ConfigError, match=answer):
+            pixelrnn.build("multiscale", size=(8, 8), levels=2, layers=1, width=4, body=body)
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_no_option_of_a_head_has_the_name_of_one_of_the_network(head: str) -> None:
     """The head would take it, and the network could not be told."""
-    assert not set(options_of("multiscale")) & set(head_options(head))
+    assert not set(options_of("multiscale")) & set(head_options(HEADS[head]))
 
 
 @pytest.mark.parametrize(
     ("size", "options"),
-    [((5, 4), {"scales": 8}), ((3, 3), {"scales": 8, "factor": 3}), ((2, 2), {"factor": 64}), ((1, 1), {"scales": 5})],
+    [((5, 4), {"images": 8}), ((3, 3), {"images": 8, "factor": 3}), ((2, 2), {"factor": 64}), ((1, 1), {"images": 5})],
     ids=str,
 )
 @both_bodies
 def test_scales_beyond_an_image_of_one_pixel_are_no_exception(body: str, size: tuple[int, int], options: dict) -> None:
     model = model_of(body, size, layers=1, **options)
-    assert len(model.network.stages()) == options.get("scales", 2)
+    assert len(model.network.stages()) == options.get("images", 2)
     assert model.network.order(*size).flatten().sort().values.tolist() == list(range(size[0] * size[1]))
     images = model.sample(3, seed=0)
     assert torch.equal(model.sample(3, seed=0, method="naive"), images)
@@ -627,7 +636,7 @@ def test_scales_beyond_an_image_of_one_pixel_are_no_exception(body: str, size: t
 @both_bodies
 @torch.no_grad()
 def test_as_many_scales_as_one_likes_leave_the_total_probability_at_one(body: str) -> None:
-    model = model_of(body, (3, 3), head="bernoulli", levels=2, layers=1, scales=5)
+    model = model_of(body, (3, 3), head="bernoulli", levels=2, layers=1, images=5)
     assert [stage.step for stage in model.network.stages()] == [16, 8, 4, 2, 1]
     total = model.log_prob(all_images(1, 3, 3, 2)).exp().sum().item()
     torch.testing.assert_close(total, 1.0, rtol=0, atol=1e-12)

@@ -19,6 +19,7 @@ to be skewed, and each gate is one long run of numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -115,31 +116,39 @@ class Recurrence(nn.Module):
         states: Tensor = _Sweep.apply(self, graph, matrix, bias, *starts, *inner)  # type: ignore[no-untyped-call]
         return states.permute(3, 0, 1, 2)
 
-    def span(self, near: list[Tensor], h: Tensor, c: Tensor, column: int) -> Tensor:
+    def prepared(self) -> list[Tensor]:
+        """For `span`: the matrix of the inputs and the row above, the bias, a matrix for each tap along the row."""
+        above = [tap for tap in self.taps if tap.down]
+        along = [self._state_matrix(tap) for tap in self.taps if not tap.down]
+        return [self._matrix(above), self._bias()[:, None], *along]
+
+    def span(self, near: list[Tensor], h: Tensor, c: Tensor, column: int, prepared: list[Tensor]) -> Tensor:
         """Over some pixels of a row, whose states are written where they belong.
 
         Shapes: near, the windows of the inputs around them; h and c (h, 2, margin + W + margin, B): the row above and
                 this one -> (B, h, 1, w), a view of h
         """
-        conv = self.convolutions[0]
-        wide, batch = near[0].shape[3] - conv.kernel_size[1] + 1, len(near[0])
+        matrix, bias, *row_matrices = prepared
+        wide, batch = near[0].shape[3] - self.convolutions[0].kernel_size[1] + 1, len(near[0])
         first = self.margin + column
         reads = [
             window[:, :, y, x : x + wide].permute(1, 2, 0)
             for window, taps in zip(near, self.input_taps, strict=True)
             for y, x in taps
         ]
-        above = [tap for tap in self.taps if tap.down]  # finished, so for all pixels at once
-        reads += [h[:, 0, first + tap.right : first + tap.right + wide] for tap in above]
-        seen = torch.cat(reads).flatten(1)
-        gates = torch.addmm(self._bias()[:, None], self._matrix(above), seen).view(-1, wide, batch)
-        along = [tap for tap in self.taps if not tap.down]  # one pixel after the other
-        places = range(wide) if not self.mirrored else range(wide - 1, -1, -1)
-        for place in [slice(k, k + 1) for k in places] if along else [slice(0, wide)]:
+        # The row above is finished, so what it tells is computed for all pixels at once.
+        reads += [h[:, 0, first + right : first + right + wide] for down, right in self.taps if down]
+        gates = torch.addmm(bias, matrix, torch.cat(reads).flatten(1)).view(-1, wide, batch)
+        places = [slice(0, wide)]
+        if row_matrices:  # one pixel after the other
+            order = range(wide - 1, -1, -1) if self.mirrored else range(wide)
+            places = [slice(place, place + 1) for place in order]
+        along = [tap for tap in self.taps if not tap.down]
+        for place in places:
             here = slice(first + place.start, first + place.stop)
             some = gates[:, place]
-            for tap in along:
-                some = torch.addmm(some[:, 0], self._state_matrix(tap), h[:, 1, here.start + tap.right])[:, None]
+            for row_matrix, tap in zip(row_matrices, along, strict=True):
+                some[:, 0].addmm_(row_matrix, h[:, 1, here.start + tap.right])
             memories = [c[:, 1 + down, here.start + right : here.stop + right] for down, right in self.carried]
             self.cell(some, memories, h[:, 1, here], c[:, 1, here])
         return h[:, 1, first : first + wide].permute(2, 0, 1)[:, :, None]
@@ -161,14 +170,13 @@ class Recurrence(nn.Module):
 
     def cell_backward(
         self, gates: Tensor, memories: list[Tensor], h: Tensor, c: Tensor, dh: Tensor, dc: Tensor,
-        dmemories: list[Tensor],
-    ) -> Tensor:  # fmt: skip
-        """Backward through `cell`: the gradient of what the gates were before they were opened.
+        dmemories: list[Tensor], dgates: Tensor,
+    ) -> None:  # fmt: skip
+        """Backward through `cell`: write the gradient of what the gates were before they were opened.
 
         Shapes: as for `cell`; dh, dc (h, n, B) are the gradients of the new h and c, dmemories those of the carried c;
-                dc and dmemories are added to in place
+                dc and dmemories are added to in place, dgates (gates * h, n, B) is written
         """
-        dgates = torch.empty_like(gates)
         out, *keeps, let_in, content = gates.split(self.width)
         dout, *dkeeps, dlet_in, dcontent = dgates.split(self.width)
         if self.product:
@@ -188,20 +196,20 @@ class Recurrence(nn.Module):
         _tanh_backward(dcontent, content, grad_input=dcontent)
         for keep, dmemory in zip(keeps, dmemories, strict=True):
             dmemory.addcmul_(dc, keep)
-        return dgates
 
     @property
     def convolutions(self) -> list[CausalConv2d]:
         return cast("list[CausalConv2d]", list(self.inputs))
 
-    @property
+    @cached_property
     def input_taps(self) -> list[list[tuple[int, int]]]:
         """Which places of its window each input is read at."""
         return [conv.taps() for conv in self.convolutions]
 
     def _matrix(self, taps: Sequence[Tap]) -> Tensor:
         """From the inputs at all their taps and the states at `taps`, side by side, to the gates."""
-        parts = [conv.masked()[:, :, y, x] for conv in self.convolutions for y, x in conv.taps()]
+        inputs = zip((conv.masked() for conv in self.convolutions), self.input_taps, strict=True)
+        parts = [weight[:, :, y, x] for weight, taps in inputs for y, x in taps]
         parts += [self._state_matrix(tap) for tap in taps]
         return torch.cat(parts, 1)
 
@@ -244,6 +252,11 @@ class _Fronts:
             for row, column, count in self.lines
         ]
 
+    def blocks(self, memory: Tensor, maps: int, batch: int) -> list[Tensor]:
+        """A long vector cut into one (maps, n, B) for every front."""
+        sizes = [maps * count * batch for count in self.counts]
+        return [part.view(maps, -1, batch) for part in memory.split(sizes)]
+
     def states(self, recurrence: Recurrence, states: Tensor, taps: Sequence[Tap]) -> list[tuple[Tensor, ...]]:
         """For every front its states at `taps`, from an image of states with its margin."""
         return list(zip(*(self.of(states, 1 + down, recurrence.margin + right) for down, right in taps), strict=True))
@@ -272,14 +285,15 @@ class _Sweep(torch.autograd.Function):
         weights = torch.cat([matrix, bias[:, None]], 1)
         memories = fronts.states(recurrence, c, recurrence.carried)
         new = zip(fronts.states(recurrence, h, [HERE]), fronts.states(recurrence, c, [HERE]), strict=True)
-        kept = []
-        for count, read, memory, ((h_here,), (c_here,)) in zip(fronts.counts, reads, memories, new, strict=True):
-            gates = torch.mm(weights, buffer.filled(count, read)).view(len(weights), count, batch)
+        kept = h.new_empty(len(matrix) * batch * (height * width if graph else max(fronts.counts)))
+        blocks = fronts.blocks(kept, len(matrix), batch) if graph else _reused(kept, fronts, len(matrix), batch)
+        for count, read, memory, ((h_here,), (c_here,)), gates in zip(
+            fronts.counts, reads, memories, new, blocks, strict=True
+        ):
+            torch.mm(weights, buffer.filled(count, read), out=gates.flatten(1))
             recurrence.cell(gates, list(memory), h_here, c_here)
-            if graph:
-                kept.append(gates)
         if graph:
-            ctx.save_for_backward(matrix, h, c, *inputs, *kept)
+            ctx.save_for_backward(matrix, h, c, kept, *inputs)
             ctx.recurrence, ctx.fronts = recurrence, fronts
         return h[:, 1:, margin : margin + width]
 
@@ -287,27 +301,34 @@ class _Sweep(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dh_out: Tensor) -> tuple[Tensor | None, ...]:
         recurrence, fronts = ctx.recurrence, ctx.fronts
-        few, margin = 3 + len(recurrence.inputs), recurrence.margin
-        (matrix, h, c), inputs, kept = ctx.saved_tensors[:3], ctx.saved_tensors[3:few], ctx.saved_tensors[few:]
+        margin, batch = recurrence.margin, dh_out.shape[3]
+        matrix, h, c, kept, *inputs = ctx.saved_tensors
         inside = (slice(None), slice(1, None), slice(margin, h.shape[2] - margin))
         dh, dc = torch.zeros_like(h), torch.zeros_like(c)
         dh[inside] = dh_out
         dinputs = [torch.zeros_like(each) for each in inputs]
-        buffer = _Buffer(matrix, fronts, h.shape[3])
+        buffer = _Buffer(matrix, fronts, batch)
         back = matrix.t().contiguous()
         dweights = matrix.new_zeros(len(matrix), matrix.shape[1] + 1)
+        scratch = h.new_empty(len(matrix) * batch * max(fronts.counts))
         here = [fronts.states(recurrence, image, [HERE]) for image in (h, c, dh, dc)]
         rounds = zip(
-            fronts.counts, kept, _reads(recurrence, fronts, inputs, h), _reads(recurrence, fronts, dinputs, dh),
-            fronts.states(recurrence, c, recurrence.carried), fronts.states(recurrence, dc, recurrence.carried),
-            *here, strict=True,
-        )  # fmt: skip
-        for count, gates, read, dread, memory, dmemory, *own in reversed(list(rounds)):
-            dgates = recurrence.cell_backward(gates, list(memory), *(each[0] for each in own), list(dmemory))
-            dgates = dgates.flatten(1)
-            dweights.addmm_(dgates, buffer.filled(count, read).t())
-            told = torch.mm(back, dgates).view(-1, count, h.shape[3])
-            for target, part in zip(dread, told.split([len(each) for each in dread]), strict=True):
+            fronts.counts,
+            fronts.blocks(kept, len(matrix), batch),
+            _reused(scratch, fronts, len(matrix), batch),
+            _reads(recurrence, fronts, inputs, h),
+            _reads(recurrence, fronts, dinputs, dh),
+            fronts.states(recurrence, c, recurrence.carried),
+            fronts.states(recurrence, dc, recurrence.carried),
+            *here,
+            strict=True,
+        )
+        for count, gates, dgates, read, dread, memory, dmemory, *own in reversed(list(rounds)):
+            recurrence.cell_backward(gates, list(memory), *(each[0] for each in own), list(dmemory), dgates)
+            flat, near = dgates.flatten(1), buffer.filled(count, read)
+            dweights.addmm_(flat, near.t())
+            torch.mm(back, flat, out=near[:-1])  # what was read is of no more use here
+            for target, part in zip(dread, buffer.parts, strict=False):
                 target.add_(part)
         starts = []  # what flowed over the border belongs to the initial states
         for gradient in (dh, dc):
@@ -332,6 +353,11 @@ class _Buffer:
         for part, read in zip(self.parts, reads, strict=False):
             part.copy_(read)
         return self.near.flatten(1)
+
+
+def _reused(memory: Tensor, fronts: _Fronts, maps: int, batch: int) -> list[Tensor]:
+    """The beginning of one memory as (maps, n, B) for every front."""
+    return [memory[: maps * count * batch].view(maps, count, batch) for count in fronts.counts]
 
 
 def _with_margin(start: Tensor, height: int, width: int, margin: int, batch: int) -> Tensor:

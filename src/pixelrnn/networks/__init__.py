@@ -91,7 +91,7 @@ def _check(key: str, value: Any, default: Any, groups: int) -> None:
     elif isinstance(default, float):
         fits, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
     else:
-        ranges = {"layers": (1, 1000), "width": (groups, 16384), "factor": (2, 64), "scales": (2, 8)}
+        ranges = {"layers": (1, 1000), "width": (groups, 16384), "factor": (2, 64), "images": (2, 8)}
         least, most = {**ranges, "features": (1, 1024)}.get(key, (0, 16384))
         fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
         expected = f"a whole number from {least} to {most}"

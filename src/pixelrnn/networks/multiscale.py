@@ -49,7 +49,7 @@ class MultiScale(Network):
     The small image is a part of the large one, so the likelihood is exact: p(image) = p(small) p(the rest | small). The
     network predicts the pixels in that order: first those of the small image, which see nothing else, then the others
     in raster order, which see the small image wherever they are. The parameters at a copied pixel are the small
-    network's. The small image can have an even smaller one before it (`scales`).
+    network's. The small image can have an even smaller one before it (`images`).
 
     Arguments:
         head         what the parameters are for
@@ -57,7 +57,7 @@ class MultiScale(Network):
         width        h of every PixelRNN; the map of the up-sampling network has as many
         body         "row-lstm" or "diagonal-bilstm"
         factor       every how many-th pixel belongs to the small image, in both directions
-        scales       images of different sizes: 2 is small and large
+        images       of different sizes: 2 is a small and a large one
         first_kernel of the first layer
         out_width    maps of the two 1 x 1 layers; 0 means 2h
         residual     add a block's input to its output
@@ -71,7 +71,7 @@ class MultiScale(Network):
     """
 
     def __init__(
-        self, head: Head, *, layers: int, width: int, body: str = "row-lstm", factor: int = 2, scales: int = 2,
+        self, head: Head, *, layers: int, width: int, body: str = "row-lstm", factor: int = 2, images: int = 2,
         first_kernel: int = 7, out_width: int = 0, residual: bool = True, skip: bool = True, dropout: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -83,8 +83,8 @@ class MultiScale(Network):
         }  # fmt: skip
         self.factor = factor
         self.small: Network = (
-            MultiScale(head, body=body, factor=factor, scales=scales - 1, **options)
-            if scales > 2
+            MultiScale(head, body=body, factor=factor, images=images - 1, **options)
+            if images > 2
             else BODIES[body](head, **options)
         )
         self.up = UpSampling(head.channels, width, factor)

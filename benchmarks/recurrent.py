@@ -1,0 +1,131 @@
+"""A training step of the recurrent networks, against the matrix rate of the machine and against a plain loop.
+
+    python benchmarks/recurrent.py [--layers 7] [--widths 16 64] [--batches 16 64] [--no-plain]
+
+Per network, width and batch: milliseconds of one step (forward, backward, optimizer) on 28 x 28 binary images; how many
+times as long that is as its useful arithmetic would take at the matrix rate measured in the same process; the same
+network with its recurrences written as a plain loop of PyTorch operations (`tests/contracts/plain.py`, the oracle of
+the tests); the memory that the step takes at its peak. Useful arithmetic is two operations per weight that no mask
+hides and per pixel, three times: forward, gradient of the inputs, gradient of the weights. Elementwise work counts as
+none. Every figure comes from a process of its own. Weights and images are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pixelrnn
+from pixelrnn.layers.convolution import CausalConv2d
+from pixelrnn.layers.recurrence import Recurrence
+
+SIDE = 28
+NETWORKS = ("row-lstm", "diagonal-bilstm")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=7)
+    parser.add_argument("--widths", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--steps", type=int, default=7, help="timed steps, of which the median counts")
+    parser.add_argument("--no-plain", action="store_true", help="leave the plain loop out")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(**json.loads(options.one))))
+        return
+    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{options.layers} layers, {SIDE} x {SIDE} binary images, float32")
+    print(
+        f"{'network':16} {'h':>3} {'batch':>5} {'ms':>6} {'Gflop':>6} {'Gflop/s':>8} {'x floor':>8} {'MB':>6}", end=""
+    )
+    print("" if options.no_plain else f"   {'plain ms':>8} {'MB':>6} {'ratio':>6}")
+    for network in NETWORKS:
+        for width in options.widths:
+            for batch in options.batches:
+                case = {"network": network, "layers": options.layers, "width": width, "batch": batch}
+                ours = apart({**case, "plain": False, "steps": options.steps})
+                times = ours["seconds"] * ours["rate"] / ours["flop"]
+                print(
+                    f"{network:16} {width:3} {batch:5} {1e3 * ours['seconds']:6.0f} {ours['flop'] / 1e9:6.1f} "
+                    f"{ours['rate'] / 1e9:8.0f} {times:8.1f} {ours['megabytes']:6.0f}", end="", flush=True,
+                )  # fmt: skip
+                if not options.no_plain:
+                    plain = apart({**case, "plain": True, "steps": max(3, options.steps // 2)})
+                    ratio = plain["seconds"] / ours["seconds"]
+                    print(f"   {1e3 * plain['seconds']:8.0f} {plain['megabytes']:6.0f} {ratio:6.1f}", end="")
+                print(flush=True)
+
+
+def apart(case: dict[str, Any]) -> dict[str, float]:
+    """The figures of one case, measured in a fresh process."""
+    command = [sys.executable, __file__, "--one", json.dumps(case)]
+    done: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return done
+
+
+def measure(network: str, layers: int, width: int, batch: int, plain: bool, steps: int) -> dict[str, float]:
+    """Seconds, arithmetic and peak memory of a training step, and the machine's matrix rate."""
+    if plain:
+        sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "contracts"))
+        from plain import plain_sweep
+
+        Recurrence.sweep = plain_sweep
+    torch.manual_seed(0)
+    model = pixelrnn.build(network, size=(SIDE, SIDE), levels=2, layers=layers, width=width, out_width=2 * width)
+    images = torch.randint(0, 2, (batch, 1, SIDE, SIDE), dtype=torch.uint8)
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        (-model.log_prob(images, check=False).mean()).backward()
+        optimizer.step()
+
+    pixelrnn.build(network, size=(2, 2), levels=2, layers=1, width=2).log_prob(images[:1, :, :2, :2]).sum().backward()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step()
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    seconds = statistics.median(timed(step) for _ in range(steps))
+    return {
+        "seconds": seconds, "flop": 3 * batch * SIDE**2 * flop_per_pixel(model), "rate": matrix_rate(),
+        "megabytes": megabytes,
+    }  # fmt: skip
+
+
+def flop_per_pixel(model: pixelrnn.PixelModel) -> int:
+    """Two operations, multiply and add, for each weight of a matrix that no mask hides."""
+    weights = 0
+    for module in model.modules():
+        if isinstance(module, CausalConv2d):
+            weights += module.weight.numel() if module.mask is None else int(module.mask.sum())
+        elif isinstance(module, Recurrence):
+            weights += module.weight.numel()
+    return 2 * weights
+
+
+def matrix_rate(side: int = 2048) -> float:
+    """Operations per second of a float32 matrix product, the best of ten."""
+    left, out = torch.randn(side, side), torch.empty(side, side)
+    return 2 * side**3 / min(timed(lambda: torch.mm(left, left, out=out)) for _ in range(10))
+
+
+def timed(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
