@@ -13,7 +13,7 @@ from pixelrnn.data import ImageData, grid, save_picture
 from pixelrnn.errors import RunFolderError
 from pixelrnn.evaluation import Baseline, Evaluation, baselines, evaluate, levels_for, load_like
 from pixelrnn.files import write_atomic
-from pixelrnn.inspection import draw_field
+from pixelrnn.inspection import draw_fields
 from pixelrnn.model import PixelModel
 from pixelrnn.report import page
 from pixelrnn.sheets import completion_sheet
@@ -67,7 +67,7 @@ def run_demo(
     some = torch.from_numpy(np.ascontiguousarray(pixels[:_COMPLETED]))
     top_half = torch.arange(model.size[0])[:, None].expand(model.size) < model.size[0] // 2
     save_picture(completion_sheet(model, some, top_half, _EACH, seed=0), folder / "completions.png")
-    draw_field(model, folder / "receptive_field.png")
+    draw_fields([model], folder / "receptive_field.png")
     _write_page(folder, model, test, result)
     return result
 

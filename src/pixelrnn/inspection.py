@@ -48,7 +48,7 @@ def transparent(model: PixelModel) -> nn.Module:
                 width = module.width
                 for convolution in module.convolutions:
                     if convolution.bias is not None:
-                        convolution.bias[width : (1 + len(module.carried)) * width] -= 2
+                        convolution.bias[width : (1 + len(module.carried)) * width] -= 6
     return network
 
 
@@ -148,12 +148,14 @@ def _leak(model: PixelModel, pixel: tuple[int, int, int], leak: list[int], how: 
     )
 
 
-def draw_field(
-    model: PixelModel, path: str | Path, size: tuple[int, int] | None = None, pixel: tuple[int, int] | None = None
-) -> Tensor:
-    """Draw what one pixel sees, its blind spot and its future; return the seen pixels (H, W) bool.
+def draw_fields(
+    models: list[PixelModel], path: str | Path, size: tuple[int, int] | None = None,
+    pixel: tuple[int, int] | None = None,
+) -> list[Tensor]:  # fmt: skip
+    """Draw side by side what one pixel sees in each model, its blind spot and its future.
 
-    Arguments: size of the picture, the trained one if left out; pixel (row, column), the middle if left out
+    Arguments: size of the pictures, the trained one if left out; pixel (row, column), the middle if left out
+    Returns:   the seen pixels of each model, (H, W) bool
     Raises:    DataError if the picture cannot be written
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -162,30 +164,36 @@ def draw_field(
     from matplotlib.patches import Patch
     from PIL import Image
 
-    height, width = size or model.size
-    row, column = pixel or (height // 2, width // 2)
-    seen = seen_by(model, row, column, (height, width))
-    place = model.network.order(height, width)
-    here = place[row, column]
-    kind = torch.where(place > here, 3, torch.where(seen, 1, 2))
-    kind[row, column] = 0
-    blind = int((kind == 2).sum())
-    names = ["the pixel", f"seen ({int(seen.sum())})", f"past, not seen ({blind})", "future"]
+    columns = min(4, len(models))
+    rows = -(-len(models) // columns)
+    height, width = size or models[0].size
+    figure = Figure(
+        figsize=(3.4 * columns + 0.4, (3.5 * height / width + 0.4) * rows + 0.6), dpi=110, layout="constrained"
+    )
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
     colours = ["#d1495b", "#2e4057", "#edae49", "#e8e8e8"]
-    figure = Figure(figsize=(7.2, 4.4 * max(0.6, height / width)), dpi=130, layout="constrained")
-    axes = figure.subplots()
-    edges = [np.arange(count + 1) - 0.5 for count in (width, height)]  # a pixel is centred on its own number
-    axes.pcolormesh(
-        *edges, kind.numpy(), cmap=ListedColormap(colours), vmin=-0.5, vmax=3.5, edgecolors="white", linewidth=0.4
-    )
-    axes.set(aspect="equal", xlabel="column", ylabel="row", title=f"{model.config['network']}, {height} x {width}")
-    axes.invert_yaxis()
-    figure.legend(
-        handles=[Patch(color=colour, label=name) for colour, name in zip(colours, names, strict=True)],
-        loc="outside right center",
-        frameon=False,
-    )
+    seen_by_models = []
+    for model, axes in zip(models, panels, strict=False):
+        height, width = size or model.size
+        row, column = pixel or (height // 2, width // 2)
+        seen = seen_by(model, row, column, (height, width))
+        seen_by_models.append(seen)
+        place = model.network.order(height, width)
+        kind = torch.where(place > place[row, column], 3, torch.where(seen, 1, 2))
+        kind[row, column] = 0
+        edges = [np.arange(count + 1) - 0.5 for count in (width, height)]  # a pixel is centred on its own number
+        axes.pcolormesh(
+            *edges, kind.numpy(), cmap=ListedColormap(colours), vmin=-0.5, vmax=3.5, edgecolors="white", linewidth=0.4
+        )
+        title = f"{model.config['network']}: {int(seen.sum())} seen, {int((kind == 2).sum())} not"
+        axes.set(aspect="equal", xlabel="column", ylabel="row", title=title)
+        axes.invert_yaxis()
+    for axes in panels[len(models) :]:
+        axes.set_axis_off()
+    names = ["the pixel", "seen", "past, not seen", "future"]
+    patches = [Patch(color=colour, label=name) for colour, name in zip(colours, names, strict=True)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=2 if columns == 1 else 4, frameon=False)
     drawn: Any = FigureCanvasAgg(figure)
     drawn.draw()
     save_picture(Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3].copy()), path)
-    return seen
+    return seen_by_models

@@ -73,6 +73,16 @@ def test_the_published_share_of_the_past_is_reached_exactly(network: str, layers
     assert round(float(seen.sum()) / (784 * 783 / 2), 4) == share
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_in_a_large_image_the_measured_field_is_the_declared_one(network: str) -> None:
+    """States that went through many gates may saturate, and a gradient that rounds to zero would look like a mask."""
+    options = {key: value for key, value in {"layers": 7, "width": 8}.items() if key in options_of(network)}
+    model = pixelrnn.build(network, size=(28, 28), levels=2, **options).double()
+    pixels = [(15, 13), (27, 27), (14, 14), (27, 0)]
+    for (row, column), seen in zip(pixels, seen_pairs(model, (28, 28), pixels), strict=True):
+        assert torch.equal(seen, model.network.field(row, column, 28, 28))
+
+
 def test_gated_has_no_blind_spot_and_pixelcnn_has_the_known_one() -> None:
     gated = pixelrnn.build("gated-pixelcnn", size=(21, 21), levels=2, layers=5, width=4).double()
     plain = pixelrnn.build("pixelcnn", size=(21, 21), levels=2, layers=5, width=4).double()

@@ -16,53 +16,80 @@ EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn inspect runs/digits\n"
     "  pixelrnn inspect pixelcnn --set layers=7 --size 28x28 --plot field.png\n"
+    "  pixelrnn inspect all --pixel 15,13 --plot fields.png\n"
 )
 
 
 def run(
-    what: str = typer.Argument(
-        ..., metavar="RUN|NETWORK", help="A model folder, or a name of `pixelrnn list networks`."
+    what: list[str] = typer.Argument(
+        ..., metavar="RUN|NETWORK...", help="Model folders, names of `pixelrnn list networks`, or: all"
     ),
-    plot: Path | None = typer.Option(None, "--plot", help="Draw what the middle pixel sees."),
+    plot: Path | None = typer.Option(None, "--plot", help="Draw what one pixel sees, side by side."),
     size: str | None = typer.Option(None, "--size", help="HxW to look at; left out: as trained, or 28x28."),
-    changes: list[str] = typer.Option([], "--set", help="KEY=VALUE of a network by name, for example layers=7."),
+    pixel: str | None = typer.Option(None, "--pixel", help="ROW,COLUMN to look from; left out: the middle."),
+    changes: list[str] = typer.Option([], "--set", help="KEY=VALUE of networks by name, for example layers=7."),
 ) -> None:
     """Prove that a network is causal, and measure its receptive field by gradients."""
-    from pixelrnn.inspection import draw_field, prove_causal, seen_by
+    import pixelrnn
+    from pixelrnn.inspection import draw_fields, prove_causal, seen_by
 
-    model = _model(what, changes)
-    height, width = parse_size(size) or model.size
-    report = prove_causal(model)
-    row, column = height // 2, width // 2
-    seen = draw_field(model, plot, (height, width)) if plot else seen_by(model, row, column, (height, width))
-    past, blind = row * width + column, row * width + column - int(seen.sum())
-    options = ", ".join(f"{key}={value}" for key, value in model.config["options"].items())
-    typer.echo(f"{model.config['network']}  {options}  {model.num_parameters:,} parameters")
-    typer.echo(
-        f"causal: {report.pairs:,} gradients at the present and the future of {report.height}x{report.width} images "
-        f"are exactly zero, and {report.replacements} replacements of the future moved no bit"
-    )
-    typer.echo(
-        f"receptive field of pixel ({row}, {column}) in {height}x{width}: sees {int(seen.sum())} of {past} earlier "
-        f"pixels, {blind} not seen"
-    )
+    names = pixelrnn.networks() if what == ["all"] else what
+    models = [_model(name, changes, of_many=len(names) > 1) for name in names]
+    wanted = parse_size(size)
+    places = [_place(pixel, wanted or model.size) for model in models]
+    for model, (row, column) in zip(models, places, strict=True):
+        report = prove_causal(model)
+        height, width = wanted or model.size
+        seen = seen_by(model, row, column, (height, width))
+        past = int(model.network.order(height, width)[row, column])
+        options = ", ".join(f"{key}={value}" for key, value in model.config["options"].items())
+        typer.echo(f"{model.config['network']}  {options}  {model.num_parameters:,} parameters")
+        typer.echo(
+            f"causal: {report.pairs:,} gradients at the present and the future of {report.height}x{report.width} "
+            f"images are exactly zero, and {report.replacements} replacements of the future moved no bit"
+        )
+        typer.echo(
+            f"receptive field of pixel ({row}, {column}) in {height}x{width}: sees {int(seen.sum())} of {past} earlier "
+            f"pixels, {past - int(seen.sum())} not seen"
+        )
     if plot:
+        draw_fields(models, plot, wanted, places[0] if pixel else None)
         typer.echo(f"{plot}")
 
 
-def _model(what: str, changes: list[str]) -> PixelModel:
+def _place(pixel: str | None, size: tuple[int, int]) -> tuple[int, int]:
+    from pixelrnn.errors import ConfigError
+
+    if pixel is None:
+        return size[0] // 2, size[1] // 2
+    parts = pixel.split(",")
+    if len(parts) == 2 and all(part.strip().isdecimal() for part in parts):
+        row, column = (int(part) for part in parts)
+        if row < size[0] and column < size[1]:
+            return row, column
+    raise ConfigError(
+        f"--pixel takes ROW,COLUMN inside the {size[0]}x{size[1]} image, for example --pixel 0,0, but {pixel!r} came."
+    )
+
+
+def _model(what: str, changes: list[str], *, of_many: bool) -> PixelModel:
+    """A model by folder or name; an option that only some of many networks have goes to those."""
     import tomllib
 
     import pixelrnn
     from pixelrnn.errors import ConfigError, unknown
+    from pixelrnn.networks import NOT_CAUSAL, options_of
 
     if Path(what).is_dir():
         return pixelrnn.load(what)
-    if what not in pixelrnn.networks():
+    if what not in [*pixelrnn.networks(), *NOT_CAUSAL]:
         raise unknown("model folder or network", what, pixelrnn.networks())
-    options: dict[str, Any] = {"layers": 7, "width": 8}
+    known = options_of(what)
+    options: dict[str, Any] = {key: value for key, value in {"layers": 7, "width": 8}.items() if key in known}
     for change in changes:
         key, equals, value = change.partition("=")
+        if of_many and key not in {*known, "channels", "levels", "head"}:
+            continue
         try:
             options[key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -31,7 +31,7 @@ NETWORKS: dict[str, type[Network]] = {
     "mcgsm": NeighbourhoodMixture,
 }
 
-_NOT_CAUSAL = {
+NOT_CAUSAL = {
     "mdrnn": "The multi-directional network (mdrnn) reads the whole image, from all four corners, so it cannot predict "
     'a pixel from the ones before it. Its causal direction alone is "mdlstm"; as an encoder of images that are given, '
     "it is pixelrnn.networks.MultiDirectionalLSTM.",
@@ -54,8 +54,8 @@ def options_of(name: str) -> dict[str, Any]:
 
     Raises: ConfigError for an unknown network
     """
-    if name in _NOT_CAUSAL:
-        raise ConfigError(_NOT_CAUSAL[name])
+    if name in NOT_CAUSAL:
+        raise ConfigError(NOT_CAUSAL[name])
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
     parameters = inspect.signature(NETWORKS[name]).parameters.values()
