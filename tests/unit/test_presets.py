@@ -70,7 +70,7 @@ def test_a_shipped_preset_is_whole_and_its_model_gives_likelihoods(name: str) ->
 @pytest.mark.parametrize("name", preset_names())
 def test_a_preset_survives_json(name: str) -> None:
     """A run folder keeps the resolved preset as JSON and takes it up from there."""
-    preset = load_preset(name, ["epochs=7", "width=12"])
+    preset = load_preset(name, ["epochs=7", "batch_size=12"])
     table = json.loads(json.dumps(preset.as_dict()))
     assert preset_from(table["name"], table) == preset
 
