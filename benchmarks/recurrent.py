@@ -83,6 +83,7 @@ def measure(network: str, layers: int, width: int, batch: int, plain: bool, step
         from plain import plain_sweep
 
         Recurrence.sweep = plain_sweep
+        Recurrence.sweep_both = lambda self, other, *near: [plain_sweep(self, near[0]), plain_sweep(other, near[1])]
     torch.manual_seed(0)
     model = pixelrnn.build(network, size=(SIDE, SIDE), levels=2, layers=layers, width=width, out_width=2 * width)
     images = torch.randint(0, 2, (batch, 1, SIDE, SIDE), dtype=torch.uint8)

@@ -12,6 +12,7 @@ canvas decides what the past is:
     window       a feature map, padded or cropped   keep the region, return its neighbourhood
     per_row      run it                             run it over the whole row when the row begins, crop to the region
     scan         a recurrence over all of it        over the region, from the states of the row above and of this one
+    scan_both    two from either side, together     one as scan, the one from the right as row_late
     row_late     run it, one row further down       run it over the row above once that is finished, crop to the region
     given        the condition, a map as large      the same, cropped to the region
                  as the image
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -67,8 +68,14 @@ class Scannable(Protocol):
     def __hash__(self) -> int:
         """Its states are kept by it."""
 
+    def near(self, x: Tensor | None, canvas: Canvas) -> list[Tensor]:
+        """The windows of what it reads: x, and a condition if it has one."""
+
     def sweep(self, near: list[Tensor]) -> Tensor:
         """Over a whole image."""
+
+    def sweep_both(self, other: Self, near: list[Tensor], other_near: list[Tensor]) -> list[Tensor]:
+        """Over a whole image, together with one of the other direction."""
 
     def prepared(self) -> list[Tensor]:
         """The weights as a walk needs them, made once per walk."""
@@ -122,6 +129,13 @@ class Canvas(ABC):
         """The states of a recurrence, (B, width, h, w), given the windows of its inputs, as `window` returns them."""
 
     @abstractmethod
+    def scan_both(self, rightward: Scannable, leftward: Scannable, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Two recurrences of one input x (B, maps, h, w), the second from the right: (B, width, h, w) each.
+
+        From the right, a pixel's state has read what follows it in its row, so the second comes one row late.
+        """
+
+    @abstractmethod
     def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
         """`run` on the row above, for what is known only when a row is finished: (B, C, h, w) -> (B, width, h, w).
 
@@ -153,6 +167,11 @@ class Whole(Canvas):
     def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
         self._claim(recurrence)
         return recurrence.sweep(near)
+
+    def scan_both(self, rightward: Scannable, leftward: Scannable, x: Tensor) -> tuple[Tensor, Tensor]:
+        self._claim(rightward)
+        ways = rightward.sweep_both(leftward, rightward.near(x, self), leftward.near(x, self))
+        return ways[0], self.row_late(leftward, lambda _: ways[1], x, leftward.width)
 
     def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
         self._claim(key)
@@ -235,6 +254,13 @@ class Walk(Canvas):
         states = self._states[recurrence]
         states.go_to(self.region.row)
         return recurrence.span(near, states.h, states.c, self.region.column, states.prepared)
+
+    def scan_both(self, rightward: Scannable, leftward: Scannable, x: Tensor) -> tuple[Tensor, Tensor]:
+        def above(row: Tensor) -> Tensor:
+            return self.scan(leftward, leftward.near(row, self))
+
+        late = self.row_late((leftward, "late"), above, x, leftward.width)
+        return self.scan(rightward, rightward.near(x, self)), late
 
     def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
         self._claim(key)

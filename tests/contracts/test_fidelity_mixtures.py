@@ -466,9 +466,9 @@ def test_only_an_mdlstm_learns_its_initial_states(layers: int) -> None:
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 4), (3, 0), (2, 2), (3, 4)])
 def test_the_states_of_an_mdlstm_see_what_is_above_and_left_and_nothing_else(row: int, column: int) -> None:
-    recurrence = Recurrence(3, [Pointwise(2, 15)], [LEFT, ABOVE], [LEFT, ABOVE])
+    recurrence = Recurrence(3, Pointwise(2, 15), [LEFT, ABOVE], [LEFT, ABOVE])
     x = torch.randn(1, 2, 4, 5, requires_grad=True)
-    (grad,) = torch.autograd.grad(recurrence([x], Whole(x))[0, :, row, column].sum(), x)
+    (grad,) = torch.autograd.grad(recurrence(x, Whole(x))[0, :, row, column].sum(), x)
     expected = np.zeros((4, 5), dtype=bool)
     expected[: row + 1, : column + 1] = True
     for maps in (grad[0] != 0).numpy():

@@ -8,7 +8,7 @@ outside the image are the initial ones, the same everywhere. For the Diagonal Bi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -251,7 +251,7 @@ def test_one_mistake_in_a_recurrent_network_would_be_seen(network: str, mistake:
 
 def row(kernel: int = 3, groups: int = 1, maps: int = 2, h: int = 2) -> Recurrence:
     into = MaskedConv2d(maps, 4 * h, kernel, "B", groups=groups, blocks=4, row=True)
-    return Recurrence(h, [into], row_above(kernel), [ABOVE])
+    return Recurrence(h, into, row_above(kernel), [ABOVE])
 
 
 def diagonal(
@@ -261,12 +261,12 @@ def diagonal(
     h, carried = max(2, groups), [LEFT, ABOVE] if both else [LEFT]
     gates = 3 + len(carried)
     into = Pointwise(max(3, groups), gates * h, groups=groups, blocks=gates)
-    return Recurrence(h, [into], [LEFT, ABOVE], carried, mirrored=mirrored, product=product, learned=learned)
+    return Recurrence(h, into, [LEFT, ABOVE], carried, mirrored=mirrored, product=product, learned=learned)
 
 
 def two_inputs() -> Recurrence:
-    """One input is read in a neighbourhood with rows above, as an image is, the other at the pixel itself."""
-    return Recurrence(2, [MaskedConv2d(1, 8, 3, "A"), Pointwise(2, 8)], [LEFT, ABOVE], [LEFT])
+    """One input is read in a neighbourhood with rows above, as an image is; a condition at the pixel itself."""
+    return Recurrence(2, MaskedConv2d(1, 8, 3, "A"), [LEFT, ABOVE], [LEFT], given=2)
 
 
 RECURRENCES: dict[str, Callable[[], Recurrence]] = {
@@ -278,7 +278,7 @@ RECURRENCES: dict[str, Callable[[], Recurrence]] = {
     "rightward of colours": lambda: diagonal(groups=3),
     "two forget gates": lambda: diagonal(both=True),
     "two forget gates, leftward": lambda: diagonal(both=True, mirrored=True),
-    "taps the other way round": lambda: Recurrence(2, [Pointwise(3, 10)], [ABOVE, LEFT], [LEFT, ABOVE]),
+    "taps the other way round": lambda: Recurrence(2, Pointwise(3, 10), [ABOVE, LEFT], [LEFT, ABOVE]),
     "product": lambda: diagonal(product=True),
     "product, two forget gates": lambda: diagonal(product=True, both=True),
     "initial states not learned": lambda: diagonal(learned=False),
@@ -291,6 +291,11 @@ def made(name: str) -> Recurrence:
     recurrence = RECURRENCES[name]()
     with_random_starts(recurrence)
     return recurrence
+
+
+def swept(recurrence: Recurrence, inputs: Sequence[Tensor]) -> Tensor:
+    """The states over a whole image; a second input is a condition."""
+    return recurrence(inputs[0], Whole(*inputs))
 
 
 def inputs_of(recurrence: Recurrence, size: tuple[int, int], batch: int) -> list[Tensor]:
@@ -308,7 +313,7 @@ def test_the_gradients_of_a_recurrence_are_differences_of_its_states(name: str, 
 
     def states(*tensors: Tensor) -> Tensor:
         xs, given = tensors[: len(inputs)], dict(zip(names, tensors[len(inputs) :], strict=True))
-        return torch.func.functional_call(recurrence, given, (list(xs), Whole(xs[0])))
+        return torch.func.functional_call(recurrence, given, (xs[0], Whole(*xs)))
 
     assert torch.autograd.gradcheck(states, (*inputs, *weights))
 
@@ -332,16 +337,16 @@ def test_a_recurrence_and_its_gradients_are_those_of_a_plain_loop(name: str, siz
     recurrence = made(name)
     inputs = inputs_of(recurrence, size, batch)
     needed = [*inputs, *recurrence.parameters()]
-    canvas = Whole(inputs[0])
-    plain = plain_sweep(recurrence, [conv.near(x, canvas) for conv, x in zip(recurrence.inputs, inputs, strict=True)])
-    found = recurrence(inputs, Whole(inputs[0]))
+    canvas = Whole(*inputs)
+    plain = plain_sweep(recurrence, recurrence.near(inputs[0], canvas))
+    found = swept(recurrence, inputs)
     assert found.shape == (batch, recurrence.width, *size)
     assert_all_close([found], [plain])
     for told in (torch.randn_like(plain), torch.ones(()).expand_as(plain)):  # the second is what a sum tells
-        new = recurrence(inputs, Whole(inputs[0]))
+        new = swept(recurrence, inputs)
         assert_all_close(gradients(new, told, needed), torch.autograd.grad(plain, needed, told, retain_graph=True))
     with torch.no_grad():
-        assert_all_close([recurrence(inputs, Whole(inputs[0]))], [plain])
+        assert_all_close([swept(recurrence, inputs)], [plain])
 
 
 @pytest.mark.parametrize("name", ["row", "rightward", "leftward"])
@@ -349,12 +354,12 @@ def test_the_layout_of_an_input_in_memory_does_not_matter(name: str) -> None:
     recurrence = made(name)
     (x,) = inputs_of(recurrence, (4, 5), batch=3)
     told = torch.randn(3, 2, 4, 5)
-    expected = gradients(recurrence([x], Whole(x)), told, [x, *recurrence.parameters()])
+    expected = gradients(swept(recurrence, [x]), told, [x, *recurrence.parameters()])
     for order in itertools.permutations(range(4)):
         back = [order.index(k) for k in range(4)]
         y = x.detach().permute(order).contiguous().permute(back).requires_grad_()
         told_y = told.permute(order).contiguous().permute(back)
-        assert_all_close(gradients(recurrence([y], Whole(y)), told_y, [y, *recurrence.parameters()]), expected)
+        assert_all_close(gradients(swept(recurrence, [y]), told_y, [y, *recurrence.parameters()]), expected)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -376,7 +381,11 @@ def test_every_gradient_of_a_network_is_that_of_plain_loops(
         calls.append(recurrence)
         return plain_sweep(recurrence, near)
 
+    def sweep_both(one: Recurrence, other: Recurrence, near: list[Tensor], other_near: list[Tensor]) -> list[Tensor]:
+        return [sweep(one, near), sweep(other, other_near)]
+
     monkeypatch.setattr(Recurrence, "sweep", sweep)
+    monkeypatch.setattr(Recurrence, "sweep_both", sweep_both)
     expected = now()
     assert len(calls) == {"row-lstm": 3, "diagonal-bilstm": 6}[network]
     assert all(each.abs().max() > 0 for each in expected), "every weight has a part in the probability"

@@ -18,29 +18,22 @@ to be skewed, and each gate is one long run of numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from pixelrnn.canvas import Canvas, Reach
 from pixelrnn.layers.convolution import CausalConv2d
+from pixelrnn.layers.sweep import Tap, sweep
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
-class Tap(NamedTuple):
-    """A neighbour, seen from the pixel: (-1, 0) is the one above."""
-
-    down: int
-    right: int
-
-
-HERE, LEFT, ABOVE = Tap(0, 0), Tap(0, -1), Tap(-1, 0)
+LEFT, ABOVE = Tap(0, -1), Tap(-1, 0)
 
 
 def row_above(kernel: int) -> tuple[Tap, ...]:
@@ -48,18 +41,10 @@ def row_above(kernel: int) -> tuple[Tap, ...]:
     return tuple(Tap(-1, right) for right in range(-(kernel // 2), kernel // 2 + 1))
 
 
-def bias_of(given: int, gates: int) -> list[CausalConv2d]:
-    """The input-to-state convolution of a condition with `given` maps, if there is one: 1 x 1, without a mask.
-
-    Source: van den Oord et al., 2016, arXiv 1601.06759, section 3.6
-    """
-    return [CausalConv2d(given, gates, Reach(0, 0, 0, 0))] if given else []
-
-
 class Recurrence(nn.Module):
     r"""Input to state and state to state: every gate is a matrix times what it reads.
 
-        [o, f.., i, g] = convolutions of the inputs + W [h of the neighbours];  sigmoid for o, f, i, tanh for g
+        [o, f.., i, g] = convolution of the input + W [h of the neighbours];  sigmoid for o, f, i, tanh for g
         c = sum of f . c of its neighbour, + i . g
         h = o . tanh(c), or tanh(o . c)
 
@@ -67,15 +52,16 @@ class Recurrence(nn.Module):
 
     Arguments:
         width     h, maps of the state
-        inputs    input-to-state convolutions to gates * h maps, one for each input; computed within the recurrence
+        into      the input-to-state convolution, to gates * h maps; it is computed within the recurrence
         taps      the neighbours whose h is read: rows above, or the same row further left
         carried   those of them whose c is carried on, each by a forget gate of its own
+        given     maps of a condition, 0 for none; a 1 x 1 convolution of it is added to the input-to-state map
         mirrored  from right to left: the taps are mirrored. Only a finished row can be read that way (`row_late`).
         product   h = tanh(o . c) instead of o . tanh(c)
         learned   learn the initial states; else they stay zero
 
-    Shapes:  inputs (B, maps, h, w) each, None for the image itself -> (B, width, h, w)
-    Source:  van den Oord et al., 2016, arXiv 1601.06759, sections 3.1 and 3.2, equation 3; Graves and Schmidhuber,
+    Shapes:  x (B, maps, h, w), or None for the image itself -> (B, width, h, w)
+    Source:  van den Oord et al., 2016, arXiv 1601.06759, sections 3.1, 3.2 and 3.6, equation 3; Graves and Schmidhuber,
              2009; Theis and Bethge, 2015, arXiv 1506.03478, equations 6 to 8
     """
 
@@ -83,16 +69,19 @@ class Recurrence(nn.Module):
     start_c: Tensor
 
     def __init__(
-        self, width: int, inputs: Iterable[CausalConv2d], taps: Sequence[Tap], carried: Sequence[Tap],
-        *, mirrored: bool = False, product: bool = False, learned: bool = True,
+        self, width: int, into: CausalConv2d, taps: Sequence[Tap], carried: Sequence[Tap],
+        *, given: int = 0, mirrored: bool = False, product: bool = False, learned: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         self.width, self.mirrored, self.product = width, mirrored, product
         sign = -1 if mirrored else 1
-        self.taps = tuple(Tap(down, sign * right) for down, right in taps)
-        self.carried = tuple(self.taps[taps.index(tap)] for tap in carried)
+        self.unmirrored = (tuple(taps), tuple(carried))
+        self.taps, self.carried = (tuple(Tap(down, sign * right) for down, right in some) for some in (taps, carried))
         self.margin = max(abs(tap.right) for tap in self.taps)
-        self.inputs = nn.ModuleList(inputs)
+        self.given = given
+        self.inputs = nn.ModuleList([into])
+        if given:  # section 3.6: 1 x 1, without a mask
+            self.inputs.append(CausalConv2d(given, into.out_channels, Reach(0, 0, 0, 0)))
         self.weight = nn.Parameter(torch.empty((3 + len(carried)) * width, len(taps) * width))
         bound = self.weight.shape[1] ** -0.5
         nn.init.uniform_(self.weight, -bound, bound)
@@ -102,19 +91,21 @@ class Recurrence(nn.Module):
             else:
                 self.register_buffer(name, torch.zeros(width), persistent=False)
 
-    def forward(self, inputs: Sequence[Tensor | None], canvas: Canvas) -> Tensor:
-        near = [conv.near(x, canvas) for conv, x in zip(self.convolutions, inputs, strict=True)]
-        return canvas.scan(self, near)
+    def forward(self, x: Tensor | None, canvas: Canvas) -> Tensor:
+        return canvas.scan(self, self.near(x, canvas))
+
+    def near(self, x: Tensor | None, canvas: Canvas) -> list[Tensor]:
+        """The windows of the inputs: x (B, maps, h, w), or None for the image itself, and the condition."""
+        windows = [self.convolutions[0].near(x, canvas)]
+        return [*windows, canvas.given()] if self.given else windows
 
     def sweep(self, near: list[Tensor]) -> Tensor:
         """Over a whole image: the windows of the inputs -> (B, h, H, W), with the batch innermost in memory."""
-        matrix, bias = self._matrix(self.taps), self._bias()
-        needed = [matrix, bias, self.start_h, self.start_c, *near]
-        graph = torch.is_grad_enabled() and any(each.requires_grad for each in needed)
-        inner = [each.permute(1, 2, 3, 0).contiguous() for each in near]
-        starts = (self.start_h, self.start_c)
-        states: Tensor = _Sweep.apply(self, graph, matrix, bias, *starts, *inner)  # type: ignore[no-untyped-call]
-        return states.permute(3, 0, 1, 2)
+        return sweep([self], [near])[0]
+
+    def sweep_both(self, other: Recurrence, near: list[Tensor], other_near: list[Tensor]) -> list[Tensor]:
+        """Two that differ in direction and weights only, front by front together: fewer, larger operations."""
+        return sweep([self, other], [near, other_near])
 
     def prepared(self) -> list[Tensor]:
         """For `span`: the matrix of the inputs and the row above, the bias, a matrix for each tap along the row."""
@@ -129,7 +120,7 @@ class Recurrence(nn.Module):
                 this one -> (B, h, 1, w), a view of h
         """
         matrix, bias, *row_matrices = prepared
-        wide, batch = near[0].shape[3] - self.convolutions[0].kernel_size[1] + 1, len(near[0])
+        wide, batch = near[0].shape[3] - self.window[1] + 1, len(near[0])
         first = self.margin + column
         reads = [
             window[:, :, y, x : x + wide].permute(1, 2, 0)
@@ -156,10 +147,10 @@ class Recurrence(nn.Module):
     def cell(self, gates: Tensor, memories: list[Tensor], h: Tensor, c: Tensor) -> None:
         """The cell: open the gates in place, write the new h and c.
 
-        Shapes: gates (gates * h, n, B); memories, the carried c of the neighbours, and h, c: (h, n, B)
+        Shapes: gates (..., gates * h, n, B); memories, the carried c of the neighbours, and h, c: (..., h, n, B)
         """
-        gates[: -self.width].sigmoid_()
-        out, *keeps, let_in, content = gates.split(self.width)
+        self._valves(gates).sigmoid_()
+        out, *keeps, let_in, content = gates.split(self.width, -3)
         torch.mul(let_in, content.tanh_(), out=c)
         for keep, memory in zip(keeps, memories, strict=True):
             c.addcmul_(keep, memory)
@@ -174,11 +165,11 @@ class Recurrence(nn.Module):
     ) -> None:  # fmt: skip
         """Backward through `cell`: write the gradient of what the gates were before they were opened.
 
-        Shapes: as for `cell`; dh, dc (h, n, B) are the gradients of the new h and c, dmemories those of the carried c;
-                dc and dmemories are added to in place, dgates (gates * h, n, B) is written
+        Shapes: as for `cell`; dh, dc are the gradients of the new h and c, dmemories those of the carried c; dc and
+                dmemories are added to in place, dgates (..., gates * h, n, B) is written
         """
-        out, *keeps, let_in, content = gates.split(self.width)
-        dout, *dkeeps, dlet_in, dcontent = dgates.split(self.width)
+        out, *keeps, let_in, content = gates.split(self.width, -3)
+        dout, *dkeeps, dlet_in, dcontent = dgates.split(self.width, -3)
         if self.product:
             inner = torch.ops.aten.tanh_backward(dh, h)
             torch.mul(inner, c, out=dout)
@@ -192,19 +183,34 @@ class Recurrence(nn.Module):
             torch.mul(dc, memory, out=dkeep)
         torch.mul(dc, content, out=dlet_in)
         torch.mul(dc, let_in, out=dcontent)
-        _sigmoid_backward(dgates[: -self.width], gates[: -self.width], grad_input=dgates[: -self.width])
+        valves, dvalves = self._valves(gates), self._valves(dgates)
+        _sigmoid_backward(dvalves, valves, grad_input=dvalves)
         _tanh_backward(dcontent, content, grad_input=dcontent)
         for keep, dmemory in zip(keeps, dmemories, strict=True):
             dmemory.addcmul_(dc, keep)
+
+    def _valves(self, gates: Tensor) -> Tensor:
+        """All gates but the last, which holds the content."""
+        return gates.narrow(-3, 0, gates.shape[-3] - self.width)
 
     @property
     def convolutions(self) -> list[CausalConv2d]:
         return cast("list[CausalConv2d]", list(self.inputs))
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """Rows and columns of what the first input is read through."""
+        rows, columns = self.convolutions[0].kernel_size
+        return rows, columns
+
     @cached_property
     def input_taps(self) -> list[list[tuple[int, int]]]:
         """Which places of its window each input is read at."""
         return [conv.taps() for conv in self.convolutions]
+
+    def weights(self) -> Tensor:
+        """From what a pixel reads, and a one for the bias, to its gates: (gates * h, reads + 1)."""
+        return torch.cat([self._matrix(self.taps), self._bias()[:, None]], 1)
 
     def _matrix(self, taps: Sequence[Tap]) -> Tensor:
         """From the inputs at all their taps and the states at `taps`, side by side, to the gates."""
@@ -220,160 +226,3 @@ class Recurrence(nn.Module):
     def _bias(self) -> Tensor:
         biases = [cast("Tensor", conv.bias) for conv in self.convolutions]
         return sum(biases[1:], biases[0])
-
-
-class _Fronts:
-    """The order of a sweep: pixels of one front do not wait for each other.
-
-    A front is a line of `n` pixels from (row, column) on. In an image (maps, rows, columns, batch) it is a strided
-    view, and so are its neighbours.
-    """
-
-    def __init__(self, recurrence: Recurrence, height: int, width: int) -> None:
-        self.step = (0, 1)  # along a row
-        self.lines = [(row, 0, width) for row in range(height)]
-        if any(tap.down == 0 for tap in recurrence.taps):
-            self.step = (1, 1) if recurrence.mirrored else (1, -1)
-            self.lines = []
-            for front in range(height + width - 1):
-                first, last = max(0, front - width + 1), min(height - 1, front)
-                column = front - first
-                self.lines.append((first, width - 1 - column if recurrence.mirrored else column, last - first + 1))
-        self.counts = [count for _, _, count in self.lines]
-
-    def of(self, image: Tensor, down: int, right: int) -> list[Tensor]:
-        """For every front the pixels `down` and `right` of its own: (maps, n, B) each, views of the image."""
-        maps, rows, columns, single = image.stride()
-        step = (maps, self.step[0] * rows + self.step[1] * columns, single)
-        begin = image.storage_offset() + down * rows + right * columns
-        many, batch = image.shape[0], image.shape[3]
-        return [
-            image.as_strided((many, count, batch), step, begin + row * rows + column * columns)
-            for row, column, count in self.lines
-        ]
-
-    def blocks(self, memory: Tensor, maps: int, batch: int) -> list[Tensor]:
-        """A long vector cut into one (maps, n, B) for every front."""
-        sizes = [maps * count * batch for count in self.counts]
-        return [part.view(maps, -1, batch) for part in memory.split(sizes)]
-
-    def states(self, recurrence: Recurrence, states: Tensor, taps: Sequence[Tap]) -> list[tuple[Tensor, ...]]:
-        """For every front its states at `taps`, from an image of states with its margin."""
-        return list(zip(*(self.of(states, 1 + down, recurrence.margin + right) for down, right in taps), strict=True))
-
-
-class _Sweep(torch.autograd.Function):
-    """The recurrence over a whole image, with its backward derived by hand.
-
-    Per front: what is read is copied side by side, one matrix product gives all gates, the cell writes h and c into
-    images with a margin of initial states. Kept for backward are the opened gates, h and c; what was read is copied
-    again there, so neither the input-to-state maps nor their gradients are ever whole images.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, recurrence: Recurrence, graph: bool, matrix: Tensor, bias: Tensor, start_h: Tensor, start_c: Tensor,
-        *inputs: Tensor,
-    ) -> Tensor:  # fmt: skip
-        margin = recurrence.margin
-        rows, columns = recurrence.convolutions[0].kernel_size
-        height, width, batch = inputs[0].shape[1] - rows + 1, inputs[0].shape[2] - columns + 1, inputs[0].shape[3]
-        fronts = _Fronts(recurrence, height, width)
-        h, c = (_with_margin(start, height, width, margin, batch) for start in (start_h, start_c))
-        reads = _reads(recurrence, fronts, inputs, h)
-        buffer = _Buffer(matrix, fronts, batch)
-        weights = torch.cat([matrix, bias[:, None]], 1)
-        memories = fronts.states(recurrence, c, recurrence.carried)
-        new = zip(fronts.states(recurrence, h, [HERE]), fronts.states(recurrence, c, [HERE]), strict=True)
-        kept = h.new_empty(len(matrix) * batch * (height * width if graph else max(fronts.counts)))
-        blocks = fronts.blocks(kept, len(matrix), batch) if graph else _reused(kept, fronts, len(matrix), batch)
-        for count, read, memory, ((h_here,), (c_here,)), gates in zip(
-            fronts.counts, reads, memories, new, blocks, strict=True
-        ):
-            torch.mm(weights, buffer.filled(count, read), out=gates.flatten(1))
-            recurrence.cell(gates, list(memory), h_here, c_here)
-        if graph:
-            ctx.save_for_backward(matrix, h, c, kept, *inputs)
-            ctx.recurrence, ctx.fronts = recurrence, fronts
-        return h[:, 1:, margin : margin + width]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dh_out: Tensor) -> tuple[Tensor | None, ...]:
-        recurrence, fronts = ctx.recurrence, ctx.fronts
-        margin, batch = recurrence.margin, dh_out.shape[3]
-        matrix, h, c, kept, *inputs = ctx.saved_tensors
-        inside = (slice(None), slice(1, None), slice(margin, h.shape[2] - margin))
-        dh, dc = torch.zeros_like(h), torch.zeros_like(c)
-        dh[inside] = dh_out
-        dinputs = [torch.zeros_like(each) for each in inputs]
-        buffer = _Buffer(matrix, fronts, batch)
-        back = matrix.t().contiguous()
-        dweights = matrix.new_zeros(len(matrix), matrix.shape[1] + 1)
-        scratch = h.new_empty(len(matrix) * batch * max(fronts.counts))
-        here = [fronts.states(recurrence, image, [HERE]) for image in (h, c, dh, dc)]
-        rounds = zip(
-            fronts.counts,
-            fronts.blocks(kept, len(matrix), batch),
-            _reused(scratch, fronts, len(matrix), batch),
-            _reads(recurrence, fronts, inputs, h),
-            _reads(recurrence, fronts, dinputs, dh),
-            fronts.states(recurrence, c, recurrence.carried),
-            fronts.states(recurrence, dc, recurrence.carried),
-            *here,
-            strict=True,
-        )
-        for count, gates, dgates, read, dread, memory, dmemory, *own in reversed(list(rounds)):
-            recurrence.cell_backward(gates, list(memory), *(each[0] for each in own), list(dmemory), dgates)
-            flat, near = dgates.flatten(1), buffer.filled(count, read)
-            dweights.addmm_(flat, near.t())
-            torch.mm(back, flat, out=near[:-1])  # what was read is of no more use here
-            for target, part in zip(dread, buffer.parts, strict=False):
-                target.add_(part)
-        starts = []  # what flowed over the border belongs to the initial states
-        for gradient in (dh, dc):
-            gradient[inside] = 0
-            starts.append(gradient.sum((1, 2, 3)))
-        return None, None, dweights[:, :-1], dweights[:, -1], *starts, *dinputs
-
-
-class _Buffer:
-    """What a front reads, side by side: (maps + 1, n * B), of which the last is one, for the bias."""
-
-    def __init__(self, matrix: Tensor, fronts: _Fronts, batch: int) -> None:
-        self.maps, self.batch, self.count = matrix.shape[1] + 1, batch, 0
-        self.memory = matrix.new_empty(self.maps * max(fronts.counts) * batch)
-
-    def filled(self, count: int, reads: tuple[Tensor, ...]) -> Tensor:
-        if count != self.count:
-            self.count = count
-            self.near = self.memory[: self.maps * count * self.batch].view(self.maps, count, self.batch)
-            self.near[-1] = 1
-            self.parts = self.near.split([*(len(each) for each in reads), 1])
-        for part, read in zip(self.parts, reads, strict=False):
-            part.copy_(read)
-        return self.near.flatten(1)
-
-
-def _reused(memory: Tensor, fronts: _Fronts, maps: int, batch: int) -> list[Tensor]:
-    """The beginning of one memory as (maps, n, B) for every front."""
-    return [memory[: maps * count * batch].view(maps, count, batch) for count in fronts.counts]
-
-
-def _with_margin(start: Tensor, height: int, width: int, margin: int, batch: int) -> Tensor:
-    """States (h, 1 + H, margin + W + margin, B), not yet computed inside, the initial ones around it."""
-    states = start.new_empty(len(start), height + 1, width + 2 * margin, batch)
-    start = start.detach()[:, None, None, None]
-    states[:, :1] = start
-    states[:, :, :margin] = start
-    states[:, :, margin + width :] = start
-    return states
-
-
-def _reads(
-    recurrence: Recurrence, fronts: _Fronts, inputs: Sequence[Tensor], h: Tensor
-) -> list[tuple[Tensor, ...]]:  # fmt: skip
-    """For every front what it reads, in the order of the matrix."""
-    reads = [fronts.of(x, *tap) for x, taps in zip(inputs, recurrence.input_taps, strict=True) for tap in taps]
-    reads += [fronts.of(h, 1 + tap.down, recurrence.margin + tap.right) for tap in recurrence.taps]
-    return list(zip(*reads, strict=True))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Canvas
 from pixelrnn.heads import Head
 from pixelrnn.layers.convolution import Pointwise
-from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence, bias_of
+from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
 from pixelrnn.networks.stack import Stack
 
 
@@ -23,24 +23,18 @@ class DiagonalBlock(nn.Module):
 
     def __init__(self, width: int, groups: int, dropout: float, given: int) -> None:
         super().__init__()
-        self.given = given
 
         def recurrence(mirrored: bool) -> Recurrence:
             into = Pointwise(2 * width, 4 * width, groups=groups, blocks=4)
-            return Recurrence(width, [into, *bias_of(given, 4 * width)], [LEFT, ABOVE], [LEFT], mirrored=mirrored)
+            return Recurrence(width, into, [LEFT, ABOVE], [LEFT], given=given, mirrored=mirrored)
 
         self.rightward, self.leftward = recurrence(False), recurrence(True)
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
-        def scan(recurrence: Recurrence, x: Tensor) -> Tensor:
-            return recurrence([x, canvas.given()] if self.given else [x], canvas)
-
-        h = scan(self.rightward, x)
-        # From the right, a pixel's state has read what follows it in its row; one row further down it is the past.
-        late = canvas.row_late(self, lambda above: scan(self.leftward, above), x, self.leftward.width)
-        return self.expand(self.dropout(h + late), canvas)
+        rightward, late = canvas.scan_both(self.rightward, self.leftward, x)
+        return self.expand(self.dropout(rightward + late), canvas)
 
 
 class DiagonalBiLSTM(Stack):

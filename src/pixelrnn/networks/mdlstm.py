@@ -25,12 +25,12 @@ class MultiDimensionalBlock(nn.Module):
     def __init__(self, width: int, groups: int, dropout: float) -> None:
         super().__init__()
         into = Pointwise(2 * width, 5 * width, groups=groups, blocks=5)
-        self.states = Recurrence(width, [into], [LEFT, ABOVE], [LEFT, ABOVE])
+        self.states = Recurrence(width, into, [LEFT, ABOVE], [LEFT, ABOVE])
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
-        return self.expand(self.dropout(self.states([x], canvas)), canvas)
+        return self.expand(self.dropout(self.states(x, canvas)), canvas)
 
 
 class MDLSTM(Stack):

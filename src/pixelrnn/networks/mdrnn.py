@@ -38,9 +38,7 @@ class MultiDirectionalLSTM(nn.Module):
         super().__init__()
         sizes = [channels, *[width] * (layers - 1)]
         self.corners = nn.ModuleList(
-            nn.ModuleList(
-                Recurrence(width, [Pointwise(size, 5 * width)], [LEFT, ABOVE], [LEFT, ABOVE]) for _ in range(4)
-            )
+            nn.ModuleList(Recurrence(width, Pointwise(size, 5 * width), [LEFT, ABOVE], [LEFT, ABOVE]) for _ in range(4))
             for size in sizes
         )
         ends = [*[width] * (layers - 1), out_width]
@@ -52,7 +50,7 @@ class MultiDirectionalLSTM(nn.Module):
             states = []
             for flips, corner in zip(_FLIPS, cast("Iterable[Recurrence]", corners), strict=True):
                 turned = x.flip(flips)
-                states.append(corner([turned], Whole(turned)).flip(flips))
+                states.append(corner(turned, Whole(turned)).flip(flips))
             x = join(torch.cat(states, 1), Whole(x))
             if index < len(self.joins) - 1:
                 x = x.tanh()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Canvas
 from pixelrnn.heads import Head
 from pixelrnn.layers.convolution import MaskedConv2d, Pointwise
-from pixelrnn.layers.recurrence import ABOVE, Recurrence, bias_of, row_above
+from pixelrnn.layers.recurrence import ABOVE, Recurrence, row_above
 from pixelrnn.networks.stack import Stack
 
 
@@ -24,14 +24,12 @@ class RowBlock(nn.Module):
     def __init__(self, width: int, kernel: int, groups: int, dropout: float, given: int) -> None:
         super().__init__()
         into = MaskedConv2d(2 * width, 4 * width, kernel, "B", groups=groups, blocks=4, row=True)
-        self.given = given
-        self.states = Recurrence(width, [into, *bias_of(given, 4 * width)], row_above(kernel), [ABOVE])
+        self.states = Recurrence(width, into, row_above(kernel), [ABOVE], given=given)
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
-        inputs = [x, canvas.given()] if self.given else [x]
-        return self.expand(self.dropout(self.states(inputs, canvas)), canvas)
+        return self.expand(self.dropout(self.states(x, canvas)), canvas)
 
 
 class RowLSTM(Stack):

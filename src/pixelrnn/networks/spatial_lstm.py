@@ -44,9 +44,7 @@ class SpatialLSTM(Network):
         inputs = [MaskedConv2d(head.channels, 5 * width, kernel, "A", groups=groups, blocks=5)]
         inputs += [Pointwise(width, 5 * width, groups=groups, blocks=5) for _ in range(layers - 1)]
         taps = [LEFT, ABOVE]
-        self.layers = nn.ModuleList(
-            Recurrence(width, [each], taps, taps, product=True, learned=False) for each in inputs
-        )
+        self.layers = nn.ModuleList(Recurrence(width, each, taps, taps, product=True, learned=False) for each in inputs)
         self.side = kernel // 2
         self.readout: nn.Module
         if isinstance(head, MCGSM):
@@ -60,7 +58,7 @@ class SpatialLSTM(Network):
     def forward(self, canvas: Canvas) -> Tensor:
         x: Tensor | None = None  # the image itself
         for layer in self.layers:
-            x = layer([x], canvas)
+            x = layer(x, canvas)
         return self.readout(x, canvas)
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
