@@ -127,9 +127,10 @@ class PixelModel(nn.Module):
     ) -> Tensor:  # fmt: skip
         """Images with their unknown pixels drawn: (B, C, H, W) uint8; known pixels come back untouched.
 
-        Every unknown pixel is drawn given all pixels before it in raster order. Known pixels further on are kept but
-        not seen, so this is an exact sample of the missing part where the known pixels precede the unknown ones (the
-        top half given, say), and an approximation elsewhere.
+        Every unknown pixel is drawn given all pixels before it in the network's order: raster order, or for a
+        multi-scale network the small image first. Known pixels further on are kept but not seen, so this is an exact
+        sample of the missing part where the known pixels precede the unknown ones (the top half given, say, in
+        raster order), and an approximation elsewhere.
 
         Arguments:
             images  (B, C, H, W) integers; whatever stands at unknown pixels is not looked at, if it is in range
