@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 class Tap(NamedTuple):
@@ -100,8 +99,9 @@ class _Sweep(torch.autograd.Function):
         return plan.inside(h)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dh_out: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("A recurrence has no second derivative; call without create_graph=True.")
         plan: _Plan = ctx.plan
         weights, h, c, *others = ctx.saved_tensors
         kept, inputs = others[-len(plan.lines) :], others[: -len(plan.lines)]
