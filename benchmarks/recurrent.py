@@ -5,7 +5,8 @@
 Per network, width and batch: milliseconds of one step (forward, backward, optimizer) on 28 x 28 binary images; how many
 times as long that is as its useful arithmetic would take at the matrix rate measured in the same process; the same
 network with its recurrences written as a plain loop of PyTorch operations (`tests/contracts/plain.py`, the oracle of
-the tests); the memory that the step takes at its peak. Useful arithmetic is two operations per weight that no mask
+the tests), once on the pixels alone and once on whole columns of the skewed image, as the paper draws it; the memory
+that the step takes at its peak. Useful arithmetic is two operations per weight that no mask
 hides and per pixel, three times: forward, gradient of the inputs, gradient of the weights. Elementwise work counts as
 none. Every figure comes from a process of its own. Weights and images are random.
 """
@@ -51,21 +52,23 @@ def main() -> None:
     print(
         f"{'network':16} {'h':>3} {'batch':>5} {'ms':>6} {'Gflop':>6} {'Gflop/s':>8} {'x floor':>8} {'MB':>6}", end=""
     )
-    print("" if options.no_plain else f"   {'plain ms':>8} {'MB':>6} {'ratio':>6}")
+    plains = [] if options.no_plain else ["plain", "padded"]
+    print("".join(f"   {kind + ' ms':>9} {'MB':>6} {'ratio':>6}" for kind in plains))
     for network in NETWORKS:
         for width in options.widths:
             for batch in options.batches:
                 case = {"network": network, "layers": options.layers, "width": width, "batch": batch}
-                ours = apart({**case, "plain": False, "steps": options.steps})
+                ours = apart({**case, "plain": "", "steps": options.steps})
                 times = ours["seconds"] * ours["rate"] / ours["flop"]
                 print(
                     f"{network:16} {width:3} {batch:5} {1e3 * ours['seconds']:6.0f} {ours['flop'] / 1e9:6.1f} "
                     f"{ours['rate'] / 1e9:8.0f} {times:8.1f} {ours['megabytes']:6.0f}", end="", flush=True,
                 )  # fmt: skip
-                if not options.no_plain:
-                    plain = apart({**case, "plain": True, "steps": max(3, options.steps // 2)})
-                    ratio = plain["seconds"] / ours["seconds"]
-                    print(f"   {1e3 * plain['seconds']:8.0f} {plain['megabytes']:6.0f} {ratio:6.1f}", end="")
+                for kind in plains:
+                    if kind == "plain" or network == "diagonal-bilstm":  # rows have no padding
+                        plain = apart({**case, "plain": kind, "steps": max(3, options.steps // 2)})
+                        ratio = plain["seconds"] / ours["seconds"]
+                        print(f"   {1e3 * plain['seconds']:9.0f} {plain['megabytes']:6.0f} {ratio:6.1f}", end="")
                 print(flush=True)
 
 
@@ -76,14 +79,17 @@ def apart(case: dict[str, Any]) -> dict[str, float]:
     return done
 
 
-def measure(network: str, layers: int, width: int, batch: int, plain: bool, steps: int) -> dict[str, float]:
+def measure(network: str, layers: int, width: int, batch: int, plain: str, steps: int) -> dict[str, float]:
     """Seconds, arithmetic and peak memory of a training step, and the machine's matrix rate."""
     if plain:
         sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "contracts"))
         from plain import plain_sweep
 
-        Recurrence.sweep = plain_sweep
-        Recurrence.sweep_both = lambda self, other, *near: [plain_sweep(self, near[0]), plain_sweep(other, near[1])]
+        def run(recurrence: Recurrence, near: list[torch.Tensor]) -> torch.Tensor:
+            return plain_sweep(recurrence, near, padded=plain == "padded")
+
+        Recurrence.sweep = run
+        Recurrence.sweep_both = lambda self, other, near, more: [run(self, near), run(other, more)]
     torch.manual_seed(0)
     model = pixelrnn.build(network, size=(SIDE, SIDE), levels=2, layers=layers, width=width, out_width=2 * width)
     images = torch.randint(0, 2, (batch, 1, SIDE, SIDE), dtype=torch.uint8)

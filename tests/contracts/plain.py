@@ -14,15 +14,19 @@ from torch import Tensor
 from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence, Tap
 
 
-def plain_sweep(recurrence: Recurrence, windows: Sequence[Tensor]) -> Tensor:
-    """Over a whole image: the windows of the inputs (B, maps, rows, columns) -> the states (B, h, H, W)."""
+def plain_sweep(recurrence: Recurrence, windows: Sequence[Tensor], *, padded: bool = False) -> Tensor:
+    """Over a whole image: the windows of the inputs (B, maps, rows, columns) -> the states (B, h, H, W).
+
+    padded: compute whole columns of the skewed image, as the paper's figure has it, and set what lies outside the image
+    back to the initial states; else only those rows of a column that are inside.
+    """
     maps = [_input_to_state(conv, window) for conv, window in zip(recurrence.inputs, windows, strict=True)]
     gates = sum(maps[1:], maps[0]).permute(2, 3, 0, 1)  # (H, W, B, gates * h)
     if all(tap.down for tap in recurrence.taps):
         return _rows(recurrence, gates).permute(2, 3, 0, 1)
     if recurrence.mirrored:
-        return _diagonals(recurrence, gates.flip(1)).flip(1).permute(2, 3, 0, 1)
-    return _diagonals(recurrence, gates).permute(2, 3, 0, 1)
+        return _diagonals(recurrence, gates.flip(1), padded).flip(1).permute(2, 3, 0, 1)
+    return _diagonals(recurrence, gates, padded).permute(2, 3, 0, 1)
 
 
 def _input_to_state(conv: torch.nn.Module, window: Tensor) -> Tensor:
@@ -63,21 +67,30 @@ def _rows(recurrence: Recurrence, gates: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def _diagonals(recurrence: Recurrence, gates: Tensor) -> Tensor:
-    """Column by column of the skewed image, rightward: input maps (H, W, B, gates * h) -> states (H, W, B, h).
-
-    Of a column only the rows inside the image are computed.
-    """
+def _diagonals(recurrence: Recurrence, gates: Tensor, padded: bool) -> Tensor:
+    """Column by column of the skewed image, rightward: input maps (H, W, B, gates * h) -> states (H, W, B, h)."""
     height, width, batch, _ = gates.shape
     sign = -1 if recurrence.mirrored else 1
     taps, carried = (
         [Tap(down, sign * right) for down, right in each] for each in (recurrence.taps, recurrence.carried)
     )
     start_h, start_c = (start.expand(1, batch, -1) for start in (recurrence.start_h, recurrence.start_c))
-    h, c = start_h[:0], start_c[:0]
+    h, c = (start.expand(height if padded else 0, -1, -1) for start in (start_h, start_c))
     columns = []
     for t, column in enumerate(_skew(gates)):
         first, last = max(0, t - width + 1), min(height - 1, t)
+        if padded:
+            long_h, long_c = torch.cat([start_h, h]), torch.cat([start_c, c])
+            reads, memories = (
+                [{LEFT: long[1:], ABOVE: long[:-1]}[tap] for tap in each]
+                for long, each in [(long_h, taps), (long_c, carried)]
+            )
+            h, c = _cell(recurrence, _state_to_state(recurrence, column, reads), memories)
+            inside = torch.zeros(height, 1, 1, dtype=torch.bool)
+            inside[first : last + 1] = True
+            h, c = torch.where(inside, h, start_h), torch.where(inside, c, start_c)
+            columns.append(h)
+            continue
         # The rows first - 1 to last of the column before: outside the image are the one on top, and the one of row t.
         top, bottom = first == 0, last == t
         long_h = torch.cat([start_h] * top + [h] + [start_h] * bottom)

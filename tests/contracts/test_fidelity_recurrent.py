@@ -340,6 +340,7 @@ def test_a_recurrence_and_its_gradients_are_those_of_a_plain_loop(name: str, siz
     canvas = Whole(*inputs)
     plain = plain_sweep(recurrence, recurrence.near(inputs[0], canvas))
     found = swept(recurrence, inputs)
+    assert_all_close([plain_sweep(recurrence, recurrence.near(inputs[0], Whole(*inputs)), padded=True)], [plain])
     assert found.shape == (batch, recurrence.width, *size)
     assert_all_close([found], [plain])
     for told in (torch.randn_like(plain), torch.ones(()).expand_as(plain)):  # the second is what a sum tells
