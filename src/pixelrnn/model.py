@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +13,15 @@ from torch import Tensor, nn
 
 from pixelrnn import folder as folders
 from pixelrnn.canvas import Whole, scale
+from pixelrnn.choosers import Draw, Keep, uniforms
 from pixelrnn.errors import ConfigError, ImageError, ModelFolderError, unknown
 from pixelrnn.heads import HEADS, head_options
 from pixelrnn.networks import build_network, options_of
-from pixelrnn.walk import Draw, Keep, Method, uniforms, walk
+from pixelrnn.pace import Pace
+from pixelrnn.walk import Method, walk
 
 Images = Tensor | np.ndarray
+Row = tuple[int, int, Tensor]  # index of the first image of a batch, row, that row of the images
 OnRow = Callable[[int, int, Tensor], None]
 
 
@@ -55,6 +57,7 @@ class PixelModel(nn.Module):
             "network": network, "options": {**defaults, **options, **mine}, "head": head, "size": list(size),
             "channels": channels, "levels": levels,
         }  # fmt: skip
+        self._pace = Pace()
         self.about: dict[str, Any] = {}  # where it comes from: preset, data, results; saved with it
 
     @property
@@ -101,7 +104,8 @@ class PixelModel(nn.Module):
 
     def sample(
         self, n: int, *, size: tuple[int, int] | None = None, temperature: float = 1.0, seed: int | None = None,
-        method: Literal["auto", "cached", "naive"] = "auto", batch_size: int = 64, on_row: OnRow | None = None,
+        method: Literal["auto", "cached", "naive"] = "auto", span: int | None = None, batch_size: int = 64,
+        on_row: OnRow | None = None,
     ) -> Tensor:  # fmt: skip
         """New images: (n, C, H, W) uint8.
 
@@ -109,21 +113,31 @@ class PixelModel(nn.Module):
             size         (H, W) of the new images, any; the trained size if left out
             temperature  draws from p^(1/T): below 1 more probable images, 0 the most probable level everywhere
             seed         the same seed gives the same images, image by image, whatever n and batch_size; None: a new one
-            method       "auto", "cached": every pixel is computed once; "naive": one whole pass per pixel, the slow
-                         oracle. The images are the same.
+            method       "auto", "cached": every layer keeps its past; "naive": one whole pass per pixel and colour, the
+                         slow oracle. The images are the same.
+            span         pixels of a row that "cached" tries at once; None: what was fastest for this model so far. The
+                         images are the same.
             on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
         Raises:          ConfigError for a number out of its range
         """
-        height, width = self.size if size is None else _pair(size)
-        _at_least("n", n, 0)
-        _at_least("the height", height, 1)
-        _at_least("the width", width, 1)
-        blank = torch.zeros(n, self.channels, height, width, dtype=torch.uint8, device=self.device)
-        return self._walk(blank, None, temperature, seed, method, batch_size, on_row)
+        blank = self._blank(n, size)
+        _exhaust(self._rows(blank, None, temperature, seed, method, span, batch_size), on_row)
+        return blank
+
+    def sample_rows(
+        self, n: int, *, size: tuple[int, int] | None = None, temperature: float = 1.0, seed: int | None = None,
+        span: int | None = None, batch_size: int = 64,
+    ) -> Iterator[Row]:  # fmt: skip
+        """New images row by row, as they come: (index of the first image of the batch, row, that row (B, C, W)).
+
+        Arguments and errors are those of `sample`; only as much is computed as is asked for.
+        """
+        return self._rows(self._blank(n, size), None, temperature, seed, "auto", span, batch_size)
 
     def complete(
         self, images: Images, known: Images, *, temperature: float = 1.0, seed: int | None = None,
-        method: Literal["auto", "cached", "naive"] = "auto", batch_size: int = 64, on_row: OnRow | None = None,
+        method: Literal["auto", "cached", "naive"] = "auto", span: int | None = None, batch_size: int = 64,
+        on_row: OnRow | None = None,
     ) -> Tensor:  # fmt: skip
         """Images with their unknown pixels drawn: (B, C, H, W) uint8; known pixels come back untouched.
 
@@ -140,7 +154,9 @@ class PixelModel(nn.Module):
         """
         pixels = self._checked(images).to(torch.uint8)
         mask = self._checked_mask(known, pixels)
-        return self._walk(pixels * mask, mask, temperature, seed, method, batch_size, on_row)
+        pixels = pixels * mask
+        _exhaust(self._rows(pixels, mask, temperature, seed, method, span, batch_size), on_row)
+        return pixels
 
     def save(self, folder: str | Path, card: str | None = None) -> None:
         """Write the model as a folder: config.json, model.safetensors, README.md.
@@ -184,28 +200,40 @@ class PixelModel(nn.Module):
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"The model cannot be put on the device {str(device)!r}: {error}") from error
 
-    def _walk(
-        self, pixels: Tensor, known: Tensor | None, temperature: float, seed: int | None, method: str, batch_size: int,
-        on_row: OnRow | None,
-    ) -> Tensor:  # fmt: skip
+    def _blank(self, n: int, size: tuple[int, int] | None) -> Tensor:
+        height, width = self.size if size is None else _pair(size)
+        _at_least("n", n, 0)
+        _at_least("the height", height, 1)
+        _at_least("the width", width, 1)
+        return torch.zeros(n, self.channels, height, width, dtype=torch.uint8, device=self.device)
+
+    def _rows(
+        self, pixels: Tensor, known: Tensor | None, temperature: float, seed: int | None, method: str,
+        span: int | None, batch_size: int,
+    ) -> Iterator[Row]:  # fmt: skip
+        """Check the arguments now, then choose the pixels in place, row by row."""
         number = isinstance(temperature, int | float | np.number)
         if not (number and math.isfinite(temperature) and temperature >= 0):
             raise ConfigError(f"The temperature must be a number, 0 or more, not {temperature!r}.")
         if method not in ("auto", "cached", "naive"):
             raise unknown("sampling method", method, ("auto", "cached", "naive"))
         _at_least("batch_size", batch_size, 1)
+        pace = self._pace if span is None else _at_least("span", span, 1)
         seed = int(torch.randint(2**62, ()).item()) if seed is None else _at_least("The seed", seed, 0)
         way: Method = "naive" if method == "naive" else "cached"
-        done = []
-        with _evaluating(self):
+
+        def rows() -> Iterator[Row]:
             for first in range(0, len(pixels), batch_size):
                 batch = pixels[first : first + batch_size]
                 numbers = uniforms(seed, range(first, first + len(batch)), (batch.shape[1], *batch.shape[2:]))
-                draw = Draw(numbers, temperature)
-                chooser = draw if known is None else Keep(batch, known[first : first + batch_size], draw)
-                report = None if on_row is None else _from(first, on_row)
-                done.append(walk(self.network, self.head, batch, chooser, dtype=self.dtype, method=way, on_row=report))
-        return torch.cat(done) if done else pixels
+                draw = Draw(numbers.to(self.device), temperature)
+                chooser = draw if known is None else Keep(batch.clone(), known[first : first + batch_size], draw)
+                for row, line in walk(
+                    self.network, self.head, batch, chooser, dtype=self.dtype, method=way, pace=pace
+                ):  # fmt: skip
+                    yield first, row, line
+
+        return _evaluating(self, rows())
 
     def _checked(self, images: Images) -> Tensor:
         """Images that fit the model, on its device: integers, 4 dimensions, right channels, levels in range."""
@@ -308,18 +336,19 @@ def _shape(shape: torch.Size | None) -> str:
     return "absent" if shape is None else str(tuple(shape))
 
 
-def _from(first: int, on_row: OnRow) -> Callable[[int, Tensor], None]:
-    return lambda row, pixels: on_row(first, row, pixels)
+def _exhaust(rows: Iterator[Row], on_row: OnRow | None) -> None:
+    for row in rows:
+        if on_row is not None:
+            on_row(*row)
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(model: nn.Module, rows: Iterator[Row]) -> Iterator[Row]:
     """Dropout off for a while; a model that is not in training is not touched, so walks may run side by side."""
     was = model.training
     if was:
         model.eval()
     try:
-        yield
+        yield from rows
     finally:
         if was:
             model.train()

@@ -1,195 +1,205 @@
 """The one loop over pixels, and what chooses them.
 
 `walk` goes through an image in raster order (stage by stage, if the network has several), asks the network for the
-probabilities of the next pixel and lets a chooser say what it is: `Draw` draws it, `Keep` keeps what is known and draws
-the rest. The loop is the same for every network, head and use, and also for the naive sampler, which differs only in
-how it gets the parameters: a whole pass per pixel.
+probabilities of the next pixels and lets a chooser say what they are: `Draw` draws them, `Keep` keeps what is known and
+draws the rest. The loop is the same for every network, head and use.
+
+The next pixels: the network is run on a span of the row in which pixels that are not chosen yet hold a guess. What the
+chooser says is right up to and including the first pixel where it contradicts the guess, because until there the
+network was given what it should have been given; all of it is the guess of the next pass. So the images do not depend
+on the spans, which only save passes: where a model is sure of itself, a row takes a few.
+
+Source: Song et al., Accelerating Feedforward Computation via Parallel Nonlinear Equation Solving, 2021, arXiv 2002.03629;
+Wiggers and Hoogeboom, Predictive Sampling with Forecasting Autoregressive Models, 2020, arXiv 2002.09928.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+import time
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pixelrnn.canvas import Region, Walk, Whole, scale
+from pixelrnn.choosers import Chooser, Place
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
 from pixelrnn.networks.base import Stage
+from pixelrnn.pace import Pace
 
 Method = Literal["cached", "naive"]
-OnRow = Callable[[int, Tensor], None]
-
-
-class Chooser(Protocol):
-    """What decides the pixels of a walk."""
-
-    given: Tensor  # (H, W) bool: the pixels that are already right in every image of the batch
-
-    def choose(self, pmf: Tensor, row: int, column: int, channel: int) -> Tensor:
-        """The level of one pixel and colour in every image: pmf (B, levels) float64 -> (B,) int64."""
-
-
-def uniforms(seed: int, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
-    """The random numbers of some images: (len(indices), C, H, W) float64 in [0, 1).
-
-    Those of an image depend on the seed and on its own index, and on nothing else: the same image comes out whatever
-    the batch, the device or the algorithm.
-    """
-    streams = (np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index]))) for index in indices)
-    return torch.from_numpy(np.stack([stream.random(shape) for stream in streams]))
-
-
-class Draw:
-    """Draws every pixel by inverse CDF from fixed uniform numbers (B, C, H, W).
-
-    `temperature` T draws from p^(1/T), normalised: below 1 safer images, 0 always the most probable level.
-    """
-
-    def __init__(self, numbers: Tensor, temperature: float = 1.0) -> None:
-        self.numbers, self.temperature = numbers, temperature
-        self.given = torch.zeros(numbers.shape[2:], dtype=torch.bool)
-
-    def choose(self, pmf: Tensor, row: int, column: int, channel: int) -> Tensor:
-        """The first level whose cumulated probability exceeds the uniform number of that place."""
-        if self.temperature == 0:
-            return pmf.argmax(-1)
-        if self.temperature != 1:
-            logits = pmf.log()
-            pmf = ((logits - logits.amax(-1, keepdim=True)) / self.temperature).softmax(-1)
-        number = self.numbers[:, channel, row, column].to(pmf.device)
-        cumulated = pmf.cumsum(-1)
-        # Times the sum, which rounding may leave below one: a level of probability zero is never drawn.
-        return (cumulated <= number[:, None] * cumulated[:, -1:]).sum(-1)
-
-
-class Keep:
-    """Keeps the known pixels of `images` and draws the others."""
-
-    def __init__(self, images: Tensor, known: Tensor, draw: Draw) -> None:
-        self.images, self.known, self.draw = images, known, draw  # known: (B, 1, H, W) bool
-        self.given = known.all(0)[0].cpu()
-
-    def choose(self, pmf: Tensor, row: int, column: int, channel: int) -> Tensor:
-        """The known level where there is one, else what `Draw` draws."""
-        drawn = self.draw.choose(pmf, row, column, channel)
-        return torch.where(self.known[:, 0, row, column], self.images[:, channel, row, column].long(), drawn)
 
 
 @torch.inference_mode()
 def walk(
     network: Network, head: Head, images: Tensor, chooser: Chooser, *, dtype: torch.dtype, method: Method = "cached",
-    on_row: OnRow | None = None,
-) -> Tensor:  # fmt: skip
-    """Choose every pixel of `images` in the network's order, which is raster order for most, and return them.
+    pace: Pace | int | None = None,
+) -> Iterator[tuple[int, Tensor]]:  # fmt: skip
+    """Choose every pixel of `images`, in place, in the network's order, which is raster order for most.
 
     Arguments:
         images   (B, C, H, W) uint8 on the network's device: what the chooser calls given must be there already
         dtype    of the network's weights
-        method   "cached": every layer keeps its past, each pixel is computed once; "naive": one whole pass per pixel
-                 and colour, slow and evident, the oracle for the other
-        on_row   called with (row, that row of the images so far (B, C, W)) when a row is final
-    Returns:     (B, C, H, W) uint8
+        method   "cached": every layer keeps its past; "naive": one whole pass per pixel and colour, slow and evident,
+                 the oracle for the other
+        pace     how wide spans are: a number of pixels, or what chooses it; the images do not depend on it
+    Yields:      each row when it is final, and that row of the images (B, C, W)
     """
-    images = images.clone()
+    pace = Pace() if pace is None else pace
     decided = chooser.given.clone()
     stages = network.stages()
     for stage in stages:
-        past: _Cached | _Naive
-        if method == "cached":
-            past = _Cached(stage, head.levels, images, dtype)
+        given = decided[:: stage.step, :: stage.step]
+        if method == "naive":
+            rows = _naive(network, head, stage.step, images, given, chooser)
         else:
-            past = _Naive(network, stage.step, head.levels, images, dtype)
-        report = on_row if stage is stages[-1] else None
-        _raster(past, head, stage.step, images, decided[:: stage.step, :: stage.step], chooser, report)
-        decided[:: stage.step, :: stage.step] = True
-    return images
+            rows = _Raster(stage, head, images, given, chooser, dtype, pace).rows()
+        for row in rows:
+            if stage is stages[-1]:
+                yield row, images[:, :, row]
+        given.fill_(True)
 
 
-def _raster(
-    past: _Cached | _Naive, head: Head, step: int, images: Tensor, given: Tensor, chooser: Chooser,
-    on_row: OnRow | None,
-) -> None:  # fmt: skip
-    """Choose every `step`-th pixel that is not given, row by row."""
-    grid = images[:, :, ::step, ::step]  # a view: earlier colours are read from it
-    unknown = (~given).flatten().nonzero()
-    last = int(unknown[-1]) if len(unknown) else -1
-    for row in range(grid.shape[2]):
-        for column, width, known in _spans(given[row].tolist(), last - row * grid.shape[3]):
-            region = Region(row, column, width)
-            if known:
-                past.take(region)
+def _naive(
+    network: Network, head: Head, step: int, images: Tensor, given: Tensor, chooser: Chooser
+) -> Iterator[int]:  # fmt: skip
+    """The oracle: for every pixel and colour that is not given, the whole network on the whole image."""
+    dtype = next(network.parameters()).dtype
+    for row in range(0, images.shape[2], step):
+        for column in range(0, images.shape[3], step):
+            if given[row // step, column // step]:
                 continue
-            pixel = grid[:, :, row : row + 1, column : column + 1]
+            place = Place(None, row, slice(column, column + 1))
             for channel in range(images.shape[1]):
                 if channel < head.passes:
-                    params = past.params(region)
-                pmf = head.pmf(params, pixel, channel)[:, 0, 0]
-                pixel[:, channel, 0, 0] = chooser.choose(pmf, row * step, column * step, channel).to(images.dtype)
-                past.write(region, channel)
-        if on_row is not None:
-            on_row(row, images[:, :, row])
+                    params = network(Whole(scale(images, head.levels, dtype)))
+                here = (..., slice(row, row + 1), place.columns)
+                pmf = head.pmf(params[here], images[here], channel)[:, 0]
+                images[:, channel, row, place.columns] = chooser.choose(pmf, place, channel).to(images.dtype)
+        yield row // step
 
 
-def _spans(given: list[bool], last: int) -> list[tuple[int, int, bool]]:
-    """The spans of a row, left to right: (column, width, given).
+class _Raster:
+    """One stage: every `step`-th pixel that is not given, row by row, span by span.
 
-    Given pixels are only passed through the network, as many at once as stand side by side; any other is chosen, alone.
-    Nothing is run after the `last` pixel that has to be chosen.
-    """
-    spans: list[tuple[int, int, bool]] = []
-    for column, known in enumerate(given[: max(0, last + 1)]):
-        if known and spans and spans[-1][2]:
-            spans[-1] = (spans[-1][0], spans[-1][1] + 1, True)
-        else:
-            spans.append((column, 1, known))
-    return spans
-
-
-class _Cached:
-    """Parameters of a region from a `Walk`: every layer keeps its past, only the region is computed.
-
-    A feature never depends on the last colour of its own pixel, so after a pixel's last pass all of its features are
-    final, and the next pixel may read them.
+    Pixels are settled place by place: column by column, and within a column colour by colour, if the network sees
+    earlier colours of the pixel (`passes`). A feature never depends on the last colour of its own pixel, so with the
+    pass that settles a pixel its features are final as well.
     """
 
-    def __init__(self, stage: Stage, levels: int, images: Tensor, dtype: torch.dtype) -> None:
-        self.network, self.levels, self.dtype = stage.network, levels, dtype
-        self.images = images[:, :, :: stage.step, :: stage.step]
-        given = None if stage.given is None else stage.given(scale(self.images, levels, dtype))
-        self.canvas = Walk(tuple(self.images.shape), dtype, images.device, given)
+    def __init__(
+        self, stage: Stage, head: Head, images: Tensor, given: Tensor, chooser: Chooser, dtype: torch.dtype,
+        pace: Pace | int,
+    ) -> None:  # fmt: skip
+        self.network, self.step, self.head, self.chooser, self.pace = stage.network, stage.step, head, chooser, pace
+        self.grid = images[:, :, :: stage.step, :: stage.step]  # a view
+        self.given = given.numpy()
+        self.places = head.passes  # per column
+        self.dtype = dtype
+        condition = None if stage.given is None else stage.given(scale(self.grid, head.levels, dtype))
+        self.canvas = Walk(tuple(self.grid.shape), dtype, images.device, condition)
 
-    def params(self, region: Region) -> Tensor:
+    def rows(self) -> Iterator[int]:
+        """Choose a row, and say which; nothing is run after the last pixel that has to be chosen."""
+        height, width = self.given.shape
+        unknown = np.flatnonzero(~self.given)
+        last = unknown[-1] if len(unknown) else -1
+        for row in range(height):
+            end = min(width, int(last) + 1 - row * width)
+            if end > 0:
+                self._choose_row(row, end)
+            yield row
+
+    def _choose_row(self, row: int, end: int) -> None:
+        """Choose the pixels of a row up to column `end`, and write them into the images."""
+        canvas, places = self.canvas, self.places
+        canvas.begin(Region(row, 0, end))
+        guess = self._guess(row, end)
+        self._write(guess)
+        settled = np.zeros(len(guess), dtype=int)  # places of every image
+        at_work = np.arange(len(guess))
+        begun = False
+        while (waiting := settled[at_work] < end * places).any():
+            if 2 * waiting.sum() <= len(at_work):  # the others rest; not one by one, as it takes time
+                at_work, waiting = at_work[waiting], waiting[waiting]
+                canvas.only(torch.from_numpy(at_work).to(self.grid.device))
+            columns = settled[at_work] // places
+            first = int(columns[waiting].min())
+            run = _run(self.given[row, first:end])
+            if run:  # known in every image
+                self._params(Region(row, first, run))
+                settled[at_work] = np.maximum(settled[at_work], (first + run) * places)
+                continue
+            width = self._width(columns[waiting] - first, end - first, len(at_work))
+            began = time.perf_counter()
+            self._settle(Region(row, first, width), at_work, guess, settled)
+            if begun and isinstance(self.pace, Pace):  # the first also does what is done once for the row
+                self.pace.time(width, len(at_work), time.perf_counter() - began)
+            begun = True
+        self.grid[:, :, row, :end] = torch.from_numpy(guess)
+
+    def _settle(self, region: Region, at_work: np.ndarray, guess: np.ndarray, settled: np.ndarray) -> None:
+        """A pass on the guesses: what is chosen replaces them and is settled up to the first that was wrong."""
+        row, first, width = region
+        before, places = guess[at_work, :, first : first + width], self.places
+        chosen = self._chosen(self._params(region), before, region)
+        chosen = np.where(self.given[row, first : first + width], before, chosen)
+        old = settled[at_work]
+        open_ = first * places + np.arange(width * places) >= old[:, None]  # in order: (images, places)
+        per_place = before.shape[1] // places  # colours that are settled together
+        wrong = (chosen != before).transpose(0, 2, 1).reshape(len(before), -1, per_place).any(-1) & open_
+        any_wrong = wrong.any(1)
+        new = np.maximum(old, first * places + np.where(any_wrong, wrong.argmax(1) + 1, width * places))
+        settled[at_work] = new
+        # What was settled before stays: it would be chosen again, but for a rounding.
+        mask = open_.reshape(len(before), width, places).repeat(per_place, 2).transpose(0, 2, 1)
+        after = np.where(mask, chosen, before)
+        guess[at_work, :, first : first + width] = after
+        self._write(after)
+        if isinstance(self.pace, Pace):
+            self.pace.learn(int((new - old).sum()), int(any_wrong.sum()))
+
+    def _params(self, region: Region) -> Tensor:
+        """The parameters of a region, given its pixels as they were written: (B, params, 1, w)."""
         self.canvas.begin(region)
         return self.network(self.canvas)
 
-    def write(self, region: Region, channel: int) -> None:
-        pixels = self.images[:, channel, region.row, region.column : region.column + region.width]
-        self.canvas.begin(region)
-        self.canvas.write(channel, scale(pixels, self.levels, self.dtype))
+    def _write(self, guess: np.ndarray) -> None:
+        """Let the network see these pixels of the region."""
+        self.canvas.write(scale(torch.from_numpy(guess).to(self.grid.device), self.head.levels, self.dtype))
 
-    def take(self, region: Region) -> None:
-        for channel in range(self.images.shape[1]):
-            self.write(region, channel)
-        self.params(region)
+    def _chosen(self, params: Tensor, guess: np.ndarray, region: Region) -> np.ndarray:
+        """What the chooser says: (B, C, w)."""
+        pixels = torch.from_numpy(guess).to(params.device)[:, :, None].clone()
+        place = self._place(region)
+        for channel in range(pixels.shape[1]):
+            pmf = self.head.pmf(params, pixels, channel)[:, 0]
+            pixels[:, channel, 0] = self.chooser.choose(pmf, place, channel).to(pixels.dtype)
+        return pixels[:, :, 0].cpu().numpy()
+
+    def _guess(self, row: int, end: int) -> np.ndarray:
+        """What the pixels of a row are at first taken for, where they are not given: those above, (B, C, end)."""
+        line = self.grid[:, :, row, :end]
+        above = self.grid[:, :, row - 1, :end] if row else torch.zeros_like(line)
+        place = self._place(Region(row, 0, end))
+        guesses = [self.chooser.guess(place, channel, above[:, channel]) for channel in range(above.shape[1])]
+        return np.where(self.given[row, :end], line.cpu().numpy(), torch.stack(guesses, 1).cpu().numpy())
+
+    def _place(self, region: Region) -> Place:
+        row, first, width = region
+        return Place(
+            self.canvas.images, row * self.step, slice(first * self.step, (first + width) * self.step, self.step)
+        )
+
+    def _width(self, ahead: np.ndarray, left: int, images: int) -> int:
+        if isinstance(self.pace, int):
+            return min(self.pace, left)
+        return self.pace.width(ahead, left, images, self.places)
 
 
-class _Naive:
-    """Parameters of a region from the whole image, computed anew every time: the oracle."""
-
-    def __init__(self, network: Network, step: int, levels: int, images: Tensor, dtype: torch.dtype) -> None:
-        self.network, self.step, self.levels, self.images, self.dtype = network, step, levels, images, dtype
-
-    def params(self, region: Region) -> Tensor:
-        row, column, width = region
-        everywhere = self.network(Whole(scale(self.images, self.levels, self.dtype)))
-        return everywhere[:, :, :: self.step, :: self.step][:, :, row : row + 1, column : column + width]
-
-    def write(self, region: Region, channel: int) -> None:
-        """Nothing is kept."""
-
-    def take(self, region: Region) -> None:
-        """Nothing is kept."""
+def _run(given: np.ndarray) -> int:
+    """How many pixels from the first on are given."""
+    return int(given.argmin()) if not given.all() else len(given)

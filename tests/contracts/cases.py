@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 import pixelrnn
 from pixelrnn.heads import HEADS
@@ -17,6 +18,7 @@ CASES = [
     for head in HEADS
 ]
 IDS = [case[0] for case in CASES]
+SMALL = (4, 5)
 
 
 def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), **options: object) -> PixelModel:
@@ -39,3 +41,19 @@ def enlarge(model: PixelModel, factor: float) -> PixelModel:
         if not name.endswith("alpha"):  # a logarithm
             weight.mul_(factor)
     return model
+
+
+def some_images(model: PixelModel, n: int) -> Tensor:
+    return torch.randint(0, model.levels, (n, model.channels, *model.size), dtype=torch.uint8)
+
+
+class Told:
+    """What `on_row` is told: the calls (first image, row), and the images that the rows make."""
+
+    def __init__(self, n: int, model: PixelModel) -> None:
+        self.calls: list[tuple[int, int]] = []
+        self.images = torch.full((n, model.channels, *model.size), 255, dtype=torch.uint8)
+
+    def __call__(self, first: int, row: int, pixels: Tensor) -> None:
+        self.calls.append((first, row))
+        self.images[first : first + len(pixels), :, row] = pixels

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
 import torch
 from cases import CASES, IDS, enlarge, make
 from torch import Tensor
+from worlds import all_images
 
 import pixelrnn
 from pixelrnn.canvas import Whole, scale
@@ -16,13 +16,6 @@ from pixelrnn.heads import HEADS
 from pixelrnn.layers.convolution import CausalConv2d
 from pixelrnn.model import PixelModel
 from pixelrnn.networks import NETWORKS
-
-
-def all_images(channels: int, height: int, width: int, levels: int) -> Tensor:
-    """Every image that there is."""
-    places = channels * height * width
-    pixels = torch.tensor(list(itertools.product(range(levels), repeat=places)))
-    return pixels.view(levels**places, channels, height, width)
 
 
 def random_images(model: PixelModel, n: int, size: tuple[int, int] = (9, 7)) -> Tensor:

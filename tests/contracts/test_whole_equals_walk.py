@@ -32,7 +32,7 @@ def walked_params(model: PixelModel, images: Tensor, span: int, *, by_colour: bo
                         part = slice(channel * model.head.num_params // model.channels, None)
                         found[:, part][place] = stage.network(canvas)[:, part, 0]
                     canvas.begin(here)
-                    canvas.write(channel, pixels[:, channel][place])
+                    canvas.write(pixels[:, channel : channel + 1][place], channel)
                 canvas.begin(here)
                 if not by_colour:
                     found[place] = stage.network(canvas)[:, :, 0]
@@ -90,6 +90,6 @@ def test_the_memory_of_a_walk_grows_with_the_width_and_not_with_the_height() -> 
             for row in range(height):
                 canvas.begin(Region(row, 0, 8))
                 model.network(canvas)
-        return sum(rows.kept.numel() for rows in canvas._rows.values())
+        return canvas.memory
 
     assert kept(24) == kept(6)

@@ -152,12 +152,15 @@ def test_of_two_changes_of_one_key_the_later_counts() -> None:
 
 
 def test_every_key_of_data_and_training_is_found_by_its_last_part_alone() -> None:
-    """No name is in two sections, and none is an option of a network."""
+    """No name is in two sections, and none is an option of a network or of a head."""
+    from pixelrnn.heads import HEADS, head_options
     from pixelrnn.networks import NETWORKS, options_of
 
     data = {each.name for each in dataclasses.fields(DataSettings)}
     training = {each.name for each in dataclasses.fields(TrainingSettings)}
-    model = {"network", "head"}.union(*(options_of(network) for network in NETWORKS))
+    model = {"network", "head"}.union(
+        *(options_of(network) for network in NETWORKS), *map(head_options, HEADS.values())
+    )
     assert not data & training
     assert not (data | training) & model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -40,17 +41,47 @@ class CausalConv2d(nn.Conv2d):
         every = [(y, x) for y in range(rows) for x in range(columns)]
         return every if self.mask is None else [tap for tap in every if self.mask[:, :, *tap].any()]
 
-    def forward(self, x: Tensor | None, canvas: Canvas) -> Tensor:  # type: ignore[override]
-        near, weight = self.near(x, canvas), self.masked()
-        if near.shape[2:] == weight.shape[2:]:  # one pixel: a matrix product, without a convolution's set-up
-            return F.linear(near.flatten(1), weight.flatten(1), self.bias)[:, :, None, None]
-        if batch_last(near) and weight.shape[2:] == (1, 1):  # it stays batch-last
-            maps = near.permute(1, 2, 3, 0)
-            out = weight.flatten(1) @ maps.reshape(len(maps), -1)
-            if self.bias is not None:
-                out += self.bias[:, None]
-            return out.view(len(out), *maps.shape[1:]).permute(3, 0, 1, 2)
-        return F.conv2d(near, weight, self.bias)
+    def forward(self, x: Tensor | None, canvas: Canvas, plus: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """The convolution, and `plus` (B, C_out, h, w) added to it."""
+        near = self.near(x, canvas)
+        rows, columns = self.kernel_size
+        if near.shape[2] == rows or (rows == columns == 1 and batch_last(near)):
+            return self._products(near, canvas.once(self, self._matrices), plus)
+        y = F.conv2d(near, self.masked(), self.bias)
+        return y if plus is None else y.add_(plus)
+
+    def _matrices(self) -> list[tuple[int, Tensor]]:
+        """For every column of the kernel, its taps as one matrix, (C_out, rows * C_in), without rows that are hidden."""
+        weight, rows = self.masked(), [0] * self.kernel_size[1]
+        for y, x in self.taps():
+            rows[x] = max(rows[x], y + 1)
+        return [(x, weight[:, :, :seen, x].transpose(1, 2).flatten(1)) for x, seen in enumerate(rows) if seen]
+
+    def _products(self, near: Tensor, matrices: list[tuple[int, Tensor]], plus: Tensor | None) -> Tensor:
+        """One row, or pixels that are read alone: a matrix product for each column of the kernel.
+
+        With the batch innermost in memory and rows outside of maps, as a walk keeps them, nothing is copied.
+        """
+        maps = near.permute(2, 1, 3, 0)  # (rows, C, w, B)
+        height = len(maps) - self.kernel_size[0] + 1
+        width = maps.shape[2] - self.kernel_size[1] + 1
+        if height > 1:  # 1 x 1
+            slices = [maps.transpose(0, 1).flatten(1)]
+        else:
+            seen = [matrix.shape[1] // maps.shape[1] for _, matrix in matrices]
+            slices = [
+                maps[:rows].flatten(0, 1)[:, x : x + width].flatten(1)
+                for rows, (x, _) in zip(seen, matrices, strict=True)
+            ]
+        bias = None if self.bias is None else self.bias[:, None]
+        start = bias if plus is None else plus.permute(1, 2, 3, 0).flatten(1)
+        (_, matrix), *others = matrices
+        y = matrix @ slices[0] if start is None else torch.addmm(start, matrix, slices[0])
+        for (_, matrix), each in zip(others, slices[1:], strict=True):
+            y.addmm_(matrix.to(y.dtype), each.to(y.dtype))  # autocast does not look into what happens in place
+        if plus is not None and bias is not None:
+            y += bias
+        return y.view(len(y), height, width, len(near)).permute(3, 0, 1, 2)
 
 
 class MaskedConv2d(CausalConv2d):

@@ -100,6 +100,7 @@ class _Sweep(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dh_out: Tensor) -> tuple[Tensor | None, ...]:
+        """The fronts in the opposite order; then the gradient of all weights as one product over all of them."""
         if torch.is_grad_enabled():
             raise RuntimeError("A recurrence has no second derivative; call without create_graph=True.")
         plan: _Plan = ctx.plan

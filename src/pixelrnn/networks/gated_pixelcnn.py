@@ -46,7 +46,7 @@ class GatedLayer(nn.Module):
 
     def along(self, x: Tensor | None, told: Tensor, canvas: Canvas) -> Tensor:
         """The horizontal half up to its gate: x or the image, and what the vertical half tells -> (B, p, h, w)."""
-        return self.dropout(gate(self.horizontal(x, canvas) + told))
+        return self.dropout(gate(self.horizontal(x, canvas, told)))
 
 
 class GatedPixelCNN(Network):
@@ -97,17 +97,16 @@ class GatedPixelCNN(Network):
 
     def forward(self, canvas: Canvas) -> Tensor:
         x: Tensor | None = None  # the image itself
-        skipped: list[Tensor] = []
+        skipped: Tensor | None = None
         told = canvas.per_row(self, lambda: self._rows_above(canvas))
         for index, layer in enumerate(cast("Iterable[GatedLayer]", self.layers)):
             y = layer.along(x, told[index], canvas)  # (B, p, h, w)
             if self.skips:
-                skipped.append(self.skips[index](y, canvas))
+                skipped = self.skips[index](y, canvas, skipped)
             if index < len(self.outs):
-                out = self.outs[index](y, canvas)
                 # No residual around the first layer: its input is the image, the very pixel that is to be predicted.
-                x = out if x is None else x + out
-        return self.readout(sum(skipped) if skipped else x, canvas)
+                x = self.outs[index](y, canvas, x)
+        return self.readout(x if skipped is None else skipped, canvas)
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The pixels that the parameters at (row, column) depend on: a full rectangle and the row so far.

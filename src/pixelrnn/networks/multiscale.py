@@ -32,6 +32,7 @@ class UpSampling(nn.Module):
 
     def __init__(self, channels: int, width: int, factor: int) -> None:
         super().__init__()
+        # Not the canvas' padding: all of the small image is known by then, so these may look to every side.
         self.layers = nn.ModuleList([
             nn.Conv2d(channels, width, 3, padding=1),
             nn.Conv2d(width, width, 3, padding=1),

@@ -52,8 +52,6 @@ class Stack(Network):
             x = y + x if self.residual else y  # in this order: y's layout in memory is the one to keep
             outputs.append(x)
         if self.skips:
-            skipped = self.skips[0](outputs[0], canvas)
-            for skip, output in zip(self.skips[1:], outputs[1:], strict=True):
-                skipped += skip(output, canvas)
-            x = skipped + x
+            for skip, output in zip(self.skips, outputs, strict=True):
+                x = skip(output, canvas, x)
         return self.readout(x, canvas)

@@ -1,0 +1,150 @@
+"""The canvas: where a layer finds the past.
+
+A network is written once. It never pads, crops or indexes positions by itself; it asks the canvas it is given, and the
+canvas decides what the past is:
+
+* `Whole`: every position at once (training, likelihood). The past is padding and masks.
+* `Walk`: one region, a span of a row, at a time (sampling, completion). The past is what every layer wrote earlier; it
+  is kept here, never in a module, so that one model can serve many walks at the same time.
+
+    verb         Whole                              Walk
+    look         the image, padded or cropped       the same slice of the image so far
+    window       a feature map, padded or cropped   keep the region, return its neighbourhood
+    per_row      run it                             run it over the whole row when the row begins, crop to the region
+    scan         a recurrence over all of it        over the region, from the states of the row above and of this one
+    scan_both    two from either side, together     one as scan, the one from the right as row_late
+    row_late     run it, one row further down       run it over the row above once that is finished, crop to the region
+    given        the condition, a map as large      the same, cropped to the region
+                 as the image
+    once         make it                            make it the first time only: what depends on weights alone
+
+Every feature map has the shape (B, C, rows of the region, columns of the region); for `Whole` the region is the image.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from typing import NamedTuple, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+
+Made = TypeVar("Made")
+
+
+class Reach(NamedTuple):
+    """How far a layer looks: rows and columns that grow the region; a negative number crops it instead.
+
+    `Reach(1, 0, 1, 1)` is the row above and this row, one column more on each side; `Reach(4, -1, 3, 3)` is the four
+    rows above without this one. No layer may look below its own row, so `down` is 0 or negative.
+    """
+
+    up: int
+    down: int
+    left: int
+    right: int
+
+    @property
+    def none(self) -> bool:
+        """True if the neighbourhood is the region itself."""
+        return self == (0, 0, 0, 0)
+
+
+class Region(NamedTuple):
+    """A span of one row: `width` pixels from (row, column) on."""
+
+    row: int
+    column: int
+    width: int
+
+
+class Scannable(Protocol):
+    """A recurrence as the canvas needs it (`layers.recurrence.Recurrence` explains it)."""
+
+    width: int
+    margin: int
+    start_h: Tensor
+    start_c: Tensor
+
+    def __hash__(self) -> int:
+        """Its states are kept by it."""
+
+    def near(self, x: Tensor | None, canvas: Canvas) -> list[Tensor]:
+        """The windows of what it reads: x, and a condition if it has one."""
+
+    def sweep(self, near: list[Tensor]) -> Tensor:
+        """Over a whole image."""
+
+    def sweep_both(self, other: Self, near: list[Tensor], other_near: list[Tensor]) -> list[Tensor]:
+        """Over a whole image, together with one of the other direction."""
+
+    def prepared(self) -> list[Tensor]:
+        """The weights as a span needs them."""
+
+    def span(self, near: list[Tensor], h: Tensor, c: Tensor, column: int, prepared: list[Tensor]) -> Tensor:
+        """Over some pixels of a row, given the states around them."""
+
+
+def scale(images: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
+    """Integer pixels 0..levels-1 as the numbers a network sees: -1..1, so that padding with zero is mid-gray."""
+    return images.to(dtype) * (2.0 / (levels - 1)) - 1.0
+
+
+class Canvas(ABC):
+    """What a network sees: the verbs above, and a guard against a module that is used twice in one pass."""
+
+    def __init__(self, given: Tensor | None = None) -> None:
+        self._used: set[Hashable] = set()
+        self._given = given
+
+    def _claim(self, key: Hashable) -> Hashable:
+        if key in self._used:
+            name = type(key).__name__ if not isinstance(key, tuple) else key
+            raise AssertionError(f"{name} was used twice in one pass: two uses need two modules or (module, name)")
+        self._used.add(key)
+        return key
+
+    @abstractmethod
+    def look(self, reach: Reach) -> Tensor:
+        """The image around the region: (B, C, h + up + down, w + left + right), zeros outside the image."""
+
+    def given(self) -> Tensor:
+        """The map that the image is conditioned on, in the region: (B, maps, h, w). All of it is known beforehand."""
+        if self._given is None:
+            raise AssertionError("the network asks for a condition, but none was given")
+        return self._given
+
+    @abstractmethod
+    def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
+        """A feature map around the region: (B, C, h + up + down, w + left + right), zeros outside the image.
+
+        `key` is the module that asks, or (module, name) if it asks more than once; `x` is the map in the region.
+        """
+
+    @abstractmethod
+    def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Maps that depend on finished rows only: each (B, C, h, w), computed once per row."""
+
+    @abstractmethod
+    def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
+        """The states of a recurrence, (B, width, h, w), given the windows of its inputs, as `window` returns them."""
+
+    @abstractmethod
+    def scan_both(self, rightward: Scannable, leftward: Scannable, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Two recurrences of one input x (B, maps, h, w), the second from the right: (B, width, h, w) each.
+
+        From the right, a pixel's state has read what follows it in its row, so the second comes one row late.
+        """
+
+    @abstractmethod
+    def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+        """`run` on the row above, for what is known only when a row is finished: (B, C, h, w) -> (B, width, h, w).
+
+        The first row has none above it and gets zeros.
+        """
+
+    @abstractmethod
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What depends on the weights alone, and on nothing else: the same for every region."""

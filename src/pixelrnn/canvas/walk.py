@@ -1,0 +1,127 @@
+"""The canvas of the incremental pass: one region at a time, and what every layer wrote before is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from pixelrnn.canvas.base import Canvas, Made, Reach, Region, Scannable
+from pixelrnn.canvas.stores import Rows, States, Store
+
+
+class Walk(Canvas):
+    """The incremental pass over images of `shape` (B, C, H, W): rows from top to bottom, spans from left to right.
+
+    `begin(region)` opens a pass, the network is run, `write` puts pixels into the image. A region may be run again
+    (once per colour, or with other guesses): what a layer keeps is simply written anew. Within a row, `only` leaves
+    some images of the batch at work; the others rest until the next row.
+
+    In memory the batch is innermost, so that a convolution over a row is a few matrix products of slices. A layer that
+    looks `up` rows above keeps up + 1 rows, the image too: memory grows with the width, not with the area.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, given: Tensor | None = None
+    ) -> None:  # fmt: skip
+        super().__init__(given)
+        self._batch, channels, _, self._width = shape
+        self._image = Rows(self._batch, channels, self._width, Reach(0, 0, 0, 0), dtype, device)
+        self._rows: dict[Hashable, Rows] = {}
+        self._of_row: dict[Hashable, tuple[int, list[Store]]] = {}
+        self._states: dict[Hashable, States] = {}
+        self._made: dict[Hashable, Any] = {}
+        self.region = Region(0, 0, 1)
+        self.images: Tensor | None = None  # indices of those at work; None: all
+
+    def begin(self, region: Region) -> None:
+        """Open a pass over `region`; rows must not go backwards. With a new row all images are at work again."""
+        if region.row < self.region.row:
+            raise AssertionError(f"the walk is at row {self.region.row}, it cannot go back to row {region.row}")
+        if region.row > self.region.row:
+            self.images = None
+        self.region = region
+        self._used.clear()
+
+    def only(self, images: Tensor | None) -> None:
+        """Leave the images of these indices in the batch at work until the next row; None: all of them."""
+        self.images = images
+
+    def write(self, pixels: Tensor, channel: int = 0) -> None:
+        """Put `pixels` (B, C, w), scaled as the network sees them, into the region's colours from `channel` on."""
+        self._image.write(self.region, self.images, pixels.permute(1, 2, 0), channel)
+
+    @property
+    def memory(self) -> int:
+        """Numbers that are kept: those of the rows, of the maps of a row and of the states."""
+        maps = [store for _, stores in self._of_row.values() for store in stores]
+        return sum(each.numel() for each in (self._image, *self._rows.values(), *maps, *self._states.values()))
+
+    def look(self, reach: Reach) -> Tensor:
+        self._image.widen(reach)
+        return self._image.read(self.region, self.images, reach)
+
+    def given(self) -> Tensor:
+        row, column, width = self.region
+        here = super().given()[:, :, row : row + 1, column : column + width]
+        return here if self.images is None else here[self.images]
+
+    def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
+        self._claim(key)
+        if reach.none:
+            return x
+        if key not in self._rows:
+            self._rows[key] = Rows(self._batch, x.shape[1], self._width, reach, x.dtype, x.device)
+        rows = self._rows[key]
+        rows.write(self.region, self.images, x[:, :, 0].permute(1, 2, 0))
+        return rows.read(self.region, self.images, reach)
+
+    def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
+        self._claim(key)
+        return self._once_per_row(key, self.region.row, run)
+
+    def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
+        self._claim(recurrence)
+        if recurrence not in self._states:
+            self._states[recurrence] = States(recurrence, self._batch, self._width)
+        h, c = self._states[recurrence].at(self.region.row, self.images)
+        prepared = self.once(recurrence, recurrence.prepared)
+        return recurrence.span(near, h, c, self.region.column, prepared)
+
+    def scan_both(self, rightward: Scannable, leftward: Scannable, x: Tensor) -> tuple[Tensor, Tensor]:
+        def above(row: Tensor) -> Tensor:
+            return self.scan(leftward, leftward.near(row, self))
+
+        late = self.row_late((leftward, "late"), above, x, leftward.width)
+        return self.scan(rightward, rightward.near(x, self)), late
+
+    def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+        """Keep this row; `run` on the row above, all of it, the first time that this row is asked for."""
+        reach = Reach(1, 0, 0, 0)
+        self._claim(key)
+        if key not in self._rows:
+            self._rows[key] = Rows(self._batch, x.shape[1], self._width, reach, x.dtype, x.device)
+        rows, row = self._rows[key], self.region.row
+        rows.write(self.region, self.images, x[:, :, 0].permute(1, 2, 0))
+        if row == 0:
+            return x.new_zeros(len(x), width, 1, self.region.width)
+        return self._once_per_row(key, row - 1, lambda: [run(rows.read(self.region, None, reach)[:, :, :1])])[0]
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        if key not in self._made:
+            self._made[key] = make()
+        return cast("Made", self._made[key])
+
+    def _once_per_row(self, key: Hashable, row: int, run: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Run over the whole of a row, for all images, the first time that it is asked for; crop to the region."""
+        region, images = self.region, self.images
+        at, stores = self._of_row.get(key, (-1, []))
+        if at != row:
+            self.region, self.images = Region(row, 0, self._width), None
+            stores = [Store(each.permute(1, 2, 3, 0)) for each in run()]
+            self.region, self.images = region, images
+            self._of_row[key] = (row, stores)
+        here = slice(region.column, region.column + region.width)
+        return [store.of(images)[:, :, here].permute(3, 0, 1, 2) for store in stores]

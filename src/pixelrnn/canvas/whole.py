@@ -1,0 +1,60 @@
+"""The canvas of the parallel pass: every position at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixelrnn.canvas.base import Canvas, Made, Reach, Scannable
+
+
+class Whole(Canvas):
+    """The parallel pass: every position of `image` (B, C, H, W) at once, and nothing is remembered.
+
+    given (B, maps, H, W) is what the image is conditioned on, for a network that asks for it.
+    """
+
+    def __init__(self, image: Tensor, given: Tensor | None = None) -> None:
+        super().__init__(given)
+        self.image = image
+
+    def look(self, reach: Reach) -> Tensor:
+        return F.pad(self.image, (reach.left, reach.right, reach.up, reach.down))
+
+    def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
+        self._claim(key)
+        return x if reach.none else _grown(x, reach)
+
+    def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
+        self._claim(key)
+        return run()
+
+    def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
+        self._claim(recurrence)
+        return recurrence.sweep(near)
+
+    def scan_both(self, rightward: Scannable, leftward: Scannable, x: Tensor) -> tuple[Tensor, Tensor]:
+        self._claim(rightward)
+        ways = rightward.sweep_both(leftward, rightward.near(x, self), leftward.near(x, self))
+        return ways[0], self.row_late(leftward, lambda _: ways[1], x, leftward.width)
+
+    def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+        self._claim(key)
+        return _grown(run(x), Reach(1, -1, 0, 0))
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        return make()
+
+
+def batch_last(x: Tensor) -> bool:
+    """True if the batch is innermost in memory, as recurrences leave it."""
+    return x.stride(0) == 1 and len(x) > 1
+
+
+def _grown(x: Tensor, reach: Reach) -> Tensor:
+    """A map with zeros around it, or cropped; the batch stays innermost in memory if it is."""
+    if batch_last(x):
+        return F.pad(x.permute(1, 2, 3, 0), (0, 0, *reach[2:], *reach[:2])).permute(3, 0, 1, 2)
+    return F.pad(x, (*reach[2:], *reach[:2]))
