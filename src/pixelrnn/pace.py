@@ -37,7 +37,7 @@ class Pace:
         """
         if left == 1:
             return 1
-        widths = np.append(_WIDTHS[_WIDTHS < left], left)
+        widths = np.append(_WIDTHS[left > _WIDTHS], left)
         stays = min(1.0 - self._wrong / self._settled, 1 - 1e-6)
         guessed = np.maximum(widths[:, None] - ahead, 0) * places
         settled = ((1 - stays**guessed) / (1 - stays)).sum(1)

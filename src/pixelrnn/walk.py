@@ -9,8 +9,8 @@ chooser says is right up to and including the first pixel where it contradicts t
 network was given what it should have been given; all of it is the guess of the next pass. So the images do not depend
 on the spans, which only save passes: where a model is sure of itself, a row takes a few.
 
-Source: Song et al., Accelerating Feedforward Computation via Parallel Nonlinear Equation Solving, 2021, arXiv 2002.03629;
-Wiggers and Hoogeboom, Predictive Sampling with Forecasting Autoregressive Models, 2020, arXiv 2002.09928.
+Source: Wiggers and Hoogeboom, Predictive Sampling with Forecasting Autoregressive Models, 2020, arXiv 2002.09928; Song
+et al., Accelerating Feedforward Computation via Parallel Nonlinear Equation Solving, 2021, arXiv 2002.03629.
 """
 
 from __future__ import annotations
@@ -165,7 +165,8 @@ class _Raster:
     def _params(self, region: Region) -> Tensor:
         """The parameters of a region, given its pixels as they were written: (B, params, 1, w)."""
         self.canvas.begin(region)
-        return self.network(self.canvas)
+        with torch.autocast(self.grid.device.type, enabled=False):
+            return self.canvas.run(self.network)
 
     def _write(self, guess: np.ndarray) -> None:
         """Let the network see these pixels of the region."""

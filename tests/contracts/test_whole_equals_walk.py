@@ -30,12 +30,12 @@ def walked_params(model: PixelModel, images: Tensor, span: int, *, by_colour: bo
                     canvas.begin(here)
                     if by_colour:
                         part = slice(channel * model.head.num_params // model.channels, None)
-                        found[:, part][place] = stage.network(canvas)[:, part, 0]
+                        found[:, part][place] = canvas.run(stage.network)[:, part, 0]
                     canvas.begin(here)
                     canvas.write(pixels[:, channel : channel + 1][place], channel)
                 canvas.begin(here)
                 if not by_colour:
-                    found[place] = stage.network(canvas)[:, :, 0]
+                    found[place] = canvas.run(stage.network)[:, :, 0]
         part = params[:, :, :: stage.step, :: stage.step]
         part.copy_(torch.where(part.isnan(), found, part))
     return params
@@ -89,7 +89,7 @@ def test_the_memory_of_a_walk_grows_with_the_width_and_not_with_the_height() -> 
         with torch.no_grad():
             for row in range(height):
                 canvas.begin(Region(row, 0, 8))
-                model.network(canvas)
+                canvas.run(model.network)
         return canvas.memory
 
     assert kept(24) == kept(6)

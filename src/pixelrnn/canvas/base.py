@@ -8,6 +8,7 @@ canvas decides what the past is:
   is kept here, never in a module, so that one model can serve many walks at the same time.
 
     verb         Whole                              Walk
+    convolve     over the image or a feature map    over the region, from the rows that are kept
     look         the image, padded or cropped       the same slice of the image so far
     window       a feature map, padded or cropped   keep the region, return its neighbourhood
     per_row      run it                             run it over the whole row when the row begins, crop to the region
@@ -18,7 +19,9 @@ canvas decides what the past is:
                  as the image
     once         make it                            make it the first time only: what depends on weights alone
 
-Every feature map has the shape (B, C, rows of the region, columns of the region); for `Whole` the region is the image.
+Every feature map has the shape (B, C, h, w). For `Whole` that is batch, maps, height and width; for `Walk` the region's
+pixels of all images stand side by side, in one row of one image: (1, C, 1, pixels * images). A network that leaves
+positions to the canvas does not see the difference.
 """
 
 from __future__ import annotations
@@ -29,7 +32,6 @@ from typing import NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
-
 
 Made = TypeVar("Made")
 
@@ -58,6 +60,32 @@ class Region(NamedTuple):
     row: int
     column: int
     width: int
+
+
+class Convolvable(Protocol):
+    """A convolution as the canvas needs it (`layers.convolution.CausalConv2d` explains it)."""
+
+    reach: Reach
+
+    def __hash__(self) -> int:
+        """Its rows are kept by it."""
+
+    def whole(self, near: Tensor, plus: Tensor | None) -> Tensor:
+        """Over a whole image, given the window of what it reads."""
+
+    def prepared(self) -> Prepared:
+        """The weights as `pixels` needs them."""
+
+    def pixels(self, slices: list[Tensor], plus: Tensor | None, prepared: Prepared, overwrite: bool) -> Tensor:
+        """Over some pixels, given what each column of the kernel reads."""
+
+
+class Prepared(NamedTuple):
+    """The weights of a convolution: for every column of the kernel that sees anything, a matrix."""
+
+    columns: tuple[tuple[int, int], ...]  # of each matrix: the column of the kernel, and how many rows from the top
+    matrices: list[Tensor]  # (C_out, rows * C_in)
+    bias: Tensor | None  # (C_out, 1)
 
 
 class Scannable(Protocol):
@@ -107,8 +135,18 @@ class Canvas(ABC):
         return key
 
     @abstractmethod
+    def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
+        """A convolution of a map x, or of the image, and `plus` added to it: all (B, maps, h, w).
+
+        overwrite says that `plus` is not needed any more.
+        """
+
+    @abstractmethod
     def look(self, reach: Reach) -> Tensor:
-        """The image around the region: (B, C, h + up + down, w + left + right), zeros outside the image."""
+        """The image around the region: (B, C, h + up + down, w + left + right), zeros outside the image.
+
+        Here and for `window`, a walk gives one image of the batch after the other, as `Whole` does.
+        """
 
     def given(self) -> Tensor:
         """The map that the image is conditioned on, in the region: (B, maps, h, w). All of it is known beforehand."""

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas.base import Canvas, Made, Reach, Region, Scannable
-from pixelrnn.canvas.stores import Rows, States, Store
+from pixelrnn.canvas.base import Canvas, Convolvable, Made, Reach, Region, Scannable
+from pixelrnn.canvas.stores import Rows, States, Store, Working
 
 
 class Walk(Canvas):
@@ -28,55 +28,76 @@ class Walk(Canvas):
     ) -> None:  # fmt: skip
         super().__init__(given)
         self._batch, channels, _, self._width = shape
-        self._image = Rows(self._batch, channels, self._width, Reach(0, 0, 0, 0), dtype, device)
+        self._image = Rows(self._batch, channels, self._width, _NOWHERE, dtype, device)
         self._rows: dict[Hashable, Rows] = {}
         self._of_row: dict[Hashable, tuple[int, list[Store]]] = {}
         self._states: dict[Hashable, States] = {}
         self._made: dict[Hashable, Any] = {}
         self.region = Region(0, 0, 1)
-        self.images: Tensor | None = None  # indices of those at work; None: all
+        self._images: Working | None = None  # None: all
 
     def begin(self, region: Region) -> None:
         """Open a pass over `region`; rows must not go backwards. With a new row all images are at work again."""
         if region.row < self.region.row:
             raise AssertionError(f"the walk is at row {self.region.row}, it cannot go back to row {region.row}")
         if region.row > self.region.row:
-            self.images = None
+            self._images = None
         self.region = region
         self._used.clear()
 
-    def only(self, images: Tensor | None) -> None:
-        """Leave the images of these indices in the batch at work until the next row; None: all of them."""
-        self.images = images
+    def only(self, images: Tensor) -> None:
+        """Leave the images of these indices in the whole batch at work until the next row, others must rest already."""
+        self._images = Working(images, self._images)
+
+    @property
+    def images(self) -> Tensor | None:
+        """Indices of those at work; None if all are."""
+        return None if self._images is None else self._images.indices
 
     def write(self, pixels: Tensor, channel: int = 0) -> None:
         """Put `pixels` (B, C, w), scaled as the network sees them, into the region's colours from `channel` on."""
-        self._image.write(self.region, self.images, pixels.permute(1, 2, 0), channel)
+        self._image.write(self.region, self._images, pixels.permute(1, 2, 0).flatten(1), channel)
+
+    def run(self, network: Callable[[Canvas], Tensor]) -> Tensor:
+        """What a network makes of the region, image by image: (B, maps, 1, w)."""
+        return self._by_image(network(self))
 
     @property
     def memory(self) -> int:
         """Numbers that are kept: those of the rows, of the maps of a row and of the states."""
-        maps = [store for _, stores in self._of_row.values() for store in stores]
-        return sum(each.numel() for each in (self._image, *self._rows.values(), *maps, *self._states.values()))
+        kept: list[Rows | States | Store] = [self._image, *self._rows.values(), *self._states.values()]
+        kept += [store for _, stores in self._of_row.values() for store in stores]
+        return sum(each.numel() for each in kept)
+
+    def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
+        self._claim(conv)
+        prepared = self.once(conv, conv.prepared)
+        if x is None:
+            self._image.widen(conv.reach)
+            slices = self._image.slices(self.region, self._images, conv.reach, prepared.columns)
+        elif conv.reach == _NOWHERE:
+            slices = [_flat(x)]
+        else:
+            rows = self._kept(conv, x, conv.reach)
+            slices = rows.slices(self.region, self._images, conv.reach, prepared.columns)
+        y = conv.pixels(slices, None if plus is None else _flat(plus), prepared, overwrite)
+        return y[None, :, None]
 
     def look(self, reach: Reach) -> Tensor:
         self._image.widen(reach)
-        return self._image.read(self.region, self.images, reach)
+        return self._image.read(self.region, self._images, reach)
 
     def given(self) -> Tensor:
         row, column, width = self.region
-        here = super().given()[:, :, row : row + 1, column : column + width]
-        return here if self.images is None else here[self.images]
+        here = super().given()[:, :, row, column : column + width]
+        here = here if self.images is None else here[self.images]
+        return here.permute(1, 2, 0).flatten(1)[None, :, None]
 
     def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
         self._claim(key)
         if reach.none:
-            return x
-        if key not in self._rows:
-            self._rows[key] = Rows(self._batch, x.shape[1], self._width, reach, x.dtype, x.device)
-        rows = self._rows[key]
-        rows.write(self.region, self.images, x[:, :, 0].permute(1, 2, 0))
-        return rows.read(self.region, self.images, reach)
+            return self._by_image(x)
+        return self._kept(key, x, reach).read(self.region, self._images, reach)
 
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         self._claim(key)
@@ -86,7 +107,7 @@ class Walk(Canvas):
         self._claim(recurrence)
         if recurrence not in self._states:
             self._states[recurrence] = States(recurrence, self._batch, self._width)
-        h, c = self._states[recurrence].at(self.region.row, self.images)
+        h, c = self._states[recurrence].at(self.region.row, self._images)
         prepared = self.once(recurrence, recurrence.prepared)
         return recurrence.span(near, h, c, self.region.column, prepared)
 
@@ -101,13 +122,14 @@ class Walk(Canvas):
         """Keep this row; `run` on the row above, all of it, the first time that this row is asked for."""
         reach = Reach(1, 0, 0, 0)
         self._claim(key)
-        if key not in self._rows:
-            self._rows[key] = Rows(self._batch, x.shape[1], self._width, reach, x.dtype, x.device)
-        rows, row = self._rows[key], self.region.row
-        rows.write(self.region, self.images, x[:, :, 0].permute(1, 2, 0))
+        rows, row = self._kept(key, x, reach), self.region.row
         if row == 0:
-            return x.new_zeros(len(x), width, 1, self.region.width)
-        return self._once_per_row(key, row - 1, lambda: [run(rows.read(self.region, None, reach)[:, :, :1])])[0]
+            return x.new_zeros(1, width, 1, x.shape[3])
+
+        def above() -> list[Tensor]:
+            return [run(rows.slices(self.region, None, reach, ((0, 1),))[0][None, :, None])]
+
+        return self._once_per_row(key, row - 1, above)[0]
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         if key not in self._made:
@@ -116,12 +138,32 @@ class Walk(Canvas):
 
     def _once_per_row(self, key: Hashable, row: int, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         """Run over the whole of a row, for all images, the first time that it is asked for; crop to the region."""
-        region, images = self.region, self.images
+        region, images = self.region, self._images
         at, stores = self._of_row.get(key, (-1, []))
         if at != row:
-            self.region, self.images = Region(row, 0, self._width), None
-            stores = [Store(each.permute(1, 2, 3, 0)) for each in run()]
-            self.region, self.images = region, images
+            self.region, self._images = Region(row, 0, self._width), None
+            stores = [Store(each.reshape(each.shape[1], self._width, -1), of_row=True) for each in run()]
+            self.region, self._images = region, images
             self._of_row[key] = (row, stores)
         here = slice(region.column, region.column + region.width)
-        return [store.of(images)[:, :, here].permute(3, 0, 1, 2) for store in stores]
+        return [store.of(images)[:, here].flatten(1)[None, :, None] for store in stores]
+
+    def _kept(self, key: Hashable, x: Tensor, reach: Reach) -> Rows:
+        """The rows that a layer keeps, with x in this one."""
+        rows = self._rows.get(key)
+        if rows is None:
+            rows = self._rows[key] = Rows(self._batch, x.shape[1], self._width, reach, x.dtype, x.device)
+        rows.write(self.region, self._images, _flat(x))
+        return rows
+
+    def _by_image(self, x: Tensor) -> Tensor:
+        """(1, C, 1, w * B) -> (B, C, 1, w)."""
+        return x.reshape(x.shape[1], 1, self.region.width, -1).permute(3, 0, 1, 2)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """(1, C, 1, n) -> (C, n)."""
+    return x.view(x.shape[1], -1)
+
+
+_NOWHERE = Reach(0, 0, 0, 0)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelrnn.canvas.base import Canvas, Made, Reach, Scannable
+from pixelrnn.canvas.base import Canvas, Convolvable, Made, Reach, Scannable
 
 
 class Whole(Canvas):
@@ -19,6 +19,9 @@ class Whole(Canvas):
     def __init__(self, image: Tensor, given: Tensor | None = None) -> None:
         super().__init__(given)
         self.image = image
+
+    def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
+        return conv.whole(self.look(conv.reach) if x is None else self.window(conv, x, conv.reach), plus)
 
     def look(self, reach: Reach) -> Tensor:
         return F.pad(self.image, (reach.left, reach.right, reach.up, reach.down))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Canvas, Reach, batch_last
+from pixelrnn.canvas import Canvas, Prepared, Reach, batch_last
 from pixelrnn.layers.masks import Kind, causal_mask
 
 
@@ -41,47 +41,50 @@ class CausalConv2d(nn.Conv2d):
         every = [(y, x) for y in range(rows) for x in range(columns)]
         return every if self.mask is None else [tap for tap in every if self.mask[:, :, *tap].any()]
 
-    def forward(self, x: Tensor | None, canvas: Canvas, plus: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """The convolution, and `plus` (B, C_out, h, w) added to it."""
-        near = self.near(x, canvas)
-        rows, columns = self.kernel_size
-        if near.shape[2] == rows or (rows == columns == 1 and batch_last(near)):
-            return self._products(near, canvas.once(self, self._matrices), plus)
+    def forward(  # type: ignore[override]
+        self, x: Tensor | None, canvas: Canvas, plus: Tensor | None = None, *, overwrite: bool = False
+    ) -> Tensor:
+        """The convolution, and `plus` (B, C_out, h, w) added to it; `plus` may be overwritten if that is allowed."""
+        return canvas.convolve(self, x, plus, overwrite)
+
+    def whole(self, near: Tensor, plus: Tensor | None) -> Tensor:
+        """Over the window of a whole map, (B, C_in, h + up + down, w + left + right) -> (B, C_out, h, w)."""
+        if self.kernel_size == (1, 1) and batch_last(near):  # it stays batch-last
+            maps = near.permute(1, 2, 3, 0)
+            more = None if plus is None else plus.permute(1, 2, 3, 0).flatten(1)
+            y = self.pixels([maps.flatten(1)], more, self.prepared(), overwrite=False)
+            return y.view(len(y), *maps.shape[1:]).permute(3, 0, 1, 2)
         y = F.conv2d(near, self.masked(), self.bias)
         return y if plus is None else y.add_(plus)
 
-    def _matrices(self) -> list[tuple[int, Tensor]]:
-        """For every column of the kernel, its taps as one matrix, (C_out, rows * C_in), without rows that are hidden."""
+    def prepared(self) -> Prepared:
+        """For every column of the kernel its taps side by side as one matrix; nothing for rows that a mask hides."""
         weight, rows = self.masked(), [0] * self.kernel_size[1]
         for y, x in self.taps():
             rows[x] = max(rows[x], y + 1)
-        return [(x, weight[:, :, :seen, x].transpose(1, 2).flatten(1)) for x, seen in enumerate(rows) if seen]
+        columns = tuple((x, seen) for x, seen in enumerate(rows) if seen)
+        matrices = [weight[:, :, :seen, x].transpose(1, 2).flatten(1).contiguous() for x, seen in columns]
+        return Prepared(columns, matrices, None if self.bias is None else self.bias[:, None])
 
-    def _products(self, near: Tensor, matrices: list[tuple[int, Tensor]], plus: Tensor | None) -> Tensor:
-        """One row, or pixels that are read alone: a matrix product for each column of the kernel.
+    def pixels(self, slices: list[Tensor], plus: Tensor | None, prepared: Prepared, overwrite: bool) -> Tensor:
+        """Over some pixels: a matrix product for each column of the kernel.
 
-        With the batch innermost in memory and rows outside of maps, as a walk keeps them, nothing is copied.
+        Shapes: slices, what each of `prepared.columns` reads, (rows * C_in, pixels); plus (C_out, pixels)
+                -> (C_out, pixels)
         """
-        maps = near.permute(2, 1, 3, 0)  # (rows, C, w, B)
-        height = len(maps) - self.kernel_size[0] + 1
-        width = maps.shape[2] - self.kernel_size[1] + 1
-        if height > 1:  # 1 x 1
-            slices = [maps.transpose(0, 1).flatten(1)]
+        _, (matrix, *matrices), bias = prepared
+        start = bias if plus is None else plus
+        if start is None:
+            y = matrix @ slices[0]
+        elif plus is not None and overwrite:
+            y = plus.addmm_(matrix, slices[0])
         else:
-            seen = [matrix.shape[1] // maps.shape[1] for _, matrix in matrices]
-            slices = [
-                maps[:rows].flatten(0, 1)[:, x : x + width].flatten(1)
-                for rows, (x, _) in zip(seen, matrices, strict=True)
-            ]
-        bias = None if self.bias is None else self.bias[:, None]
-        start = bias if plus is None else plus.permute(1, 2, 3, 0).flatten(1)
-        (_, matrix), *others = matrices
-        y = matrix @ slices[0] if start is None else torch.addmm(start, matrix, slices[0])
-        for (_, matrix), each in zip(others, slices[1:], strict=True):
-            y.addmm_(matrix.to(y.dtype), each.to(y.dtype))  # autocast does not look into what happens in place
+            y = torch.addmm(start, matrix, slices[0])
+        for matrix, each in zip(matrices, slices[1:], strict=True):
+            y.addmm_(matrix, each)
         if plus is not None and bias is not None:
             y += bias
-        return y.view(len(y), height, width, len(near)).permute(3, 0, 1, 2)
+        return y
 
 
 class MaskedConv2d(CausalConv2d):

@@ -97,7 +97,9 @@ class Recurrence(nn.Module):
     def near(self, x: Tensor | None, canvas: Canvas) -> list[Tensor]:
         """The windows of the inputs: x (B, maps, h, w), or None for the image itself, and the condition."""
         windows = [self.convolutions[0].near(x, canvas)]
-        return [*windows, canvas.given()] if self.given else windows
+        if self.given:
+            windows.append(canvas.window((self, "given"), canvas.given(), self.convolutions[1].reach))
+        return windows
 
     def sweep(self, near: list[Tensor]) -> Tensor:
         """Over a whole image: the windows of the inputs -> (B, h, H, W), with the batch innermost in memory."""
@@ -117,7 +119,7 @@ class Recurrence(nn.Module):
         """Over some pixels of a row, whose states are written where they belong.
 
         Shapes: near, the windows of the inputs around them; h and c (h, 2, margin + W + margin, B): the row above and
-                this one -> (B, h, 1, w), a view of h
+                this one -> (1, h, 1, w * B), a view of h
         """
         matrix, bias, *row_matrices = prepared
         wide, batch = near[0].shape[3] - self.window[1] + 1, len(near[0])
@@ -142,7 +144,7 @@ class Recurrence(nn.Module):
                 some[:, 0].addmm_(row_matrix, h[:, 1, here.start + tap.right])
             memories = [c[:, 1 + down, here.start + right : here.stop + right] for down, right in self.carried]
             self.cell(some, memories, h[:, 1, here], c[:, 1, here])
-        return h[:, 1, first : first + wide].permute(2, 0, 1)[:, :, None]
+        return h[:, 1, first : first + wide].flatten(1)[None, :, None]
 
     def cell(self, gates: Tensor, memories: list[Tensor], h: Tensor, c: Tensor) -> None:
         """The cell: open the gates in place, write the new h and c.

@@ -102,10 +102,10 @@ class GatedPixelCNN(Network):
         for index, layer in enumerate(cast("Iterable[GatedLayer]", self.layers)):
             y = layer.along(x, told[index], canvas)  # (B, p, h, w)
             if self.skips:
-                skipped = self.skips[index](y, canvas, skipped)
+                skipped = self.skips[index](y, canvas, skipped, overwrite=True)
             if index < len(self.outs):
                 # No residual around the first layer: its input is the image, the very pixel that is to be predicted.
-                x = self.outs[index](y, canvas, x)
+                x = self.outs[index](y, canvas, x, overwrite=True)
         return self.readout(x if skipped is None else skipped, canvas)
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
