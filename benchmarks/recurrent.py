@@ -30,6 +30,7 @@ import torch
 import pixelrnn
 from pixelrnn.layers.convolution import CausalConv2d
 from pixelrnn.layers.recurrence import Recurrence
+from pixelrnn.training.memory import keep_freed_memory
 
 SIDE = 28
 NETWORKS = ("row-lstm", "diagonal-bilstm")
@@ -90,6 +91,7 @@ def measure(network: str, layers: int, width: int, batch: int, plain: str, steps
 
         Recurrence.sweep = run
         Recurrence.sweep_both = lambda self, other, near, more: [run(self, near), run(other, more)]
+    keep_freed_memory()  # as training does
     torch.manual_seed(0)
     model = pixelrnn.build(network, size=(SIDE, SIDE), levels=2, layers=layers, width=width, out_width=2 * width)
     images = torch.randint(0, 2, (batch, 1, SIDE, SIDE), dtype=torch.uint8)

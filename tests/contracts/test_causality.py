@@ -138,6 +138,6 @@ def test_a_residual_around_the_first_gated_layer_is_found(monkeypatch: pytest.Mo
     model = make(("", "gated-pixelcnn", 1, "bernoulli", 2), layers=2, width=6)
     out = model.network.outs[0]
     forward = out.forward
-    monkeypatch.setattr(out, "forward", lambda y, canvas: forward(y, canvas) + canvas.look(Reach(0, 0, 0, 0)))
+    monkeypatch.setattr(out, "forward", lambda y, canvas, *_, **__: forward(y, canvas) + canvas.look(Reach(0, 0, 0, 0)))
     with pytest.raises(CausalityError, match="row 0, column 0"):
         prove_causal(model, (4, 4))

@@ -106,9 +106,11 @@ class _Sweep(torch.autograd.Function):
         plan: _Plan = ctx.plan
         weights, h, c, *others = ctx.saved_tensors
         kept, inputs = others[-len(plan.lines) :], others[: -len(plan.lines)]
-        dh, dc = torch.zeros_like(h), torch.zeros_like(c)
+        dh, dc = torch.empty_like(h), torch.zeros_like(c)
+        plan.clear_margin(dh)
         plan.inside(dh).copy_(dh_out)
-        dinputs = [torch.zeros_like(each) for each in inputs]
+        once = plan.once(inputs)
+        dinputs = [torch.empty_like(each) if once else torch.zeros_like(each) for each in inputs]
         back = weights[:, :, :-1].transpose(1, 2).contiguous()
         buffer, told = _Buffer(plan, weights, bias=True), _Buffer(plan, weights, bias=False)
         dweights = torch.zeros_like(weights)
@@ -124,7 +126,7 @@ class _Sweep(torch.autograd.Function):
             for way, flat in enumerate(dgates.flatten(2)):  # a product for each: faster here than one of the batch
                 dweights[way].addmm_(flat, read[way].t())
                 torch.mm(back[way], flat, out=back_told[way])
-            told.add_to(dseen, dnear)
+            told.add_to(dseen, dnear, once)
         starts = []  # what flowed over the border belongs to the initial states
         for gradient in (dh, dc):
             plan.inside(gradient).zero_()
@@ -188,6 +190,18 @@ class _Plan:
         states[..., self.margin + self.width :, :] = start
         return states
 
+    def clear_margin(self, states: Tensor) -> None:
+        """Zeros around the inside."""
+        states[:, :, :1] = 0
+        states[..., : self.margin, :] = 0
+        states[..., self.margin + self.width :, :] = 0
+
+    def once(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether every place of every input is read exactly once: then its gradient need not be added up."""
+        size = (self.height, self.width)
+        taps = [taps for way in self.ways for taps in way.input_taps]
+        return all(len(some) == 1 and each.shape[1:3] == size for each, some in zip(inputs, taps, strict=True))
+
     def inside(self, states: Tensor) -> Tensor:
         """States without their margin: (ways, h, H, W, B)."""
         return states[:, :, 1:, self.margin : self.margin + self.width]
@@ -236,8 +250,10 @@ class _Buffer:
                 part.copy_(read)
         return flat
 
-    def add_to(self, seen: Seen, near: list[Tensor]) -> None:
-        """Add what the buffer holds where it was read."""
-        for parts, targets in zip([*self.seen, self.near], [*seen, near], strict=True):
+    def add_to(self, seen: Seen, near: list[Tensor], once: bool) -> None:
+        """Add what the buffer holds where it was read; an input that is read once is not added to but written."""
+        for parts, targets in zip(self.seen, seen, strict=True):
             for part, target in zip(parts, targets, strict=True):
-                target.add_(part)
+                target.copy_(part) if once else target.add_(part)
+        for part, target in zip(self.near, near, strict=True):
+            target.add_(part)

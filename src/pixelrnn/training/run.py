@@ -33,6 +33,7 @@ from pixelrnn.folder import holds_model
 from pixelrnn.model import PixelModel
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, StopAtNaN, TimeLimit
+from pixelrnn.training.memory import keep_freed_memory
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset, preset_from
 
@@ -62,6 +63,7 @@ def train(
     if max_minutes is not None and not max_minutes > 0:
         raise ConfigError(f"--max-minutes must be above 0, not {max_minutes}.")
     _check(folder, preset, resume=resume, overwrite=overwrite)
+    keep_freed_memory()
     torch.manual_seed(preset.training.seed)
     train_data, valid_data = (load_for(preset, split, download) for split in ("train", "valid"))
     levels = Levels(train_data.source, preset.data.levels, preset.data.binarise or None)
