@@ -31,8 +31,8 @@ check: $(READY)  ## lint, format and types
 test: check  ## lint, types and every test
 	$(BIN)/pytest
 
-bench: $(READY)  ## measure sampling against the naive sampler
-	$(BIN)/python benchmarks/sampling.py
+bench: $(READY)  ## measure sampling, training and growth: docs/performance.md
+	$(BIN)/python benchmarks/performance.py --out docs/performance.md
 
 clean:  ## remove what make made
 	rm -rf $(VENV) demo dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis

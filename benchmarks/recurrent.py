@@ -16,19 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
+from common import apart, flop_per_pixel, matrix_rate, peak_megabytes, timed
 
 import pixelrnn
-from pixelrnn.layers.convolution import CausalConv2d
 from pixelrnn.layers.recurrence import Recurrence
 from pixelrnn.training.memory import keep_freed_memory
 
@@ -59,7 +54,7 @@ def main() -> None:
         for width in options.widths:
             for batch in options.batches:
                 case = {"network": network, "layers": options.layers, "width": width, "batch": batch}
-                ours = apart({**case, "plain": "", "steps": options.steps})
+                ours = apart(__file__, {**case, "plain": "", "steps": options.steps})
                 times = ours["seconds"] * ours["rate"] / ours["flop"]
                 print(
                     f"{network:16} {width:3} {batch:5} {1e3 * ours['seconds']:6.0f} {ours['flop'] / 1e9:6.1f} "
@@ -67,17 +62,10 @@ def main() -> None:
                 )  # fmt: skip
                 for kind in plains:
                     if kind == "plain" or network == "diagonal-bilstm":  # rows have no padding
-                        plain = apart({**case, "plain": kind, "steps": max(3, options.steps // 2)})
+                        plain = apart(__file__, {**case, "plain": kind, "steps": max(3, options.steps // 2)})
                         ratio = plain["seconds"] / ours["seconds"]
                         print(f"   {1e3 * plain['seconds']:9.0f} {plain['megabytes']:6.0f} {ratio:6.1f}", end="")
                 print(flush=True)
-
-
-def apart(case: dict[str, Any]) -> dict[str, float]:
-    """The figures of one case, measured in a fresh process."""
-    command = [sys.executable, __file__, "--one", json.dumps(case)]
-    done: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return done
 
 
 def measure(network: str, layers: int, width: int, batch: int, plain: str, steps: int) -> dict[str, float]:
@@ -103,37 +91,14 @@ def measure(network: str, layers: int, width: int, batch: int, plain: str, steps
         optimizer.step()
 
     pixelrnn.build(network, size=(2, 2), levels=2, layers=1, width=2).log_prob(images[:1, :, :2, :2]).sum().backward()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_megabytes()
     step()
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    megabytes = peak_megabytes() - before
     seconds = statistics.median(timed(step) for _ in range(steps))
     return {
         "seconds": seconds, "flop": 3 * batch * SIDE**2 * flop_per_pixel(model), "rate": matrix_rate(),
         "megabytes": megabytes,
     }  # fmt: skip
-
-
-def flop_per_pixel(model: pixelrnn.PixelModel) -> int:
-    """Two operations, multiply and add, for each weight of a matrix that no mask hides."""
-    weights = 0
-    for module in model.modules():
-        if isinstance(module, CausalConv2d):
-            weights += module.weight.numel() if module.mask is None else int(module.mask.sum())
-        elif isinstance(module, Recurrence):
-            weights += module.weight.numel()
-    return 2 * weights
-
-
-def matrix_rate(side: int = 2048) -> float:
-    """Operations per second of a float32 matrix product, the best of ten."""
-    left, out = torch.randn(side, side), torch.empty(side, side)
-    return 2 * side**3 / min(timed(lambda: torch.mm(left, left, out=out)) for _ in range(10))
-
-
-def timed(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

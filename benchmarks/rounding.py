@@ -31,13 +31,14 @@ def main() -> None:
     parser.add_argument("--naive", type=int, default=16, help="images for the naive sampler")
     options = parser.parse_args()
     model, precise = pixelrnn.load(options.run), pixelrnn.load(options.run).double()
-    images = model.sample(options.images, seed=1, batch_size=64)
-    print(
-        "differ between batches of 64 and of 7:", differing(images, model.sample(options.images, seed=1, batch_size=7))
-    )
-    print("differ between float32 and float64:   ", differing(images, precise.sample(options.images, seed=1)))
+    images = model.sample(options.images, seed=1)
+    rows, singly = (model.sample(options.images, seed=1, span=span) for span in (model.size[1], 1))
+    few = model.sample(options.images, seed=1, batch_size=7)
+    print("differ between batches of 64 and of 7: ", differing(images, few))
+    print("differ between spans of 1 and of a row:", differing(singly, rows))
+    print("differ between float32 and float64:    ", differing(images, precise.sample(options.images, seed=1)))
     naive = model.sample(options.naive, seed=1, method="naive")
-    print("differ between cached and naive:      ", differing(images[: options.naive], naive))
+    print("differ between cached and naive:       ", differing(images[: options.naive], naive))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""What the benchmarks share: a clock, the matrix rate of the machine, a model's arithmetic, a process per case."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import pixelrnn
+from pixelrnn.layers.convolution import CausalConv2d
+from pixelrnn.layers.recurrence import Recurrence
+
+
+def apart(program: str, case: dict[str, Any]) -> dict[str, float]:
+    """The figures of one case, measured by `program --one CASE` in a fresh process."""
+    command = [sys.executable, program, "--one", json.dumps(case)]
+    done: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return done
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def median_seconds(run: Callable[[], object], times: int, enough: float = 60.0) -> float:
+    """The median of so many calls after one that does not count; fewer (at least two) after `enough` seconds."""
+    run()
+    seconds: list[float] = []
+    while len(seconds) < times and (len(seconds) < 2 or sum(seconds) < enough):
+        seconds.append(timed(run))
+    return statistics.median(seconds)
+
+
+def matrix_rate(side: int = 2048) -> float:
+    """Operations per second of a float32 matrix product, the best of ten."""
+    left, out = torch.randn(side, side), torch.empty(side, side)
+    return 2 * side**3 / min(timed(lambda: torch.mm(left, left, out=out)) for _ in range(10))
+
+
+def flop_per_pixel(model: pixelrnn.PixelModel) -> int:
+    """Two operations, multiply and add, for each weight of a matrix that no mask hides, once per pixel."""
+    weights = 0
+    for module in model.modules():
+        if isinstance(module, CausalConv2d):
+            weights += module.weight.numel() if module.mask is None else int(module.mask.sum())
+        elif isinstance(module, Recurrence):
+            weights += module.weight.numel()
+    return 2 * weights
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
