@@ -39,6 +39,7 @@ def gated_pixelcnn(model: PixelModel, image: Array, kernel: int, first_kernel: i
     """Conditional PixelCNN paper, equation 2 and figure 2, on the image with one blank row above it."""
     network, colours = model.network, "RGB"[: model.channels]
     height, width = image.shape[1:]
+    parts = 2 if model.config["options"]["skip"] else 1
     extended = np.concatenate([np.zeros_like(image[:, :1]), image], 1)  # image row r is row r + 1 here
 
     def gate(x: Array) -> Array:
@@ -48,7 +49,7 @@ def gated_pixelcnn(model: PixelModel, image: Array, kernel: int, first_kernel: i
         return valve * content
 
     v_in, h_in = extended, image
-    skips, skipped = pointwise(network.skips, colours), []
+    skipped: list[Array] = []
     for index, layer in enumerate(network.layers):
         n, kind = (first_kernel, "A") if index == 0 else (kernel, "B")
         if mistake == "mask B first":
@@ -66,14 +67,14 @@ def gated_pixelcnn(model: PixelModel, image: Array, kernel: int, first_kernel: i
             above = {"no shift": row + 1, "shifted twice": max(row - 1, 0)}.get(mistake, row)
             shifted[:, row] = told[:, above]
         g = gate(horizontal(h_in) + shifted)
-        if skips:
-            skipped.append(skips[index](g))
-        if index < len(network.outs):
-            (out,) = pointwise([network.outs[index]], colours, mistake)
-            residual = index > 0 and mistake != "no residual"
-            h_in = out(g) + (h_in if residual else 0)
+        last = index == len(network.layers) - 1
+        seen = "everything" if mistake == "1 x 1 without mask" else "B"
+        out = Layer(network.outs[index], (1, 1), seen, colours, 1 if last else parts)(g)
+        forward, skip = np.split(out, parts) if parts == 2 and not last else (out, out)
+        skipped.append(skip)
+        h_in = forward + (h_in if index > 0 and mistake != "no residual" else 0)
         v_in = v_out + v_in if mistake == "vertical residual" and index else v_out
-    x = sum(skipped[1:], skipped[0]) if skips else h_in
+    x = sum(skipped[1:], skipped[0]) if parts == 2 else h_in
     for layer in pointwise(network.readout.layers, colours):
         x = layer(relu(x))
     return x

@@ -76,10 +76,10 @@ class Rows:
     def write(self, region: Region, images: Working | None, x: Tensor, channel: int = 0) -> None:
         """Put x (C, w * B) where the region is, from `channel` on."""
         kept = self._at(region.row, images)
-        key = (region.column, region.width, channel, len(x))
+        key = (region.column, region.width, channel, x.shape[0])
         if key not in self._views:
             begin = self._left + region.column
-            here = kept[-1, channel : channel + len(x), begin : begin + region.width]
+            here = kept[-1, channel : channel + x.shape[0], begin : begin + region.width]
             self._keep(key, here.flatten(1))
         self._views[key].copy_(x)
 
@@ -137,9 +137,8 @@ class Rows:
         kept = self._store.of(images)
         while self._row < row:
             for line in range(self._up):
-                kept[line] = kept[line + 1]
-            kept[-1] = 0
-            self._row += 1
+                kept[line].copy_(kept[line + 1])
+            self._row += 1  # what stands in the new row is of the row before: nothing right of the region is read
         return kept
 
 

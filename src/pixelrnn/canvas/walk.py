@@ -81,7 +81,7 @@ class Walk(Canvas):
             rows = self._kept(conv, x, conv.reach)
             slices = rows.slices(self.region, self._images, conv.reach, prepared.columns)
         y = conv.pixels(slices, None if plus is None else _flat(plus), prepared, overwrite)
-        return y[None, :, None]
+        return y.view(1, y.shape[0], 1, -1)
 
     def look(self, reach: Reach) -> Tensor:
         self._image.widen(reach)
@@ -145,8 +145,11 @@ class Walk(Canvas):
             stores = [Store(each.reshape(each.shape[1], self._width, -1), of_row=True) for each in run()]
             self.region, self._images = region, images
             self._of_row[key] = (row, stores)
-        here = slice(region.column, region.column + region.width)
-        return [store.of(images)[:, here].flatten(1)[None, :, None] for store in stores]
+        parts = [store.of(images) for store in stores]
+        return [
+            part.view(1, part.shape[0], 1, -1).narrow(3, region.column * part.shape[2], region.width * part.shape[2])
+            for part in parts
+        ]
 
     def _kept(self, key: Hashable, x: Tensor, reach: Reach) -> Rows:
         """The rows that a layer keeps, with x in this one."""

@@ -38,7 +38,7 @@ class GatedLayer(nn.Module):
         self.vertical = CausalConv2d(in_width, 2 * width, rows)
         self.horizontal = MaskedConv2d(in_width, 2 * width, kernel, kind, groups=groups, blocks=2, row=True)
         self.link = Pointwise(2 * width, 2 * width)  # whole earlier rows: no colour mask
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def above(self, ungated: Tensor | None, canvas: Canvas) -> Tensor:
         """The vertical half, from the layer before to this one, (B, 2p, h, W), not gated: the link is taken here."""
@@ -80,12 +80,12 @@ class GatedPixelCNN(Network):
             GatedLayer(width, width, kernel, groups=groups, first=False, dropout=dropout) for _ in range(layers - 1)
         )
         self.layers = nn.ModuleList([first, *later])
-        # The last layer's map is read by nobody where skips are.
-        outs = layers - 1 if skip else layers
-        self.outs = nn.ModuleList(Pointwise(width, width, groups=groups) for _ in range(outs))
-        self.skips = nn.ModuleList(Pointwise(width, width, groups=groups) for _ in range(layers if skip else 0))
+        # Of every gate a 1 x 1 map for the next layer and one for the skips' sum, as one; the last has no next layer.
+        parts = 2 if skip else 1
+        both = (Pointwise(width, parts * width, groups=groups, blocks=parts) for _ in range(layers - 1))
+        self.outs = nn.ModuleList([*both, Pointwise(width, width, groups=groups)])
         self.readout = Readout(width, (out_width or width,), head.num_params, groups)
-        self.first_side, self.side = first_kernel // 2, kernel // 2
+        self.width, self.first_side, self.side = width, first_kernel // 2, kernel // 2
 
     def _rows_above(self, canvas: Canvas) -> list[Tensor]:
         """The vertical stack: what it tells the horizontal half of every layer, each (B, 2p, h, W)."""
@@ -96,17 +96,20 @@ class GatedPixelCNN(Network):
         return told
 
     def forward(self, canvas: Canvas) -> Tensor:
-        x: Tensor | None = None  # the image itself
-        skipped: Tensor | None = None
         told = canvas.per_row(self, lambda: self._rows_above(canvas))
-        for index, layer in enumerate(cast("Iterable[GatedLayer]", self.layers)):
+        x: Tensor | None = None  # the image itself
+        sums: Tensor | None = (
+            None  # (B, 2p, h, w): the horizontal map, and what the skips have added up; or the first only
+        )
+        layers = cast("Iterable[GatedLayer]", self.layers)
+        for index, (layer, out) in enumerate(zip(layers, self.outs, strict=True)):
             y = layer.along(x, told[index], canvas)  # (B, p, h, w)
-            if self.skips:
-                skipped = self.skips[index](y, canvas, skipped, overwrite=True)
-            if index < len(self.outs):
-                # No residual around the first layer: its input is the image, the very pixel that is to be predicted.
-                x = self.outs[index](y, canvas, x, overwrite=True)
-        return self.readout(x if skipped is None else skipped, canvas)
+            if sums is not None and index == len(self.outs) - 1:
+                sums = sums[:, -self.width :]
+            # No residual around the first layer: its input is the image, the very pixel that is to be predicted.
+            sums = out(y, canvas, sums, overwrite=True)
+            x = sums[:, : self.width]
+        return self.readout(sums, canvas)
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The pixels that the parameters at (row, column) depend on: a full rectangle and the row so far.

@@ -26,7 +26,7 @@ class ConvolutionBlock(nn.Module):
         self.reduce = Pointwise(2 * width, width, groups=groups)
         self.convolve = MaskedConv2d(width, width, kernel, "B", groups=groups)
         self.expand = Pointwise(width, 2 * width, groups=groups)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
         y = self.reduce(F.relu(x), canvas)
