@@ -59,6 +59,11 @@ class CausalityError(PixelRNNError):
 def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> ConfigError:
     """The error for a name that is not one of `known`: it names the nearest, or lists them all."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    guess = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+    text = str(name).lower()
+    near = difflib.get_close_matches(text, names, n=1, cutoff=0.7)
+    near = near or [each for each in names if len(text) > 2 and text in each]
+    all_of_them = f"Known: {', '.join(names)}."
+    guess = f"Did you mean {near[0]!r}?" if near else all_of_them
+    if not near and (far := difflib.get_close_matches(text, names, n=1, cutoff=0.5)):
+        guess = f"Did you mean {far[0]!r}? {all_of_them}"
     return ConfigError(f"There is no {kind} {str(name)!r}. {guess}{' ' + hint if hint else ''}")

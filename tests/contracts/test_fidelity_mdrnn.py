@@ -12,7 +12,7 @@ from loops_mdlstm import graves, input_to_state, states
 from torch import Tensor
 
 import pixelrnn
-from pixelrnn.errors import ConfigError
+from pixelrnn.errors import ConfigError, ImageError
 from pixelrnn.networks import MultiDirectionalLSTM
 
 
@@ -117,3 +117,15 @@ def test_a_multi_directional_network_cannot_be_built_as_a_model_of_images(option
     assert '"mdlstm"' in says, "what to take instead"
     assert "pixelrnn.networks.MultiDirectionalLSTM" in says, "where it is found"
     assert "mdrnn" not in pixelrnn.networks()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4, 4), (1, 4, 4, 4), (3, 4, 4), (1, 3, 0, 4), (0, 3, 4, 4)], ids=str)
+def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match=r"\(B, 3, H, W\)"):
+        MultiDirectionalLSTM(3, width=4, out_width=2)(torch.rand(shape))
+
+
+@pytest.mark.parametrize("sizes", [{"width": 0}, {"out_width": 0}, {"layers": 0}], ids=str)
+def test_sizes_below_one_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="1 or more"):
+        MultiDirectionalLSTM(3, **{"width": 4, "out_width": 2, **sizes})

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import pixelrnn
 from pixelrnn.heads import HEADS, Bernoulli, Categorical, Head
 
 # name, channels, levels
@@ -155,3 +156,11 @@ def test_every_head_says_how_many_parameters_and_passes_it_takes() -> None:
     assert (Bernoulli(3, 2).num_params, Bernoulli(3, 2).passes) == (3, 3)
     assert (Categorical(3, 256).num_params, Categorical(3, 256).passes) == (768, 3)
     assert (Categorical(1, 4).num_params, Categorical(1, 4).passes) == (4, 1)
+
+
+@pytest.mark.parametrize("network", pixelrnn.networks())
+@pytest.mark.parametrize("head", ["bernoulli", "categorical", "mcgsm"])
+def test_no_images_have_no_likelihoods(network: str, head: str) -> None:
+    options = {"layers": 1, "width": 3} if network != "mcgsm" else {}
+    model = pixelrnn.build(network, size=(3, 4), levels=2, head=head, **options)
+    assert model.log_prob(torch.zeros(0, 1, 3, 4, dtype=torch.uint8)).shape == (0,)

@@ -7,13 +7,14 @@ import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pixelrnn.errors import ConfigError, RunFolderError, TrainingError
 from pixelrnn.evaluation import evaluate, load_like
 from pixelrnn.model import PixelModel
-from pixelrnn.training.batches import EpochOrder
+from pixelrnn.training.batches import EpochOrder, Images
 from pixelrnn.training.callbacks import Progress
 from pixelrnn.training.presets import Preset, load_preset
 from pixelrnn.training.run import finished, train
@@ -181,3 +182,34 @@ def test_ctrl_c_stops_a_training_and_the_next_ctrl_c_works_as_before(tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         train(tiny("epochs=3"), tmp_path / "run", tell=interrupt)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_two_batches_of_a_step_are_one_of_twice_the_size(tmp_path: Path) -> None:
+    """Fixed levels, no dropout, full precision: the same images, the same mean gradient, so nearly the same weights."""
+    np.savez(tmp_path / "some.npz", **{
+        f"{split}_images": np.random.default_rng(0).integers(0, 256, (count, 8, 8), dtype=np.uint8)
+        for split, count in (("train", 80), ("valid", 8))
+    })  # fmt: skip
+    data = [f'data.name="{tmp_path / "some.npz"}"', "levels=4", "dropout=0", "precision=32", "epochs=2"]
+    two = train(tiny(*data, "batch_size=20", "accumulate=2"), tmp_path / "two")
+    one = train(tiny(*data, "batch_size=40"), tmp_path / "one")
+    assert two.about["progress"]["step"] == one.about["progress"]["step"]
+    for mine, theirs in zip(two.parameters(), one.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_each_batch_of_a_step_draws_pixels_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    train(tiny("accumulate=3", "batch_size=100"), tmp_path / "run")
+    drawn = seeds[1:]  # the first is that of the run
+    assert len(drawn) == len(set(drawn)) == 13
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_images_on_a_device_are_the_same() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 1, 2, 3), dtype=np.uint8)
+    images = Images(pixels)
+    images.put_on(torch.device("cuda"))
+    assert images.__getitems__([3, 1]).device.type == "cuda"
+    assert np.array_equal(images.__getitems__([3, 1]).cpu().numpy(), pixels[[3, 1]])

@@ -41,9 +41,10 @@ def run(
 ) -> None:
     """Finish half-hidden pictures: each row shows the picture, what is kept of it, and its completions.
 
-    Pixels are drawn in raster order, each given all pixels before it. So a completion is an exact draw where the known
-    pixels come before the unknown ones, as with --keep top; known pixels further on are kept but not seen, and with
-    --keep left the right half is drawn without a look at the rows below.
+    Pixels are drawn in the network's order, each given all pixels before it: raster order, or for a multi-scale network
+    the small image first. So a completion is an exact draw where the known pixels come before the unknown ones, as with
+    --keep top in raster order; known pixels further on are kept but not seen, and with --keep left the right half is
+    drawn without a look at the rows below.
     """
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
@@ -55,7 +56,8 @@ def run(
     images = _read(model, pictures, parse_size(size))
     height, width = images.shape[2:]
     if (height, width) != model.size:
-        typer.echo(f"note: the model was trained on {model.size[0]}x{model.size[1]}, not {height}x{width}", err=True)
+        trained = f"{model.size[0]}x{model.size[1]}"
+        typer.echo(f"note: the model was trained on {trained}, not {height}x{width}; --size {trained} fits", err=True)
     known = _known(mask, keep, height, width)
     if known.all():
         typer.echo("note: the mask says that every pixel is known; there is nothing to complete", err=True)

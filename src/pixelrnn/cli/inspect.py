@@ -32,9 +32,13 @@ def run(
     """Prove that a network is causal, and measure its receptive field by gradients."""
     import pixelrnn
     from pixelrnn.inspection import draw_fields, prove_causal, seen_by
+    from pixelrnn.training.presets import parse_change
 
     names = pixelrnn.networks() if what == ["all"] else what
-    models = [_model(name, changes, of_many=len(names) > 1) for name in names]
+    options = dict(parse_change(change) for change in changes)
+    if len(names) > 1:
+        _check_options(options, names)
+    models = [_model(name, options, of_many=len(names) > 1) for name in names]
     wanted = parse_size(size)
     places = [_place(pixel, wanted or model.size) for model in models]
     for model, (row, column) in zip(models, places, strict=True):
@@ -42,8 +46,8 @@ def run(
         height, width = wanted or model.size
         seen = seen_by(model, row, column, (height, width))
         past = int(model.network.order(height, width)[row, column])
-        options = ", ".join(f"{key}={value}" for key, value in model.config["options"].items())
-        typer.echo(f"{model.config['network']}  {options}  {model.num_parameters:,} parameters")
+        built = ", ".join(f"{key}={value}" for key, value in model.config["options"].items())
+        typer.echo(f"{model.config['network']}  {built}  {model.num_parameters:,} parameters")
         typer.echo(
             f"causal: {report.pairs:,} gradients at the present and the future of {report.height}x{report.width} "
             f"images are exactly zero, and {report.replacements} replacements of the future moved no bit"
@@ -55,6 +59,9 @@ def run(
     if plot:
         draw_fields(models, plot, wanted, places[0] if pixel else None)
         typer.echo(f"{plot}")
+
+
+_GEOMETRY = ("channels", "levels", "head")
 
 
 def _place(pixel: str | None, size: tuple[int, int]) -> tuple[int, int]:
@@ -72,12 +79,21 @@ def _place(pixel: str | None, size: tuple[int, int]) -> tuple[int, int]:
     )
 
 
-def _model(what: str, changes: list[str], *, of_many: bool) -> PixelModel:
-    """A model by folder or name; an option that only some of many networks have goes to those."""
-    import tomllib
+def _check_options(options: dict[str, Any], names: list[str]) -> None:
+    """Refuse an option that none of the networks has."""
+    from pixelrnn.errors import unknown
+    from pixelrnn.networks import NETWORKS, options_of
 
+    known = {*_GEOMETRY, *(key for name in names if name in NETWORKS for key in options_of(name))}
+    for key in options:
+        if key not in known:
+            raise unknown("option of these networks", key, known)
+
+
+def _model(what: str, changes: dict[str, Any], *, of_many: bool) -> PixelModel:
+    """A model by folder or name; an option that only some of many networks have goes to those."""
     import pixelrnn
-    from pixelrnn.errors import ConfigError, unknown
+    from pixelrnn.errors import unknown
     from pixelrnn.networks import NOT_CAUSAL, options_of
 
     if Path(what).is_dir():
@@ -86,15 +102,6 @@ def _model(what: str, changes: list[str], *, of_many: bool) -> PixelModel:
         raise unknown("model folder or network", what, pixelrnn.networks())
     known = options_of(what)
     options: dict[str, Any] = {key: value for key, value in {"layers": 7, "width": 8}.items() if key in known}
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if of_many and key not in {*known, "channels", "levels", "head"}:
-            continue
-        try:
-            options[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            equals = ""
-        if not equals:
-            raise ConfigError(f"--set takes KEY=VALUE, for example --set layers=7, but {change!r} came.")
+    options |= {key: value for key, value in changes.items() if not of_many or key in {*known, *_GEOMETRY}}
     channels, levels = options.pop("channels", 1), options.pop("levels", 2)
     return pixelrnn.build(what, size=(28, 28), channels=channels, levels=levels, **options)

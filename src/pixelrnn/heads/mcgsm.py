@@ -76,7 +76,7 @@ class MCGSM(Head):
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised log-weights, means and log-precisions of all Gaussians: (B, colours, Gaussians, H, W) each."""
         count = self.components * self.scales
-        colours = params.reshape(len(params), -1, self.params_of_a_colour, *params.shape[2:])
+        colours = params.unflatten(1, (-1, self.params_of_a_colour))
         weights, means, precisions = colours.split([count, self.components, count], 2)
         return weights.log_softmax(2), means.repeat_interleave(self.scales, 2), precisions
 

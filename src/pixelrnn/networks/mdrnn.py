@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Whole
+from pixelrnn.errors import ConfigError, ImageError
 from pixelrnn.layers.convolution import Pointwise
 from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
 
@@ -30,12 +31,17 @@ class MultiDirectionalLSTM(nn.Module):
         layers    of four directions each; between them, the four states are added up through tanh of a 1 x 1 layer each
 
     Shapes:  image (B, channels, H, W), real -> (B, out_width, H, W)
+    Raises:  ConfigError for a size below 1, ImageError for an image of another shape
     Source:  arXiv 0705.2011, section 3.2 (2^n hidden layers, one per corner); the cell is that of Graves and
              Schmidhuber, 2009, without peepholes
     """
 
     def __init__(self, channels: int, *, width: int, out_width: int, layers: int = 1) -> None:
         super().__init__()
+        for name, value in {"channels": channels, "width": width, "out_width": out_width, "layers": layers}.items():
+            if value < 1:
+                raise ConfigError(f"{name} must be 1 or more, not {value}.")
+        self.channels = channels
         sizes = [channels, *[width] * (layers - 1)]
         self.corners = nn.ModuleList(
             nn.ModuleList(Recurrence(width, Pointwise(size, 5 * width), [LEFT, ABOVE], [LEFT, ABOVE]) for _ in range(4))
@@ -45,6 +51,8 @@ class MultiDirectionalLSTM(nn.Module):
         self.joins = nn.ModuleList(Pointwise(4 * width, end) for end in ends)
 
     def forward(self, image: Tensor) -> Tensor:
+        if image.ndim != 4 or image.shape[1] != self.channels or 0 in image.shape:
+            raise ImageError(f"Expected images of shape (B, {self.channels}, H, W), but they are {tuple(image.shape)}.")
         x = image
         for index, (corners, join) in enumerate(zip(self.corners, self.joins, strict=True)):
             states = []

@@ -27,7 +27,7 @@ class SpatialLSTM(Network):
         layers    spatial LSTMs (the paper: 1 or 2)
         width     maps of the states (the authors' scripts: 64)
         kernel    the neighbourhood: k // 2 rows above, k columns, and the pixels left (the paper: 5)
-        features  of the mixture, per colour
+        features  of the mixture, per colour; without a mixture there are none
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1506.03478, equations 4 to 8

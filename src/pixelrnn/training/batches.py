@@ -18,18 +18,27 @@ _VALIDATION_BATCH = 25
 
 
 class Images(Dataset[Tensor]):
-    """Pixels (N, C, H, W) uint8, fetched a batch at a time; the array may be memory-mapped."""
+    """Pixels (N, C, H, W) uint8, fetched a batch at a time; the array may be memory-mapped, or be put on a device."""
 
     def __init__(self, pixels: np.ndarray) -> None:
-        self.pixels = pixels
+        self.pixels: np.ndarray | Tensor = pixels
+
+    def put_on(self, device: torch.device) -> None:
+        """Keep the pixels on an accelerator, if they take at most a quarter of the memory that is free there."""
+        if isinstance(self.pixels, np.ndarray) and device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if self.pixels.nbytes <= free // 4:
+                self.pixels = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(np.array(self.pixels[index]))
+        return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> Tensor:
+        if isinstance(self.pixels, Tensor):
+            return self.pixels[torch.tensor(indices, device=self.pixels.device)]
         return torch.from_numpy(np.ascontiguousarray(self.pixels[indices]))
 
 
@@ -59,6 +68,12 @@ class PixelBatches(lightning.LightningDataModule):
         self.train = Images(train.images if levels.redrawn else levels.fixed(train.images))
         self.valid = Images(levels.fixed(valid.images))
         self.batch_size, self.seed = batch_size, seed
+
+    def setup(self, stage: str) -> None:
+        """Once for a training: these data sets fit into the memory of a GPU."""
+        if self.trainer is not None:
+            for images in (self.train, self.valid):
+                images.put_on(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         order = BatchSampler(EpochOrder(len(self.train), self.seed), self.batch_size, drop_last=False)

@@ -20,7 +20,7 @@ _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": 
 class PixelTraining(lightning.LightningModule):
     """Minimises the nats per pixel and colour of a model; logs nats per image.
 
-    The learning rate and the random pixels of a step are functions of the step alone (and of the time, under a time
+    The learning rate and the random pixels of a batch are functions of its number alone (and of the time, under a time
     limit), so that a resumed run takes them up where it stopped.
 
     Arguments:
@@ -42,7 +42,9 @@ class PixelTraining(lightning.LightningModule):
         return time.monotonic() - self.began
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        torch.manual_seed(self.settings.seed * 1_000_003 + self.global_step)  # for the drawn pixels and for dropout
+        every = self.settings.accumulate
+        batch_number = self.global_step * every + batch_idx % every
+        torch.manual_seed(self.settings.seed * 1_000_003 + batch_number)  # for the drawn pixels and for dropout
         images = self.levels.draw(batch, None)
         nats = self.model.log_prob(images, check=False).mean()
         self.log("train_nats", -nats, prog_bar=True, batch_size=len(batch))

@@ -46,7 +46,8 @@ class TrainingSettings:
     """How it is learned.
 
     epochs         passes over the training images
-    batch_size     images per step
+    batch_size     images that are computed at once
+    accumulate     so many batches make one step: for steps of more images than fit into memory
     optimizer      "adam", "adamw" or "rmsprop"
     learning_rate  at its highest
     schedule       "cosine" (to zero at the end of the epochs, or of the time limit) or "constant"
@@ -60,6 +61,7 @@ class TrainingSettings:
 
     epochs: int = 20
     batch_size: int = 64
+    accumulate: int = 1
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "cosine"
@@ -78,7 +80,7 @@ CHOICES = {
     "schedule": ("cosine", "constant"),
     "precision": ("32", "bf16"),
 }
-_LEAST = {"epochs": 1, "batch_size": 1, "warmup": 0, "weight_decay": 0, "ema": 0, "clip": 0, "seed": 0}
+_LEAST = {"epochs": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "weight_decay": 0, "ema": 0, "clip": 0, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -220,19 +222,27 @@ def _check_training(settings: TrainingSettings) -> None:
         raise ConfigError(f"training.ema must be below 1 (0 for none), not {settings.ema}.")
 
 
-def _change(table: dict[str, Any], change: str) -> None:
+def parse_change(change: str) -> tuple[str, Any]:
+    """KEY=VALUE: the key, and the value as TOML; a bare word is a string.
+
+    Raises: ConfigError if it is not of that form
+    """
     key, equals, text = change.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise ConfigError(f"--set takes KEY=VALUE, for example --set epochs=5, but {change!r} came.")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set takes KEY=VALUE, for example --set layers=7, but {change!r} came.")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    return key.strip(), value
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    key, value = parse_change(change)
     section, dot, last = key.rpartition(".")
     if not dot:
         names = {"data": dataclasses.fields(DataSettings), "training": dataclasses.fields(TrainingSettings)}
         section = next((each for each, keys in names.items() if last in [key.name for key in keys]), "model")
     if section not in ("data", "model", "training"):
         raise unknown("section", section, ("data", "model", "training"))
-    try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
     table.setdefault(section, {})[last] = value

@@ -221,7 +221,8 @@ def _trainer(
         loggers.append(TensorBoardLogger(folder, name="logs", version=loggers[0].version))
     return lightning.Trainer(
         accelerator=device, devices=1, max_epochs=settings.epochs, precision=_PRECISIONS[settings.precision],
-        gradient_clip_val=settings.clip or None, callbacks=callbacks, logger=loggers, num_sanity_val_steps=0,
+        gradient_clip_val=settings.clip or None, accumulate_grad_batches=settings.accumulate, callbacks=callbacks,
+        logger=loggers, num_sanity_val_steps=0,
         enable_model_summary=False, enable_progress_bar=bar, log_every_n_steps=10,
     )  # fmt: skip
 
