@@ -223,6 +223,7 @@ class PixelModel(nn.Module):
         way: Method = "naive" if method == "naive" else "cached"
 
         def rows() -> Iterator[Row]:
+            """Batch after batch."""
             for first in range(0, len(pixels), batch_size):
                 batch = pixels[first : first + batch_size]
                 numbers = uniforms(seed, range(first, first + len(batch)), (batch.shape[1], *batch.shape[2:]))

@@ -70,6 +70,7 @@ class Walk(Canvas):
         return sum(each.numel() for each in kept)
 
     def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
+        """Products of slices of the rows that are kept, the region's own pixels among them."""
         self._claim(conv)
         prepared = self.once(conv, conv.prepared)
         if x is None:
