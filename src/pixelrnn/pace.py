@@ -18,6 +18,7 @@ class Pace:
       are settled by a pass, the first wrong one included.
 
     The width with the most settled places per second is taken. Widths change how long a walk takes, never its images.
+    What was learnt counts from the next of every few passes on, so that choosing costs little beside a pass.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class Pace:
         self._terms = np.array([1.0, 0.0, 0.0])  # a, b, c
         self._settled, self._wrong = 2.0, 0.05
         self._count = 0
+        self._chosen: dict[tuple[bytes, int, int], int] = {}  # since the terms were fitted last
 
     def width(self, ahead: np.ndarray, left: int, images: int, places: int) -> int:
         """The next span's width.
@@ -35,14 +37,14 @@ class Pace:
             images  that are computed, finished or not
             places  per column: colours that are chosen one after the other
         """
-        if left == 1:
-            return 1
-        widths = np.append(_WIDTHS[left > _WIDTHS], left)
-        stays = min(1.0 - self._wrong / self._settled, 1 - 1e-6)
-        guessed = np.maximum(widths[:, None] - ahead, 0) * places
-        settled = ((1 - stays**guessed) / (1 - stays)).sum(1)
-        a, b, c = self._terms
-        return int(widths[(settled / (a + b * widths + c * widths * images)).argmax()])
+        key = (ahead.tobytes(), images, places)
+        if key not in self._chosen:
+            stays = min(1.0 - self._wrong / self._settled, 1 - 1e-6)
+            guessed = np.maximum(_WIDTHS[:, None] - ahead, 0) * places
+            settled = ((1 - stays**guessed) / (1 - stays)).sum(1)
+            a, b, c = self._terms
+            self._chosen[key] = int(_WIDTHS[(settled / (a + b * _WIDTHS + c * _WIDTHS * images)).argmax()])
+        return min(self._chosen[key], left)
 
     def learn(self, settled: int, wrong: int) -> None:
         """A pass settled so many places, so many of which had been guessed wrong."""
@@ -55,8 +57,9 @@ class Pace:
             self._passes.append((1.0, images, seconds / 2))
         self._passes.append((width, images, seconds))
         self._count += 1
-        if self._count < 8 or self._count % 8 == 0:
+        if self._count < 8 or self._count % 16 == 0:
             self._terms = _fit(np.array(self._passes))
+            self._chosen.clear()
 
 
 def _fit(passes: np.ndarray) -> np.ndarray:

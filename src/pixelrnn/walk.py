@@ -54,7 +54,7 @@ def walk(
     for stage in stages:
         given = decided[:: stage.step, :: stage.step]
         if method == "naive":
-            rows = _naive(network, head, stage.step, images, given, chooser)
+            rows = _naive(network, head, stage.step, images, given, chooser, dtype)
         else:
             rows = _Raster(stage, head, images, given, chooser, dtype, pace).rows()
         for row in rows:
@@ -64,10 +64,9 @@ def walk(
 
 
 def _naive(
-    network: Network, head: Head, step: int, images: Tensor, given: Tensor, chooser: Chooser
+    network: Network, head: Head, step: int, images: Tensor, given: Tensor, chooser: Chooser, dtype: torch.dtype
 ) -> Iterator[int]:  # fmt: skip
     """The oracle: for every pixel and colour that is not given, the whole network on the whole image."""
-    dtype = next(network.parameters()).dtype
     for row in range(0, images.shape[2], step):
         for column in range(0, images.shape[3], step):
             if given[row // step, column // step]:

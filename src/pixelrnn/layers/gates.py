@@ -10,5 +10,5 @@ def gate(x: Tensor) -> Tensor:
 
     Source: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, arXiv 1606.05328, equation 2
     """
-    half = x.shape[1] // 2
-    return x.narrow(1, 0, half).tanh() * x.narrow(1, half, half).sigmoid()
+    told, open_ = x.chunk(2, 1)
+    return told.tanh() * open_.sigmoid()

@@ -108,7 +108,7 @@ class GatedPixelCNN(Network):
                 sums = sums[:, -self.width :]
             # No residual around the first layer: its input is the image, the very pixel that is to be predicted.
             sums = out(y, canvas, sums, overwrite=True)
-            x = sums[:, : self.width]
+            x = sums.split(self.width, 1)[0]
         return self.readout(sums, canvas)
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
