@@ -88,3 +88,35 @@ class Keep:
         """The known level where there is one, else what `Draw` draws."""
         drawn = self.draw.choose(pmf, place, channel).to(self.images.dtype)
         return torch.where(place.of(self.known, 0), place.of(self.images, channel), drawn)
+
+
+class Guide:
+    """Lets `chooser` choose from what is more, or less, probable with the condition than without it.
+
+    The walk's images come twice, the first half with the condition and the second without; both halves get the same
+    pixels. Of strength g, probabilities are in proportion to p(without) (p(with) / p(without))^g: 1 is p(with), 0 is
+    p(without), above 1 the condition is exaggerated.
+
+    Source: Ho and Salimans, Classifier-Free Diffusion Guidance, 2022, arXiv 2207.12598, here for a discrete pixel
+    """
+
+    def __init__(self, chooser: Chooser, strength: float) -> None:
+        self.chooser, self.strength = chooser, strength
+        self.given = chooser.given
+
+    def guess(self, place: Place, channel: int, otherwise: Tensor) -> Tensor:
+        return self.chooser.guess(_first_half(place), channel, otherwise.chunk(2)[0]).repeat(2, 1)
+
+    def choose(self, pmf: Tensor, place: Place, channel: int) -> Tensor:
+        """The levels of one colour of some pixels, those of the first half twice: pmf (2 B, w, levels) -> (2 B, w)."""
+        told, untold = pmf.clamp_min(_SMALLEST).log().chunk(2)
+        guided = (untold + self.strength * (told - untold)).softmax(-1)
+        return self.chooser.choose(guided, _first_half(place), channel).repeat(2, 1)
+
+
+def _first_half(place: Place) -> Place:
+    """Of images that come twice: their halves stand at the same place always, so they are at work together."""
+    return place if place.images is None else place._replace(images=place.images.chunk(2)[0])
+
+
+_SMALLEST = 1e-300  # of a probability, before its logarithm

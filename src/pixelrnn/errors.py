@@ -5,6 +5,7 @@
     |-- DataError             a data set or a file that is absent, unreadable, empty or too large
     |   `-- DownloadError     a data set that could not be fetched, or not whole
     |-- ConfigError           an unknown preset, network, head or key; a value out of its range
+    |   `-- ConditionError    a label, vector or map that does not fit the model
     |-- ModelFolderError      a model folder that is missing, damaged or not one of ours
     |-- RunFolderError        a run folder that already holds a run or other files, or cannot be written
     |-- TrainingError         a training that cannot go on
@@ -38,6 +39,10 @@ class DownloadError(DataError):
 
 class ConfigError(PixelRNNError, ValueError):
     """An unknown preset, network, head or key, or a value out of its range."""
+
+
+class ConditionError(ConfigError):
+    """A label, vector or map that the model does not know, or of another range, length or size."""
 
 
 class ModelFolderError(PixelRNNError):

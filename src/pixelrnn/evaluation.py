@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pixelrnn.conditions import described, kind_of, told_of, torch_labels
 from pixelrnn.data import ImageData, Levels, Pixels, Progress, data_names, load_data
 from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.model import PixelModel
@@ -69,11 +70,13 @@ def levels_for(model: PixelModel, data: ImageData) -> Levels:
 
 @torch.inference_mode()
 def evaluate(
-    model: PixelModel, data: ImageData, *, batch_size: int = 25, on_batch: Callable[[int, int], None] | None = None
-) -> Evaluation:
+    model: PixelModel, data: ImageData, *, batch_size: int = 25, on_batch: Callable[[int, int], None] | None = None,
+    told: bool = True,
+) -> Evaluation:  # fmt: skip
     """The mean nats per image and bits per dimension of every image of `data`.
 
-    Arguments: on_batch is called with (images done, images in all)
+    Arguments: on_batch is called with (images done, images in all); told=False leaves the condition out that a
+               conditional model learned with
     Raises:    DataError if there is no image; ImageError if the images do not fit the model
     """
     if not len(data):
@@ -82,15 +85,19 @@ def evaluate(
     levels = levels_for(model, data)
     pixels = levels.fixed(data.images)
     nats = []
+    labels = torch_labels(data.labels)
     for first in range(0, len(pixels), batch_size):
-        nats.append(-model.log_prob(np.ascontiguousarray(pixels[first : first + batch_size])).double().cpu())
+        some = torch.from_numpy(np.ascontiguousarray(pixels[first : first + batch_size])).to(model.device)
+        mine = None if labels is None else labels[first : first + batch_size]
+        given = told_of(model, kind_of(model), some, mine) if told else {}
+        nats.append(-model.log_prob(some, **given).double().cpu())
         if on_batch is not None:
             on_batch(min(first + batch_size, len(pixels)), len(pixels))
     every = torch.cat(nats)
     return Evaluation(
         data=data.name,
         split=data.split,
-        protocol=levels.protocol,
+        protocol=levels.protocol + (f", given {described(model)}" if told and described(model) else ""),
         images=len(every),
         nats=float(every.mean()),
         standard_error=float(every.std() / math.sqrt(len(every))) if len(every) > 1 else math.nan,

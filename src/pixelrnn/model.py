@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,16 +13,38 @@ from torch import Tensor, nn
 
 from pixelrnn import folder as folders
 from pixelrnn.canvas import Whole, scale
-from pixelrnn.choosers import Draw, Keep, uniforms
-from pixelrnn.errors import ConfigError, ImageError, ModelFolderError, unknown
+from pixelrnn.choosers import Chooser, Draw, Guide, Keep, uniforms
+from pixelrnn.encoder import ENCODERS
+from pixelrnn.errors import ConditionError, ConfigError, ImageError, ModelFolderError, unknown
 from pixelrnn.heads import HEADS, head_options
+from pixelrnn.layers.condition import Condition
 from pixelrnn.networks import build_network, options_of
 from pixelrnn.pace import Pace
 from pixelrnn.walk import Method, walk
 
 Images = Tensor | np.ndarray
+Labels = int | Sequence[int] | Tensor | np.ndarray
+Numbers = Sequence[Any] | Tensor | np.ndarray
 Row = tuple[int, int, Tensor]  # index of the first image of a batch, row, that row of the images
 OnRow = Callable[[int, int, Tensor], None]
+
+
+CONDITION: dict[str, Any] = {
+    "classes": 0, "vector_size": 0, "map_channels": 0, "condition_width": 32, "condition_spatial": False,
+    "condition_dropout": 0.1, "code_size": 0, "encoder": "conv", "unit_code": False,
+}  # fmt: skip
+"""The options of what an image may be conditioned on, with their defaults.
+
+classes            labels 0..classes-1; 0 for no labels
+vector_size        numbers of a vector; 0 for none
+map_channels       of a map as large as the image; 0 for none
+condition_width    maps of s, which the condition is made into and every layer is told of
+condition_spatial  let label and vector be told by place: a deconvolution network makes the map s of them
+condition_dropout  in training the condition is left out of an image with this probability
+code_size          numbers of a vector that an encoder of the model makes of an image; 0 for no encoder
+encoder            "conv" or "mdrnn"
+unit_code          codes are of length one
+"""
 
 
 class PixelModel(nn.Module):
@@ -38,7 +60,7 @@ class PixelModel(nn.Module):
         size      (H, W)
         channels  colours, 1 or more; red comes before green before blue
         levels    2 to 256
-        options   of the network and of the head, by their own names
+        options   of the network, of the head and of the condition (`CONDITION`), by their own names
     Raises:       ConfigError for whatever does not exist or is out of its range
     """
 
@@ -50,11 +72,17 @@ class PixelModel(nn.Module):
         size, channels, levels = (int(size[0]), int(size[1])), int(channels), int(levels)
         defaults = {**options_of(network), **head_options(HEADS[head])}
         mine = {key: _head_option(key, options[key]) for key in head_options(HEADS[head]) if key in options}
+        told = {key: _condition_option(key, options[key]) for key in CONDITION if key in options}
         self.head = HEADS[head](channels, levels, **mine)
-        self.network = build_network(network, self.head, {k: v for k, v in options.items() if k not in mine})
+        self.condition, self.encoder = _condition({**CONDITION, **told}, size, channels)
+        given = 0 if self.condition is None else self.condition.width
+        rest = {key: value for key, value in options.items() if key not in mine and key not in told}
+        self.network = build_network(network, self.head, rest, given)
         self.size, self.channels, self.levels = size, channels, levels
+        if given:
+            defaults.update(CONDITION)
         self.config: dict[str, Any] = {
-            "network": network, "options": {**defaults, **options, **mine}, "head": head, "size": list(size),
+            "network": network, "options": {**defaults, **options, **mine, **told}, "head": head, "size": list(size),
             "channels": channels, "levels": levels,
         }  # fmt: skip
         self._pace = Pace()
@@ -84,27 +112,91 @@ class PixelModel(nn.Module):
         """The same as `log_prob(images)`."""
         return self.log_prob(images)
 
-    def log_prob(self, images: Images, *, reduce: bool = True, check: bool = True) -> Tensor:
+    def log_prob(
+        self, images: Images, *, label: Labels | None = None, vector: Numbers | None = None, map: Numbers | None = None,
+        reduce: bool = True, check: bool = True,
+    ) -> Tensor:  # fmt: skip
         """Exact log-probability in nats: (B,), or with reduce=False that of every pixel and colour given all earlier
         ones, (B, C, H, W). Differentiable with respect to the weights.
 
-        check=False takes images at their word: a tensor of the right shape, type and range, on the model's device.
-
-        Raises: ImageError if the images do not fit the model
+        Arguments:
+            label   0..classes-1, one for all images or one for each (B,); None: not told
+            vector  (vector_size,) or (B, vector_size)
+            map     (map_channels, H, W) or (B, map_channels, H, W)
+            check   False takes all of them at their word: tensors of the right shape, (B, ...), type and range, on the
+                    model's device
+        Raises:     ImageError if the images do not fit the model, ConditionError if the condition does not
         """
         pixels = self._checked(images) if check else torch.as_tensor(images)
-        params = self.network(Whole(scale(pixels, self.levels, self.dtype)))
+        size = (pixels.shape[2], pixels.shape[3])
+        given = self.given(len(pixels), size, label=label, vector=vector, map=map, check=check)
+        params = self.network(Whole(scale(pixels, self.levels, self.dtype), given))
         nats = self.head.log_prob(params, pixels)
         return nats.sum((1, 2, 3)) if reduce else nats
 
-    def bits_per_dim(self, images: Images) -> Tensor:
-        """Bits per pixel and colour, (B,): minus the nats, divided by H W C ln 2."""
-        nats = self.log_prob(images, reduce=False)
+    def given(
+        self, n: int, size: tuple[int, int] | None = None, *, label: Labels | None = None,
+        vector: Numbers | None = None, map: Numbers | None = None, check: bool = True,
+    ) -> Tensor | None:  # fmt: skip
+        """The map s that a condition of n images is made into, as the network is told of it; None without one.
+
+        Shapes: (n, condition_width, H, W), or (n, condition_width, 1, 1) where nothing has a place
+        Raises: ConditionError if the condition does not fit the model
+        """
+        told: Any = (label, vector, map)
+        if check:
+            told = self._checked_condition(n, self.size if size is None else size, *told)
+        found: Tensor | None = None if self.condition is None else self.condition(*told)
+        return found
+
+    def encode(self, images: Images) -> Tensor:
+        """The code of images, for a model that has an encoder: (B, code_size), to be given as `vector`.
+
+        Raises: ImageError if the images do not fit; ConditionError if the model has no encoder
+        """
+        if self.encoder is None:
+            raise ConditionError("The model has no encoder. Build one with code_size=10, or train mnist-autoencoder.")
+        pixels = self._checked(images)
+        if tuple(pixels.shape[2:]) != self.size:
+            raise ImageError(
+                f"The encoder was built for images of {self.size[0]}x{self.size[1]}, but they are "
+                f"{pixels.shape[2]}x{pixels.shape[3]}. Bring them to that size first."
+            )
+        code: Tensor = self.encoder(scale(pixels, self.levels, self.dtype))
+        return code
+
+    def classify(self, images: Images, *, prior: Numbers | None = None, **told: Any) -> Tensor:
+        """The most probable label of each image, (B,): see `label_log_prob`."""
+        return self.label_log_prob(images, prior=prior, **told).argmax(1)
+
+    @torch.no_grad()
+    def label_log_prob(self, images: Images, *, prior: Numbers | None = None, **told: Any) -> Tensor:
+        """log p(label | image) by Bayes' rule, (B, classes): p(image | label) p(label), normalised.
+
+        Arguments:
+            prior  p(label), (classes,), in any scale; None: as often as in training, if that is known, else uniform
+            told   vector= or map=, if the model knows them too
+        Raises:    ImageError if the images do not fit; ConditionError if the model has no classes
+        """
+        classes = 0 if self.condition is None else self.condition.classes
+        if not classes:
+            raise ConditionError("The model knows no labels, so it cannot classify. Build one with classes=10.")
+        prior = self.about.get("class_counts", [1.0] * classes) if prior is None else prior
+        weights = torch.as_tensor(prior, dtype=torch.float64, device=self.device)
+        if weights.shape != (classes,) or not bool((weights >= 0).all()) or not bool(weights.sum() > 0):
+            raise ConditionError(f"The prior must be {classes} numbers that are not negative, but {prior!r} came.")
+        joint = torch.stack([self.log_prob(images, label=label, **told) for label in range(classes)], 1).double()
+        return (joint + (weights / weights.sum()).log()).log_softmax(1)
+
+    def bits_per_dim(self, images: Images, **told: Any) -> Tensor:
+        """Bits per pixel and colour, (B,): minus the nats, divided by H W C ln 2; conditions as for `log_prob`."""
+        nats = self.log_prob(images, **told, reduce=False)
         return -nats.sum((1, 2, 3)) / (nats[0].numel() * math.log(2)) if len(nats) else nats.sum((1, 2, 3))
 
     def sample(
         self, n: int, *, size: tuple[int, int] | None = None, temperature: float = 1.0, seed: int | None = None,
         method: Literal["auto", "cached", "naive"] = "auto", span: int | None = None, batch_size: int = 64,
+        label: Labels | None = None, vector: Numbers | None = None, map: Numbers | None = None, guidance: float = 1.0,
         on_row: OnRow | None = None,
     ) -> Tensor:  # fmt: skip
         """New images: (n, C, H, W) uint8.
@@ -117,26 +209,32 @@ class PixelModel(nn.Module):
                          slow oracle. The images are the same.
             span         pixels of a row that "cached" tries at once; None: what was fastest for this model so far. The
                          images are the same.
+            label, vector, map  the condition, one for all or one for each, as for `log_prob`; None: not told
+            guidance     1 draws from p(image | condition); above 1 exaggerates it, at twice the price; 0 leaves it out
             on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
-        Raises:          ConfigError for a number out of its range
+        Raises:          ConfigError for a number out of its range, ConditionError for a condition that does not fit
         """
         blank = self._blank(n, size)
-        _exhaust(self._rows(blank, None, temperature, seed, method, span, batch_size), on_row)
+        told = Asked(label, vector, map, guidance)
+        _exhaust(self._rows(blank, None, told, temperature, seed, method, span, batch_size), on_row)
         return blank
 
     def sample_rows(
         self, n: int, *, size: tuple[int, int] | None = None, temperature: float = 1.0, seed: int | None = None,
-        span: int | None = None, batch_size: int = 64,
+        span: int | None = None, batch_size: int = 64, label: Labels | None = None, vector: Numbers | None = None,
+        map: Numbers | None = None, guidance: float = 1.0,
     ) -> Iterator[Row]:  # fmt: skip
         """New images row by row, as they come: (index of the first image of the batch, row, that row (B, C, W)).
 
         Arguments and errors are those of `sample`; only as much is computed as is asked for.
         """
-        return self._rows(self._blank(n, size), None, temperature, seed, "auto", span, batch_size)
+        told = Asked(label, vector, map, guidance)
+        return self._rows(self._blank(n, size), None, told, temperature, seed, "auto", span, batch_size)
 
     def complete(
         self, images: Images, known: Images, *, temperature: float = 1.0, seed: int | None = None,
         method: Literal["auto", "cached", "naive"] = "auto", span: int | None = None, batch_size: int = 64,
+        label: Labels | None = None, vector: Numbers | None = None, map: Numbers | None = None, guidance: float = 1.0,
         on_row: OnRow | None = None,
     ) -> Tensor:  # fmt: skip
         """Images with their unknown pixels drawn: (B, C, H, W) uint8; known pixels come back untouched.
@@ -155,7 +253,8 @@ class PixelModel(nn.Module):
         pixels = self._checked(images).to(torch.uint8)
         mask = self._checked_mask(known, pixels)
         pixels = pixels * mask
-        _exhaust(self._rows(pixels, mask, temperature, seed, method, span, batch_size), on_row)
+        told = Asked(label, vector, map, guidance)
+        _exhaust(self._rows(pixels, mask, told, temperature, seed, method, span, batch_size), on_row)
         return pixels
 
     def save(self, folder: str | Path, card: str | None = None) -> None:
@@ -208,19 +307,22 @@ class PixelModel(nn.Module):
         return torch.zeros(n, self.channels, height, width, dtype=torch.uint8, device=self.device)
 
     def _rows(
-        self, pixels: Tensor, known: Tensor | None, temperature: float, seed: int | None, method: str,
+        self, pixels: Tensor, known: Tensor | None, asked: Asked, temperature: float, seed: int | None, method: str,
         span: int | None, batch_size: int,
     ) -> Iterator[Row]:  # fmt: skip
         """Check the arguments now, then choose the pixels in place, row by row."""
-        number = isinstance(temperature, int | float | np.number)
-        if not (number and math.isfinite(temperature) and temperature >= 0):
-            raise ConfigError(f"The temperature must be a number, 0 or more, not {temperature!r}.")
+        for name, value in (("temperature", temperature), ("guidance", asked.guidance)):
+            number = isinstance(value, int | float | np.number)
+            if not (number and math.isfinite(value) and value >= 0):
+                raise ConfigError(f"The {name} must be a number, 0 or more, not {value!r}.")
         if method not in ("auto", "cached", "naive"):
             raise unknown("sampling method", method, ("auto", "cached", "naive"))
         _at_least("batch_size", batch_size, 1)
         pace = self._pace if span is None else _at_least("span", span, 1)
         seed = int(torch.randint(2**62, ()).item()) if seed is None else _at_least("The seed", seed, 0)
         way: Method = "naive" if method == "naive" else "cached"
+        told = self._checked_condition(len(pixels), (pixels.shape[2], pixels.shape[3]), *asked[:3])
+        guided = asked.guidance != 1 and any(each is not None for each in told)
 
         def rows() -> Iterator[Row]:
             """Batch after batch."""
@@ -228,13 +330,38 @@ class PixelModel(nn.Module):
                 batch = pixels[first : first + batch_size]
                 numbers = uniforms(seed, range(first, first + len(batch)), (batch.shape[1], *batch.shape[2:]))
                 draw = Draw(numbers.to(self.device), temperature)
-                chooser = draw if known is None else Keep(batch.clone(), known[first : first + batch_size], draw)
+                chooser: Chooser = draw
+                if known is not None:
+                    chooser = Keep(batch.clone(), known[first : first + batch_size], draw)
+                given = self._given_of([None if each is None else each[first : first + batch_size] for each in told])
+                walked = batch
+                if guided and given is not None:
+                    chooser, given = Guide(chooser, asked.guidance), torch.cat([given, torch.zeros_like(given)])
+                    walked = batch.repeat(2, 1, 1, 1)
                 for row, line in walk(
-                    self.network, self.head, batch, chooser, dtype=self.dtype, method=way, pace=pace
+                    self.network, self.head, walked, chooser, dtype=self.dtype, method=way, pace=pace, given=given
                 ):  # fmt: skip
-                    yield first, row, line
+                    batch[:, :, row] = line[: len(batch)]
+                    yield first, row, line[: len(batch)]
 
         return _evaluating(self, rows())
+
+    @torch.no_grad()
+    def _given_of(self, told: Sequence[Tensor | None]) -> Tensor | None:
+        found: Tensor | None = None if self.condition is None else self.condition(*told)
+        return found
+
+    def _checked_condition(
+        self, n: int, size: tuple[int, int], label: Any, vector: Any, map_: Any
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+        if label is None and vector is None and map_ is None:
+            return None, None, None
+        if self.condition is None:
+            raise ConditionError(
+                "The model takes no condition. Build one with classes=, vector_size= or map_channels=, or train one:  "
+                "pixelrnn train mnist-gated-class"
+            )
+        return self.condition.checked(n, size, label, vector, map_, next(self.parameters()))
 
     def _checked(self, images: Images) -> Tensor:
         """Images that fit the model, on its device: integers, 4 dimensions, right channels, levels in range."""
@@ -282,6 +409,49 @@ class PixelModel(nn.Module):
             f"{self.num_parameters:,} parameters; head: {self.config['head']}; {settings}.\n\n"
             "Load it with `pixelrnn.load(FOLDER)`.\n"
         )
+
+
+class Asked(NamedTuple):
+    """The condition that is asked for, and how strongly."""
+
+    label: Labels | None = None
+    vector: Numbers | None = None
+    map: Numbers | None = None
+    guidance: float = 1.0
+
+
+def _condition(told: dict[str, Any], size: tuple[int, int], channels: int) -> tuple[Condition | None, nn.Module | None]:
+    """The condition and the encoder that these options describe."""
+    code_size = told["code_size"]
+    if code_size and told["vector_size"]:
+        raise ConfigError("A model has a vector (vector_size) or makes one of an image (code_size), not both.")
+    kinds = {"classes": told["classes"], "vector_size": told["vector_size"] or code_size}
+    if not any(kinds.values()) and not told["map_channels"]:
+        return None, None
+    condition = Condition(
+        size, told["condition_width"], **kinds, map_channels=told["map_channels"], spatial=told["condition_spatial"],
+        dropout=told["condition_dropout"],
+    )  # fmt: skip
+    if not code_size:
+        return condition, None
+    if told["encoder"] not in ENCODERS:
+        raise unknown("encoder", told["encoder"], ENCODERS)
+    return condition, ENCODERS[told["encoder"]](channels, size, code_size, unit=told["unit_code"])
+
+
+def _condition_option(key: str, value: Any) -> Any:
+    default = CONDITION[key]
+    if isinstance(default, bool):
+        fits, expected = isinstance(value, bool), "true or false"
+    elif isinstance(default, str):
+        fits, expected = isinstance(value, str), "a text"
+    elif isinstance(default, float):
+        fits, expected = isinstance(value, int | float) and 0 <= value < 1, "a number from 0 to below 1"
+    else:
+        fits, expected = _is_whole(value) and int(key == "condition_width") <= value <= 65536, "a whole number"
+    if not fits:
+        raise ConfigError(f"{key} must be {expected}, not {value!r}.")
+    return value
 
 
 def _tensor(images: Images) -> Tensor:

@@ -36,7 +36,7 @@ Method = Literal["cached", "naive"]
 @torch.inference_mode()
 def walk(
     network: Network, head: Head, images: Tensor, chooser: Chooser, *, dtype: torch.dtype, method: Method = "cached",
-    pace: Pace | int | None = None,
+    pace: Pace | int | None = None, given: Tensor | None = None,
 ) -> Iterator[tuple[int, Tensor]]:  # fmt: skip
     """Choose every pixel of `images`, in place, in the network's order, which is raster order for most.
 
@@ -46,35 +46,37 @@ def walk(
         method   "cached": every layer keeps its past; "naive": one whole pass per pixel and colour, slow and evident,
                  the oracle for the other
         pace     how wide spans are: a number of pixels, or what chooses it; the images do not depend on it
+        given    the condition, (B, maps, H, W), or (B, maps, 1, 1) if it is the same everywhere
     Yields:      each row when it is final, and that row of the images (B, C, W)
     """
     pace = Pace() if pace is None else pace
     decided = chooser.given.clone()
     stages = network.stages()
     for stage in stages:
-        given = decided[:: stage.step, :: stage.step]
+        known = decided[:: stage.step, :: stage.step]
         if method == "naive":
-            rows = _naive(network, head, stage.step, images, given, chooser, dtype)
+            rows = _naive(network, head, stage.step, images, known, chooser, dtype, given)
         else:
-            rows = _Raster(stage, head, images, given, chooser, dtype, pace).rows()
+            rows = _Raster(stage, head, images, known, chooser, dtype, pace, given).rows()
         for row in rows:
             if stage is stages[-1]:
                 yield row, images[:, :, row]
-        given.fill_(True)
+        known.fill_(True)
 
 
 def _naive(
-    network: Network, head: Head, step: int, images: Tensor, given: Tensor, chooser: Chooser, dtype: torch.dtype
+    network: Network, head: Head, step: int, images: Tensor, known: Tensor, chooser: Chooser, dtype: torch.dtype,
+    given: Tensor | None,
 ) -> Iterator[int]:  # fmt: skip
-    """The oracle: for every pixel and colour that is not given, the whole network on the whole image."""
+    """The oracle: for every pixel and colour that is not known, the whole network on the whole image."""
     for row in range(0, images.shape[2], step):
         for column in range(0, images.shape[3], step):
-            if given[row // step, column // step]:
+            if known[row // step, column // step]:
                 continue
             place = Place(None, row, slice(column, column + 1))
             for channel in range(images.shape[1]):
                 if channel < head.passes:
-                    params = network(Whole(scale(images, head.levels, dtype)))
+                    params = network(Whole(scale(images, head.levels, dtype), given))
                 here = (..., slice(row, row + 1), place.columns)
                 pmf = head.pmf(params[here], images[here], channel)[:, 0]
                 images[:, channel, row, place.columns] = chooser.choose(pmf, place, channel).to(images.dtype)
@@ -82,7 +84,7 @@ def _naive(
 
 
 class _Raster:
-    """One stage: every `step`-th pixel that is not given, row by row, span by span.
+    """One stage: every `step`-th pixel that is not known, row by row, span by span.
 
     Pixels are settled place by place: column by column, and within a column colour by colour, if the network sees
     earlier colours of the pixel (`passes`). A feature never depends on the last colour of its own pixel, so with the
@@ -90,21 +92,23 @@ class _Raster:
     """
 
     def __init__(
-        self, stage: Stage, head: Head, images: Tensor, given: Tensor, chooser: Chooser, dtype: torch.dtype,
-        pace: Pace | int,
+        self, stage: Stage, head: Head, images: Tensor, known: Tensor, chooser: Chooser, dtype: torch.dtype,
+        pace: Pace | int, given: Tensor | None,
     ) -> None:  # fmt: skip
         self.network, self.step, self.head, self.chooser, self.pace = stage.network, stage.step, head, chooser, pace
         self.grid = images[:, :, :: stage.step, :: stage.step]  # a view
-        self.given = given.numpy()
+        self.known = known.numpy()
         self.places = head.passes  # per column
         self.dtype = dtype
-        condition = None if stage.given is None else stage.given(scale(self.grid, head.levels, dtype))
-        self.canvas = Walk(tuple(self.grid.shape), dtype, images.device, condition)
+        given = None if given is None else given[:, :, :: stage.step, :: stage.step]
+        if stage.given is not None:
+            given = stage.given(scale(self.grid, head.levels, dtype), given)
+        self.canvas = Walk(tuple(self.grid.shape), dtype, images.device, given)
 
     def rows(self) -> Iterator[int]:
         """Choose a row, and say which; nothing is run after the last pixel that has to be chosen."""
-        height, width = self.given.shape
-        unknown = np.flatnonzero(~self.given)
+        height, width = self.known.shape
+        unknown = np.flatnonzero(~self.known)
         last = unknown[-1] if len(unknown) else -1
         for row in range(height):
             end = min(width, int(last) + 1 - row * width)
@@ -127,7 +131,7 @@ class _Raster:
                 canvas.only(torch.from_numpy(at_work).to(self.grid.device))
             columns = settled[at_work] // places
             first = int(columns[waiting].min())
-            run = _run(self.given[row, first:end])
+            run = _run(self.known[row, first:end])
             if run:  # known in every image
                 self._params(Region(row, first, run))
                 settled[at_work] = np.maximum(settled[at_work], (first + run) * places)
@@ -145,7 +149,7 @@ class _Raster:
         row, first, width = region
         before, places = guess[at_work, :, first : first + width], self.places
         chosen = self._chosen(self._params(region), before, region)
-        chosen = np.where(self.given[row, first : first + width], before, chosen)
+        chosen = np.where(self.known[row, first : first + width], before, chosen)
         old = settled[at_work]
         open_ = first * places + np.arange(width * places) >= old[:, None]  # in order: (images, places)
         per_place = before.shape[1] // places  # colours that are settled together
@@ -186,7 +190,7 @@ class _Raster:
         above = self.grid[:, :, row - 1, :end] if row else torch.zeros_like(line)
         place = self._place(Region(row, 0, end))
         guesses = [self.chooser.guess(place, channel, above[:, channel]) for channel in range(above.shape[1])]
-        return np.where(self.given[row, :end], line.cpu().numpy(), torch.stack(guesses, 1).cpu().numpy())
+        return np.where(self.known[row, :end], line.cpu().numpy(), torch.stack(guesses, 1).cpu().numpy())
 
     def _place(self, region: Region) -> Place:
         row, first, width = region
@@ -200,6 +204,6 @@ class _Raster:
         return self.pace.width(ahead, left, images, self.places)
 
 
-def _run(given: np.ndarray) -> int:
-    """How many pixels from the first on are given."""
-    return int(given.argmin()) if not given.all() else len(given)
+def _run(known: np.ndarray) -> int:
+    """How many pixels from the first on are known."""
+    return int(known.argmin()) if not known.all() else len(known)

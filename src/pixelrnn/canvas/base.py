@@ -148,10 +148,11 @@ class Canvas(ABC):
         Here and for `window`, a walk gives one image of the batch after the other, as `Whole` does.
         """
 
-    def given(self) -> Tensor:
-        """The map that the image is conditioned on, in the region: (B, maps, h, w). All of it is known beforehand."""
-        if self._given is None:
-            raise AssertionError("the network asks for a condition, but none was given")
+    def given(self) -> Tensor | None:
+        """The map that the image is conditioned on, in the region: (B, maps, h, w); None without a condition.
+
+        All of it is known beforehand. In the whole pass it is (B, maps, 1, 1) if it is the same everywhere.
+        """
         return self._given
 
     @abstractmethod

@@ -35,6 +35,8 @@ class Walk(Canvas):
         self._made: dict[Hashable, Any] = {}
         self.region = Region(0, 0, 1)
         self._images: Working | None = None  # None: all
+        self._given_here: Tensor | None = None  # the condition at
+        self._given_at: tuple[Region, Working | None] | None = None
 
     def begin(self, region: Region) -> None:
         """Open a pass over `region`; rows must not go backwards. With a new row all images are at work again."""
@@ -88,11 +90,17 @@ class Walk(Canvas):
         self._image.widen(reach)
         return self._image.read(self.region, self._images, reach)
 
-    def given(self) -> Tensor:
-        row, column, width = self.region
-        here = super().given()[:, :, row, column : column + width]
-        here = here if self.images is None else here[self.images]
-        return here.permute(1, 2, 0).flatten(1)[None, :, None]
+    def given(self) -> Tensor | None:
+        if self._given is None:
+            return None
+        key = (self.region, self._images)
+        if key != self._given_at:
+            row, column, width = self.region
+            line = self._given[:, :, row if self._given.shape[2] > 1 else 0]
+            here = line.expand(-1, -1, self._width)[:, :, column : column + width]
+            here = here if self.images is None else here[self.images]
+            self._given_at, self._given_here = key, here.permute(1, 2, 0).flatten(1)[None, :, None]
+        return self._given_here
 
     def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
         self._claim(key)

@@ -22,8 +22,9 @@ class CausalConv2d(nn.Conv2d):
 
     mask: Tensor | None
 
-    def __init__(self, in_channels: int, out_channels: int, reach: Reach) -> None:
-        super().__init__(in_channels, out_channels, (reach.up + reach.down + 1, reach.left + reach.right + 1))
+    def __init__(self, in_channels: int, out_channels: int, reach: Reach, *, bias: bool = True) -> None:
+        size = (reach.up + reach.down + 1, reach.left + reach.right + 1)
+        super().__init__(in_channels, out_channels, size, bias=bias)
         self.reach = reach
         self.register_buffer("mask", None, persistent=False)  # a mask is derived, never loaded
 

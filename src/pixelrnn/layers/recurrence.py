@@ -81,7 +81,7 @@ class Recurrence(nn.Module):
         self.given = given
         self.inputs = nn.ModuleList([into])
         if given:  # section 3.6: 1 x 1, without a mask
-            self.inputs.append(CausalConv2d(given, into.out_channels, Reach(0, 0, 0, 0)))
+            self.inputs.append(CausalConv2d(given, into.out_channels, Reach(0, 0, 0, 0), bias=False))
         self.weight = nn.Parameter(torch.empty((3 + len(carried)) * width, len(taps) * width))
         bound = self.weight.shape[1] ** -0.5
         nn.init.uniform_(self.weight, -bound, bound)
@@ -96,10 +96,15 @@ class Recurrence(nn.Module):
 
     def near(self, x: Tensor | None, canvas: Canvas) -> list[Tensor]:
         """The windows of the inputs: x (B, maps, h, w), or None for the image itself, and the condition."""
-        windows = [self.convolutions[0].near(x, canvas)]
-        if self.given:
-            windows.append(canvas.window((self, "given"), canvas.given(), self.convolutions[1].reach))
-        return windows
+        window = self.convolutions[0].near(x, canvas)
+        if not self.given:
+            return [window]
+        batch, _, height, width = window.shape
+        size = (batch, self.given, height - self.window[0] + 1, width - self.window[1] + 1)
+        given = canvas.given()
+        if given is None:  # its share of the product is zero then
+            return [window, window.new_zeros(()).expand(size)]
+        return [window, canvas.window((self, "given"), given, self.convolutions[1].reach).expand(size)]
 
     def sweep(self, near: list[Tensor]) -> Tensor:
         """Over a whole image: the windows of the inputs -> (B, h, H, W), with the batch innermost in memory."""
@@ -226,5 +231,4 @@ class Recurrence(nn.Module):
         return self.weight[:, begin : begin + self.width]
 
     def _bias(self) -> Tensor:
-        biases = [cast("Tensor", conv.bias) for conv in self.convolutions]
-        return sum(biases[1:], biases[0])
+        return cast("Tensor", self.convolutions[0].bias)

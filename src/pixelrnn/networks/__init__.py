@@ -62,8 +62,10 @@ def options_of(name: str) -> dict[str, Any]:
     return {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def build_network(name: str, head: Head, options: dict[str, Any]) -> Network:
-    """A network with random weights; every option is checked, so that a typing error is not a strange network.
+def build_network(name: str, head: Head, options: dict[str, Any], given: int = 0) -> Network:
+    """A network with random weights, for a condition of `given` maps.
+
+    Every option is checked, so that a typing error is not a strange network.
 
     Raises: ConfigError for an unknown network or option, a missing option, or a value out of its range
     """
@@ -75,7 +77,7 @@ def build_network(name: str, head: Head, options: dict[str, Any]) -> Network:
     missing = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in options]
     if missing:
         raise ConfigError(f"{name} needs {' and '.join(missing)}, for example layers=8, width=32.")
-    return NETWORKS[name](head, **options)
+    return NETWORKS[name](head, given, **options)
 
 
 def _check(key: str, value: Any, default: Any, groups: int) -> None:

@@ -15,20 +15,22 @@ from pixelrnn.canvas import Canvas
 class Stage(NamedTuple):
     """A part of an image that is walked in raster order: every `step`-th pixel in both directions.
 
-    `given` makes the condition of the stage's network from its image, (B, C, h, w) -> (B, maps, h, w), of which only
-    the pixels of earlier stages are read; None if there is no condition.
+    `given` makes the condition of the stage's network from its image, of which only the pixels of earlier stages are
+    read, and from the condition of the image there: (B, C, h, w), (B, maps, h, w) or None -> (B, maps, h, w). Left out,
+    the condition is that of the image.
     """
 
     network: Network
     step: int = 1
-    given: Callable[[Tensor], Tensor] | None = None
+    given: Callable[[Tensor, Tensor | None], Tensor] | None = None
 
 
 class Network(nn.Module, ABC):
-    """A causal network: built as `Network(head, layers=..., width=..., **its own options)`.
+    """A causal network: built as `Network(head, given, layers=..., width=..., **its own options)`.
 
-    It gives `head.num_params` parameters per pixel for images of `head.channels` colours. Where `head.passes` is the
-    number of colours, it has as many groups of feature maps, and a later colour's group sees the earlier colours.
+    `given` is how many maps its condition has, 0 for none. It gives `head.num_params` parameters per pixel of images of
+    `head.channels` colours. Where `head.passes` is the number of colours, it has as many groups of feature maps, and a
+    later colour's group sees the earlier colours.
     """
 
     default_head: str | None = None  # None: "bernoulli" for 2 levels, "categorical" for more

@@ -7,13 +7,14 @@ and 2.2, figure 2.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas, Reach
 from pixelrnn.heads import Head
+from pixelrnn.layers.condition import Told
 from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise, Readout
 from pixelrnn.layers.gates import gate
 from pixelrnn.layers.masks import Kind
@@ -21,7 +22,7 @@ from pixelrnn.networks.base import Network
 
 
 class GatedLayer(nn.Module):
-    """One layer: both stacks and the link between them (figure 2).
+    """One layer: both stacks and the link between them (figure 2), and what each is told of a condition (section 2.3).
 
     The first layer reads the image: its vertical kernel the rows above (and not this one), its horizontal kernel with
     mask A. From there on the vertical map of a row knows the rows above it only. That is the paper's link "shifted down
@@ -29,7 +30,7 @@ class GatedLayer(nn.Module):
     """
 
     def __init__(
-        self, in_width: int, width: int, kernel: int, *, groups: int, first: bool, dropout: float
+        self, in_width: int, width: int, kernel: int, *, groups: int, first: bool, dropout: float, given: int
     ) -> None:  # fmt: skip
         super().__init__()
         side = kernel // 2
@@ -38,11 +39,17 @@ class GatedLayer(nn.Module):
         self.vertical = CausalConv2d(in_width, 2 * width, rows)
         self.horizontal = MaskedConv2d(in_width, 2 * width, kernel, kind, groups=groups, blocks=2, row=True)
         self.link = Pointwise(2 * width, 2 * width)  # whole earlier rows: no colour mask
+        self.told_above, self.told_along = Told(given, 2 * width), Told(given, 2 * width)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
-    def above(self, ungated: Tensor | None, canvas: Canvas) -> Tensor:
-        """The vertical half, from the layer before to this one, (B, 2p, h, W), not gated: the link is taken here."""
-        return self.vertical(None if ungated is None else self.dropout(gate(ungated)), canvas)
+    def above(self, ungated: Tensor | None, canvas: Canvas) -> tuple[Tensor, Tensor]:
+        """The vertical half, from the layer before to this one, not gated, and what it tells the horizontal half.
+
+        Shapes: (B, 2p, h, W) each
+        """
+        convolved = self.vertical(None if ungated is None else self.dropout(gate(ungated)), canvas)
+        told = self.told_along.added(self.link(convolved, canvas), canvas)
+        return self.told_above.added(convolved, canvas), told
 
     def along(self, x: Tensor | None, told: Tensor, canvas: Canvas) -> Tensor:
         """The horizontal half up to its gate: x or the image, and what the vertical half tells -> (B, p, h, w)."""
@@ -54,6 +61,7 @@ class GatedPixelCNN(Network):
 
     Arguments:
         head         what the parameters are for
+        given        maps of the condition, 0 for none; every gate adds a 1 x 1 layer of it
         layers       gated layers, the first one included
         width        p, feature maps of each stack
         kernel       of the later layers
@@ -70,15 +78,14 @@ class GatedPixelCNN(Network):
     """
 
     def __init__(
-        self, head: Head, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7, out_width: int = 0,
-        skip: bool = True, dropout: float = 0.0,
+        self, head: Head, given: int = 0, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7,
+        out_width: int = 0, skip: bool = True, dropout: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         groups = head.passes
-        first = GatedLayer(head.channels, width, first_kernel, groups=groups, first=True, dropout=dropout)
-        later = (
-            GatedLayer(width, width, kernel, groups=groups, first=False, dropout=dropout) for _ in range(layers - 1)
-        )
+        same: dict[str, Any] = {"groups": groups, "dropout": dropout, "given": given}
+        first = GatedLayer(head.channels, width, first_kernel, first=True, **same)
+        later = (GatedLayer(width, width, kernel, first=False, **same) for _ in range(layers - 1))
         self.layers = nn.ModuleList([first, *later])
         # Of every gate a 1 x 1 map for the next layer and one for the skips' sum, as one; the last has no next layer.
         parts = 2 if skip else 1
@@ -89,11 +96,11 @@ class GatedPixelCNN(Network):
 
     def _rows_above(self, canvas: Canvas) -> list[Tensor]:
         """The vertical stack: what it tells the horizontal half of every layer, each (B, 2p, h, W)."""
-        told, ungated = [], None
+        every, ungated = [], None
         for layer in cast("Iterable[GatedLayer]", self.layers):
-            ungated = layer.above(ungated, canvas)
-            told.append(layer.link(ungated, canvas))
-        return told
+            ungated, told = layer.above(ungated, canvas)
+            every.append(told)
+        return every
 
     def forward(self, canvas: Canvas) -> Tensor:
         told = canvas.per_row(self, lambda: self._rows_above(canvas))

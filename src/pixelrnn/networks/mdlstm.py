@@ -22,10 +22,10 @@ class MultiDimensionalBlock(nn.Module):
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
 
-    def __init__(self, width: int, groups: int, dropout: float) -> None:
+    def __init__(self, width: int, groups: int, dropout: float, given: int) -> None:
         super().__init__()
         into = Pointwise(2 * width, 5 * width, groups=groups, blocks=5)
-        self.states = Recurrence(width, into, [LEFT, ABOVE], [LEFT, ABOVE])
+        self.states = Recurrence(width, into, [LEFT, ABOVE], [LEFT, ABOVE], given=given)
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout)
 
@@ -42,6 +42,7 @@ class MDLSTM(Stack):
 
     Arguments:
         head         what the parameters are for
+        given        maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
         layers       LSTM blocks
         width        h; the stream between blocks has 2h maps
         first_kernel of the first layer
@@ -57,10 +58,10 @@ class MDLSTM(Stack):
     """
 
     def __init__(
-        self, head: Head, *, layers: int, width: int, first_kernel: int = 7, out_width: int = 0,
+        self, head: Head, given: int = 0, *, layers: int, width: int, first_kernel: int = 7, out_width: int = 0,
         residual: bool = True, skip: bool = True, dropout: float = 0.0,
     ) -> None:  # fmt: skip
-        blocks = [MultiDimensionalBlock(width, head.passes, dropout) for _ in range(layers)]
+        blocks = [MultiDimensionalBlock(width, head.passes, dropout, given) for _ in range(layers)]
         super().__init__(
             head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip
         )

@@ -54,6 +54,7 @@ class MultiScale(Network):
 
     Arguments:
         head         what the parameters are for
+        given        maps of the condition, 0 for none; every PixelRNN is told of it
         layers       blocks of every PixelRNN
         width        h of every PixelRNN; the map of the up-sampling network has as many
         body         "row-lstm" or "diagonal-bilstm"
@@ -72,8 +73,9 @@ class MultiScale(Network):
     """
 
     def __init__(
-        self, head: Head, *, layers: int, width: int, body: str = "row-lstm", factor: int = 2, images: int = 2,
-        first_kernel: int = 7, out_width: int = 0, residual: bool = True, skip: bool = True, dropout: float = 0.0,
+        self, head: Head, given: int = 0, *, layers: int, width: int, body: str = "row-lstm", factor: int = 2,
+        images: int = 2, first_kernel: int = 7, out_width: int = 0, residual: bool = True, skip: bool = True,
+        dropout: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         if body not in BODIES:
@@ -84,21 +86,23 @@ class MultiScale(Network):
         }  # fmt: skip
         self.factor = factor
         self.small: Network = (
-            MultiScale(head, body=body, factor=factor, images=images - 1, **options)
+            MultiScale(head, given, body=body, factor=factor, images=images - 1, **options)
             if images > 2
-            else BODIES[body](head, **options)
+            else BODIES[body](head, given, **options)
         )
         self.up = UpSampling(head.channels, width, factor)
-        self.large = BODIES[body](head, width, **options)
+        self.large = BODIES[body](head, width + given, **options)
+        self.given = given
 
     def forward(self, canvas: Canvas) -> Tensor:
         image = canvas.look(Reach(0, 0, 0, 0))
         if not isinstance(canvas, Whole):
             raise AssertionError("a multi-scale network is walked stage by stage, not at once")
-        small = image[:, :, :: self.factor, :: self.factor]
-        params = self.large(Whole(image, self.up(small, *image.shape[2:])))
+        given, step = canvas.given(), self.factor
+        params = self.large(Whole(image, self.condition(image, given)))
         params = params.clone(memory_format=torch.contiguous_format)
-        params[:, :, :: self.factor, :: self.factor] = self.small(Whole(small))
+        small = None if given is None else given[:, :, ::step, ::step]
+        params[:, :, ::step, ::step] = self.small(Whole(image[:, :, ::step, ::step], small))
         return params
 
     def stages(self) -> list[Stage]:
@@ -106,9 +110,16 @@ class MultiScale(Network):
         first = [Stage(stage.network, self.factor * stage.step, stage.given) for stage in self.small.stages()]
         return [*first, Stage(self.large, 1, self.condition)]
 
-    def condition(self, image: Tensor) -> Tensor:
-        """What the large image is conditioned on, from the pixels of the small one in it: (B, width, H, W)."""
-        return self.up(image[:, :, :: self.factor, :: self.factor], *image.shape[2:])
+    def condition(self, image: Tensor, given: Tensor | None) -> Tensor:
+        """What the large image is conditioned on: the pixels of the small one in it, and what the image is.
+
+        Shapes: (B, channels, H, W), (B, given, H, W) or (B, given, 1, 1) or None -> (B, width + given, H, W)
+        """
+        up = self.up(image[:, :, :: self.factor, :: self.factor], *image.shape[2:])
+        if not self.given:
+            return up
+        size = (len(up), self.given, *up.shape[2:])
+        return torch.cat([up, up.new_zeros(()).expand(size) if given is None else given.expand(size)], 1)
 
     def order(self, height: int, width: int) -> Tensor:
         """The small image's pixels in their order, then the others in raster order: (height, width) int64."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
 from pixelrnn.heads import Head
+from pixelrnn.layers.condition import Told
 from pixelrnn.layers.convolution import MaskedConv2d, Pointwise
 from pixelrnn.networks.stack import Stack
 
@@ -21,16 +22,17 @@ class ConvolutionBlock(nn.Module):
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
 
-    def __init__(self, width: int, kernel: int, groups: int, dropout: float) -> None:
+    def __init__(self, width: int, kernel: int, groups: int, dropout: float, given: int) -> None:
         super().__init__()
         self.reduce = Pointwise(2 * width, width, groups=groups)
         self.convolve = MaskedConv2d(width, width, kernel, "B", groups=groups)
+        self.told = Told(given, width)
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
         y = self.reduce(F.relu(x), canvas)
-        y = self.convolve(F.relu(y), canvas)
+        y = self.convolve(F.relu(y), canvas, self.told(canvas))
         return self.expand(self.dropout(F.relu(y)), canvas)
 
 
@@ -39,6 +41,7 @@ class PixelCNN(Stack):
 
     Arguments:
         head         what the parameters are for
+        given        maps of the condition, 0 for none; a 1 x 1 layer of it biases the k x k layer of every block
         layers       blocks (the paper's depth: 15 for CIFAR-10)
         width        h; the stream between blocks has 2h maps
         kernel       of the blocks
@@ -56,10 +59,10 @@ class PixelCNN(Stack):
     """
 
     def __init__(
-        self, head: Head, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7, out_width: int = 0,
-        residual: bool = True, skip: bool = True, dropout: float = 0.0,
+        self, head: Head, given: int = 0, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7,
+        out_width: int = 0, residual: bool = True, skip: bool = True, dropout: float = 0.0,
     ) -> None:  # fmt: skip
-        blocks = [ConvolutionBlock(width, kernel, head.passes, dropout) for _ in range(layers)]
+        blocks = [ConvolutionBlock(width, kernel, head.passes, dropout, given) for _ in range(layers)]
         super().__init__(
             head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip
         )

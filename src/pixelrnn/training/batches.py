@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -11,17 +11,26 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
+from pixelrnn.conditions import torch_labels
 from pixelrnn.data import ImageData, Levels
 
 # Larger ones are slower on a CPU: their feature maps are allocated anew from the system each time.
 _VALIDATION_BATCH = 25
 
 
-class Images(Dataset[Tensor]):
+class Batch(NamedTuple):
+    """Images (B, C, H, W) uint8, and their labels (B,) int64 where the data has any."""
+
+    pixels: Tensor
+    labels: Tensor | None
+
+
+class Images(Dataset[Batch]):
     """Pixels (N, C, H, W) uint8, fetched a batch at a time; the array may be memory-mapped, or be put on a device."""
 
-    def __init__(self, pixels: np.ndarray) -> None:
+    def __init__(self, pixels: np.ndarray, labels: np.ndarray | None = None) -> None:
         self.pixels: np.ndarray | Tensor = pixels
+        self.labels = torch_labels(labels)
 
     def put_on(self, device: torch.device) -> None:
         """Keep the pixels on an accelerator, if they take at most a quarter of the memory that is free there."""
@@ -29,17 +38,19 @@ class Images(Dataset[Tensor]):
             free, _ = torch.cuda.mem_get_info(device)
             if self.pixels.nbytes <= free // 4:
                 self.pixels = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
+                self.labels = None if self.labels is None else self.labels.to(device)
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.__getitems__([index])[0]
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
 
-    def __getitems__(self, indices: list[int]) -> Tensor:
+    def __getitems__(self, indices: list[int]) -> Batch:
+        labels = None if self.labels is None else self.labels[torch.tensor(indices, device=self.labels.device)]
         if isinstance(self.pixels, Tensor):
-            return self.pixels[torch.tensor(indices, device=self.pixels.device)]
-        return torch.from_numpy(np.ascontiguousarray(self.pixels[indices]))
+            return Batch(self.pixels[torch.tensor(indices, device=self.pixels.device)], labels)
+        return Batch(torch.from_numpy(np.ascontiguousarray(self.pixels[indices])), labels)
 
 
 class EpochOrder(Sampler[int]):
@@ -65,8 +76,8 @@ class PixelBatches(lightning.LightningDataModule):
 
     def __init__(self, train: ImageData, valid: ImageData, levels: Levels, batch_size: int, seed: int) -> None:
         super().__init__()
-        self.train = Images(train.images if levels.redrawn else levels.fixed(train.images))
-        self.valid = Images(levels.fixed(valid.images))
+        self.train = Images(train.images if levels.redrawn else levels.fixed(train.images), train.labels)
+        self.valid = Images(levels.fixed(valid.images), valid.labels)
         self.batch_size, self.seed = batch_size, seed
 
     def setup(self, stage: str) -> None:
@@ -75,11 +86,11 @@ class PixelBatches(lightning.LightningDataModule):
             for images in (self.train, self.valid):
                 images.put_on(self.trainer.strategy.root_device)
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         order = BatchSampler(EpochOrder(len(self.train), self.seed), self.batch_size, drop_last=False)
         return DataLoader(self.train, batch_sampler=order, collate_fn=_as_it_is)
 
-    def val_dataloader(self) -> DataLoader[Tensor]:
+    def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(self.valid, batch_size=_VALIDATION_BATCH, collate_fn=_as_it_is)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -14,9 +14,11 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
+from pixelrnn.conditions import told_of
 from pixelrnn.data import grid, save_picture
 from pixelrnn.errors import TrainingError
 from pixelrnn.model import PixelModel
+from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.card import model_card
 from pixelrnn.training.module import PixelTraining
 
@@ -52,7 +54,7 @@ class KeepBest(Callback):
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(module, PixelTraining)
-        self.images += len(batch)
+        self.images += len(batch.pixels)
         self.seconds = self.seconds_before + module.seconds
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -75,7 +77,11 @@ class KeepBest(Callback):
             self.best = progress.valid_nats
             module.model.about = {**self.about, "progress": asdict(progress)}
             module.model.save(self.folder, model_card(module.model))
-        samples = draw_samples(module.model, self.folder / "logs" / "samples" / f"epoch-{progress.epoch:03d}.png")
+        path = self.folder / "logs" / "samples" / f"epoch-{progress.epoch:03d}.png"
+        valid = cast("PixelBatches", trainer.datamodule).valid  # type: ignore[attr-defined]
+        pixels, labels = valid.__getitems__(list(range(min(16, len(valid)))))
+        told = told_of(module.model, module.condition, pixels, labels)
+        samples = draw_samples(module.model, path, len(pixels), told)
         if better:
             save_picture(grid(samples, module.model.levels), self.folder / "samples.png")
         self.tell(progress)
@@ -124,9 +130,9 @@ class StopAtNaN(Callback):
             )
 
 
-def draw_samples(model: PixelModel, path: Path, n: int = 16) -> Tensor:
-    """Draw `n` images with seed 0 and write them as one picture; return them."""
-    samples = model.sample(n, seed=0).cpu()
+def draw_samples(model: PixelModel, path: Path, n: int, told: dict[str, Any]) -> Tensor:
+    """Draw `n` images with seed 0, under their conditions, and write them as one picture; return them."""
+    samples = model.sample(n, seed=0, **told).cpu()
     path.parent.mkdir(parents=True, exist_ok=True)
     save_picture(grid(samples, model.levels), path)
     return samples

@@ -10,8 +10,10 @@ import lightning
 import torch
 from torch import Tensor
 
+from pixelrnn.conditions import told_of
 from pixelrnn.data import Levels
 from pixelrnn.model import PixelModel
+from pixelrnn.training.batches import Batch
 from pixelrnn.training.presets import TrainingSettings
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
@@ -26,12 +28,15 @@ class PixelTraining(lightning.LightningModule):
     Arguments:
         levels       how source values become the model's levels; draws binary pixels anew where the protocol says so
         max_seconds  the schedule ends there at the latest; None for no limit
+        condition    what the model is told of an image, see `conditions.CONDITIONS`
     """
 
     def __init__(
-        self, model: PixelModel, settings: TrainingSettings, levels: Levels, max_seconds: float | None = None
-    ) -> None:
+        self, model: PixelModel, settings: TrainingSettings, levels: Levels, max_seconds: float | None = None,
+        condition: str = "",
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.condition = condition
         self.model, self.settings, self.levels, self.max_seconds = model, settings, levels, max_seconds
         self.began = time.monotonic()
         self.valid_nats: list[Tensor] = []
@@ -41,16 +46,17 @@ class PixelTraining(lightning.LightningModule):
         """Since this training began, in this process."""
         return time.monotonic() - self.began
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         every = self.settings.accumulate
         batch_number = self.global_step * every + batch_idx % every
-        torch.manual_seed(self.settings.seed * 1_000_003 + batch_number)  # for the drawn pixels and for dropout
-        images = self.levels.draw(batch, None)
-        nats = self.model.log_prob(images, check=False).mean()
-        self.log("train_nats", -nats, prog_bar=True, batch_size=len(batch))
+        torch.manual_seed(self.settings.seed * 1_000_003 + batch_number)  # for the drawn pixels and dropout
+        images = self.levels.draw(batch.pixels, None)
+        told = told_of(self.model, self.condition, images, batch.labels)
+        nats = self.model.log_prob(images, check=False, **told).mean()
+        self.log("train_nats", -nats, prog_bar=True, batch_size=len(images))
         return -nats / images[0].numel()
 
-    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         rate = self.settings.learning_rate * self.schedule()
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
@@ -68,11 +74,12 @@ class PixelTraining(lightning.LightningModule):
             progress = max(progress, self.seconds / self.max_seconds)
         return share * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        with torch.autocast(batch.device.type, enabled=False):
-            nats = -self.model.log_prob(batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        with torch.autocast(batch.pixels.device.type, enabled=False):
+            told = told_of(self.model, self.condition, batch.pixels, batch.labels)
+            nats = -self.model.log_prob(batch.pixels, **told)
         self.valid_nats.append(nats)
-        self.log("valid_nats", nats.mean(), batch_size=len(batch))
+        self.log("valid_nats", nats.mean(), batch_size=len(nats))
 
     def on_validation_epoch_start(self) -> None:
         self.valid_nats.clear()

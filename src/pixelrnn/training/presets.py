@@ -31,6 +31,7 @@ class DataSettings:
     size      [H, W] to crop and resize the pictures of a folder to; [] for the pictures' own
     channels  1 or 3, for a folder of pictures; 0 for the pictures' own
     values    of a pixel in an array file, if they are not bytes 0..255: 4 for 0..3; 0 for what the data set says
+    condition what the model is told of an image: "class", "half" (it at half its size), "blur", or "" for nothing
     """
 
     name: str = "mnist"
@@ -39,6 +40,7 @@ class DataSettings:
     size: list[int] = field(default_factory=list)
     channels: int = 0
     values: int = 0
+    condition: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class TrainingSettings:
 
 T = TypeVar("T", DataSettings, TrainingSettings)
 
+CONDITIONS = ("", "class", "half", "blur")
 CHOICES = {
     "optimizer": ("adam", "adamw", "rmsprop"),
     "schedule": ("cosine", "constant"),
@@ -146,6 +149,9 @@ def preset_from(name: str, table: dict[str, Any]) -> Preset:
     if not isinstance(model.get("network"), str):
         raise ConfigError(f'The preset {name} needs a network:  [model]  network = "gated-pixelcnn"')
     _check_model(model)
+    data = _settings(DataSettings, table.get("data", {}), "data")
+    if data.condition not in CONDITIONS:
+        raise unknown("data.condition", data.condition, [each for each in CONDITIONS if each])
     training = _settings(TrainingSettings, table.get("training", {}), "training")
     _check_training(training)
     return Preset(
@@ -153,7 +159,7 @@ def preset_from(name: str, table: dict[str, Any]) -> Preset:
         description=str(table.get("description", "")),
         source=str(table.get("source", "")),
         assumed=[str(each) for each in table.get("assumed", [])],
-        data=_settings(DataSettings, table.get("data", {}), "data"),
+        data=data,
         model=model,
         training=training,
     )
@@ -169,10 +175,12 @@ def _check_tables(name: str, table: dict[str, Any]) -> None:
 
 def _check_model(model: dict[str, Any]) -> None:
     from pixelrnn.heads import HEADS, head_options  # here, as they bring torch along
+    from pixelrnn.model import CONDITION
     from pixelrnn.networks import default_head, options_of
 
     head = model.get("head") or default_head(model["network"], 2)  # where levels decide, no head has options
     options = {"network", "head", *options_of(model["network"]), *(head_options(HEADS[head]) if head in HEADS else ())}
+    options |= set(CONDITION)
     elsewhere = {each.name for kind in (DataSettings, TrainingSettings) for each in dataclasses.fields(kind)}
     for key in model:
         if key not in options:

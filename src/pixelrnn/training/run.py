@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -78,12 +79,12 @@ def train(
     # Nothing in the folder was touched so far: what is wrong with the preset or its data has been found by now.
     checkpoint = _prepare(folder, preset, resume=resume, overwrite=overwrite)
     limit = max_minutes * 60 if max_minutes else None
-    module = PixelTraining(model, preset.training, levels, limit)
+    module = PixelTraining(model, preset.training, levels, limit, preset.data.condition)
     about = {
         "pixelrnn": pixelrnn.__version__, "preset": preset.as_dict(), "protocol": levels.protocol,
         "data": train_data.name, "source_values": train_data.source, "train_images": len(train_data),
         "valid_images": len(valid_data), "device": str(device), "torch": torch.__version__,
-        "command": command or f"pixelrnn train {preset.name} --out FOLDER",
+        **_classes(preset, train_data), "command": command or f"pixelrnn train {preset.name} --out FOLDER",
     }  # fmt: skip
     on_interrupt = signal.getsignal(signal.SIGINT)
     with _quiet():
@@ -118,10 +119,24 @@ def load_for(preset: Preset, split: str, download: DownloadProgress | None = Non
 def build_model(preset: Preset, data: ImageData) -> PixelModel:
     """The untrained model of a preset, for images like those of `data`."""
     options = {key: value for key, value in preset.model.items() if key not in ("network", "head")}
+    if preset.data.condition == "class":
+        if data.labels is None:
+            raise ConfigError(f"{data.name} has no classes, so no model can be told of them. Give each a sub-folder.")
+        options["classes"] = len(data.class_names)
+    elif preset.data.condition:
+        options["map_channels"] = data.channels
     return pixelrnn.build(
         preset.model["network"], head=preset.model.get("head"), size=data.size, channels=data.channels,
         levels=preset.data.levels, **options,
     )  # fmt: skip
+
+
+def _classes(preset: Preset, data: ImageData) -> dict[str, Any]:
+    """What the model folder says of the classes: their names, and how often each came."""
+    if preset.data.condition != "class" or data.labels is None:
+        return {}
+    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    return {"class_names": list(data.class_names), "class_counts": counts.tolist()}
 
 
 def saved_preset(folder: str | Path) -> Preset:

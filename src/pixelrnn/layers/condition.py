@@ -1,0 +1,186 @@
+"""What an image is conditioned on: a class label, a vector, a map, and how every layer is told of it.
+
+Source: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, arXiv 1606.05328, section 2.3:
+with h the condition and s = m(h) a map of it, every layer adds V * s to what it computes, a 1 x 1 convolution without
+mask. For a condition without a place, s is the same everywhere and V * s is the bias V^T h.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixelrnn.canvas import Canvas, Reach
+from pixelrnn.errors import ConditionError
+from pixelrnn.layers.convolution import CausalConv2d
+
+
+class Told(nn.Module):
+    """V * s: what the condition adds to the maps of a layer; nothing where there is no condition.
+
+    Arguments: given, maps of s, 0 for a network without conditions; maps of the layer
+    Shapes:    s (B, given, h, w) or (B, given, 1, 1) -> (B, maps, h, w) or (B, maps, 1, 1)
+    """
+
+    def __init__(self, given: int, maps: int) -> None:
+        super().__init__()
+        self.conv = CausalConv2d(given, maps, Reach(0, 0, 0, 0), bias=False) if given else None
+
+    def forward(self, canvas: Canvas) -> Tensor | None:
+        """What is to be added, or None."""
+        given = canvas.given()
+        return None if self.conv is None or given is None else self.conv(given, canvas)
+
+    def added(self, maps: Tensor, canvas: Canvas) -> Tensor:
+        """Some maps with it added."""
+        told = self(canvas)
+        return maps if told is None else maps + told
+
+
+class Condition(nn.Module):
+    r"""s: the sum of what is made of a label, of a vector and of a map; what is left out adds nothing.
+
+    Arguments:
+        size         (H, W) of the images that are trained on
+        width        maps of s
+        classes      labels are 0..classes-1; 0 for no labels
+        vector_size  numbers of the vector; 0 for none
+        map_channels of the map; 0 for none
+        spatial      give the label and the vector a place: a small deconvolution network makes a map of them. Then
+                     images have the trained size.
+        dropout      in training each of them is left out of an image with this probability, so that the model also
+                     answers without it
+
+    Shapes:  label (B,), vector (B, vector_size), map (B, map_channels, H, W) -> (B, width, H, W), or (B, width, 1, 1)
+             where nothing has a place
+    Source:  arXiv 1606.05328, section 2.3; the networks m are of no stated size there
+    """
+
+    def __init__(
+        self, size: tuple[int, int], width: int, *, classes: int, vector_size: int, map_channels: int, spatial: bool,
+        dropout: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.classes, self.vector_size, self.map_channels = classes, vector_size, map_channels
+        self.size, self.width, self.dropout = size, width, dropout
+        self.label = nn.Embedding(classes, width) if classes else None
+        self.vector = nn.Linear(vector_size, width) if vector_size else None
+        self.map = _Around(map_channels, width) if map_channels else None
+        self.place = _Place(size, width) if spatial and (classes or vector_size) else None
+
+    def forward(self, label: Tensor | None, vector: Tensor | None, map_: Tensor | None) -> Tensor | None:
+        parts = []
+        for layer, told in ((self.label, label), (self.vector, vector)):
+            if layer is not None and told is not None:
+                parts.append((layer(told)[:, :, None, None], self._kept(told)))
+        if self.place is not None and parts:
+            # A network of nothing is not nothing: what is left out of an image is left out before and after.
+            kept = torch.stack([keep for _, keep in parts]).any(0)
+            parts = [(self.place(sum(each * keep for each, keep in parts)), kept)]
+        if self.map is not None and map_ is not None:
+            parts.append((self.map(map_), self._kept(map_)))
+        if not parts:
+            return None
+        found: Tensor = sum(each * keep for each, keep in parts)
+        return found
+
+    def checked(
+        self, n: int, size: tuple[int, int], label: Any, vector: Any, map_: Any, like: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+        """What a user gives for n images of `size`, as tensors of the shapes above, of the kind and device of `like`.
+
+        One label, vector or map counts for every image.
+
+        Raises: ConditionError if it does not fit
+        """
+        for name, told, known in zip(("label", "vector", "map"), (label, vector, map_), self.kinds, strict=True):
+            if told is not None and not known:
+                raise ConditionError(
+                    f"The model knows no {name}: it was built without {_OPTIONS[name]}. It takes {self._takes()}."
+                )
+        if self.place is not None and (label is not None or vector is not None) and size != self.size:
+            raise ConditionError(
+                f"This model gives its condition a place in images of {self.size[0]}x{self.size[1]}, so it cannot take "
+                f"{size[0]}x{size[1]}."
+            )
+        label = None if label is None else self._checked_label(label, n).to(like.device)
+        vector = None if vector is None else self._checked_numbers("vector", vector, (n, self.vector_size), like)
+        map_ = None if map_ is None else self._checked_numbers("map", map_, (n, self.map_channels, *size), like)
+        return label, vector, map_
+
+    @property
+    def kinds(self) -> tuple[int, int, int]:
+        """Classes, size of the vector, channels of the map: 0 for what it does not know."""
+        return self.classes, self.vector_size, self.map_channels
+
+    def _takes(self) -> str:
+        names = [f"{name}=" for name, known in zip(("label", "vector", "map"), self.kinds, strict=True) if known]
+        return " and ".join(names) or "no condition"
+
+    def _checked_label(self, label: Any, n: int) -> Tensor:
+        expected = f"Labels are whole numbers 0..{self.classes - 1}, one for all images or {n}, one for each"
+        try:
+            labels = torch.as_tensor(np.asarray(label.cpu() if isinstance(label, Tensor) else label))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConditionError(f"{expected}, but {label!r} came.") from error
+        if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
+            raise ConditionError(f"{expected}, but {labels.dtype} came.")
+        if labels.ndim > 1 or (labels.ndim == 1 and len(labels) != n):
+            raise ConditionError(f"{expected}, but the shape {tuple(labels.shape)} came.")
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
+            wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
+            raise ConditionError(f"{expected}, but {wrong} came.")
+        return labels.long().expand(n)
+
+    @staticmethod
+    def _checked_numbers(name: str, told: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        expected = f"The {name} must be numbers of shape {shape[1:]}, or {shape} for one per image"
+        try:
+            told = told if isinstance(told, Tensor) else torch.as_tensor(np.asarray(told))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConditionError(f"{expected}, but {type(told).__name__} came.") from error
+        if tuple(told.shape) not in (shape, shape[1:]):
+            raise ConditionError(f"{expected}, but the shape {tuple(told.shape)} came.")
+        if told.is_complex() or told.dtype == torch.bool:
+            raise ConditionError(f"{expected}, but {told.dtype} came.")
+        told = told.to(like.device, like.dtype)
+        if not bool(told.isfinite().all()):
+            raise ConditionError(f"{expected}, but some are not finite.")
+        return told.expand(shape)
+
+    def _kept(self, told: Tensor) -> Tensor:
+        """Which images are told: (B, 1, 1, 1) bool."""
+        size = (len(told), 1, 1, 1)
+        if not (self.training and self.dropout):
+            return torch.ones(size, dtype=torch.bool, device=told.device)
+        return torch.rand(size, device=told.device) >= self.dropout
+
+
+_OPTIONS = {"label": "classes=", "vector": "vector_size=", "map": "map_channels="}
+
+
+class _Around(nn.Sequential):
+    """Two 3 x 3 convolutions, to every side: all of the map is known beforehand."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
+
+
+class _Place(nn.Module):
+    """From (B, width, 1, 1) to (B, width, H, W): a quarter of the side, then two deconvolutions."""
+
+    def __init__(self, size: tuple[int, int], width: int) -> None:
+        super().__init__()
+        self.size, self.small = size, (-(-size[0] // 4), -(-size[1] // 4))
+        self.begin = nn.Linear(width, width * self.small[0] * self.small[1])
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.begin(x.flatten(1)).unflatten(1, (-1, *self.small))
+        for layer in self.grow:
+            x = layer(F.relu(x))
+        return x[:, :, : self.size[0], : self.size[1]]
