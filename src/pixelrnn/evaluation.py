@@ -6,13 +6,14 @@ import dataclasses
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pixelrnn.conditions import described, kind_of, told_of, torch_labels
 from pixelrnn.data import ImageData, Levels, Pixels, Progress, data_names, load_data
@@ -71,28 +72,20 @@ def levels_for(model: PixelModel, data: ImageData) -> Levels:
 @torch.inference_mode()
 def evaluate(
     model: PixelModel, data: ImageData, *, batch_size: int = 25, on_batch: Callable[[int, int], None] | None = None,
-    told: bool = True,
+    told: bool = True, count: int | None = None,
 ) -> Evaluation:  # fmt: skip
     """The mean nats per image and bits per dimension of every image of `data`.
 
     Arguments: on_batch is called with (images done, images in all); told=False leaves the condition out that a
-               conditional model learned with
+               conditional model learned with; count: of the first so many images only
     Raises:    DataError if there is no image; ImageError if the images do not fit the model
     """
-    if not len(data):
-        raise DataError(f"{data.name} has no image in its split {data.split!r}; nothing to evaluate.")
     began = time.perf_counter()
     levels = levels_for(model, data)
-    pixels = levels.fixed(data.images)
     nats = []
-    labels = torch_labels(data.labels)
-    for first in range(0, len(pixels), batch_size):
-        some = torch.from_numpy(np.ascontiguousarray(pixels[first : first + batch_size])).to(model.device)
-        mine = None if labels is None else labels[first : first + batch_size]
+    for some, mine in _batches(model, data, batch_size, count, on_batch):
         given = told_of(model, kind_of(model), some, mine) if told else {}
         nats.append(-model.log_prob(some, **given).double().cpu())
-        if on_batch is not None:
-            on_batch(min(first + batch_size, len(pixels)), len(pixels))
     every = torch.cat(nats)
     return Evaluation(
         data=data.name,
@@ -101,9 +94,68 @@ def evaluate(
         images=len(every),
         nats=float(every.mean()),
         standard_error=float(every.std() / math.sqrt(len(every))) if len(every) > 1 else math.nan,
-        bits_per_dim=float(every.mean()) / (math.prod(pixels.shape[1:]) * math.log(2)),
+        bits_per_dim=float(every.mean()) / (math.prod(data.images.shape[1:]) * math.log(2)),
         seconds=time.perf_counter() - began,
     )
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The share of images, 0..1, whose most probable label is right, and its standard error."""
+
+    images: int
+    accuracy: float
+    standard_error: float
+
+
+@torch.inference_mode()
+def accuracy(
+    model: PixelModel, data: ImageData, *, batch_size: int = 25, on_batch: Callable[[int, int], None] | None = None,
+    count: int | None = None,
+) -> Accuracy:  # fmt: skip
+    """How often the label with the highest probability given the image, by Bayes' rule, is right.
+
+    Arguments: as for `evaluate`
+    Raises:    ConditionError if the model knows no classes; DataError if the data has none, or other ones, or no image
+    """
+    names, known = list(data.class_names), model.about.get("class_names")
+    right = []
+    for some, labels in _batches(model, data, batch_size, count, on_batch):
+        found = model.classify(some, **told_of(model, "", some, None)).cpu()
+        if labels is None:
+            raise DataError(f"{data.name} has no classes to compare with. Give each class a sub-folder.")
+        if known and names != known[: len(names)]:
+            raise DataError(f"The classes of {data.name} ({_few(names)}) are not those of the model ({_few(known)}).")
+        right.append(found == labels)
+    every = torch.cat(right).double()
+    share = float(every.mean())
+    return Accuracy(len(every), share, math.sqrt(share * (1 - share) / len(every)))
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _batches(
+    model: PixelModel, data: ImageData, batch_size: int, count: int | None,
+    on_batch: Callable[[int, int], None] | None,
+) -> Iterator[tuple[Tensor, Tensor | None]]:  # fmt: skip
+    """The first `count` images as levels, with their labels; levels are those of the whole split, whatever the count.
+
+    on_batch is told of a batch when the next one is asked for.
+    """
+    if count is not None and count < 1:
+        raise ConfigError(f"The count of images must be 1 or more, not {count}.")
+    if not len(data):
+        raise DataError(f"{data.name} has no image in its split {data.split!r}; nothing to evaluate.")
+    pixels = levels_for(model, data).fixed(data.images)[:count]
+    labels = torch_labels(data.labels)
+    for first in range(0, len(pixels), batch_size):
+        last = min(first + batch_size, len(pixels))
+        some = torch.from_numpy(np.ascontiguousarray(pixels[first:last])).to(model.device)
+        yield some, None if labels is None else labels[first:last]
+        if on_batch is not None:
+            on_batch(last, len(pixels))
 
 
 @dataclass(frozen=True)

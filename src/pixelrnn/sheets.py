@@ -1,10 +1,12 @@
-"""Pictures that several users of the package make: completions side by side."""
+"""Pictures that several users of the package make: completions, restorations and interpolations side by side."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pixelrnn.data import grid
@@ -13,21 +15,112 @@ from pixelrnn.model import OnRow, PixelModel
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+GRAY = 128
+"""Of what is hidden or absent, in bytes, as no level of a binary image is gray."""
+
 
 def completion_sheet(
     model: PixelModel, images: Tensor, known: Tensor, n: int, *, temperature: float = 1.0, seed: int | None = None,
-    batch_size: int = 64, on_row: OnRow | None = None,
+    batch_size: int = 64, label: int | None = None, guidance: float = 1.0, on_row: OnRow | None = None,
 ) -> Image:  # fmt: skip
     """A row for each image: itself, what is kept of it (the rest mid-gray), and `n` completions.
 
     Shapes: images (B, C, H, W) integers, known (H, W) bool
     """
-    repeated = images.repeat_interleave(n, 0)
     done = model.complete(
-        repeated, known, temperature=temperature, seed=seed, batch_size=batch_size, on_row=on_row
-    ).cpu()  # fmt: skip
-    shown = [(each.double() * (255 / (model.levels - 1))).round().long() for each in (images.cpu(), done)]
-    kept = torch.where(known.cpu(), shown[0], 128)  # in bytes, as no level of a binary image is gray
-    completions = shown[1].reshape(len(images), n, *done.shape[1:])
-    rows = torch.cat([shown[0][:, None], kept[:, None], completions], 1)  # (B, 2 + n, C, H, W)
-    return grid(rows.flatten(0, 1), 256, columns=n + 2)
+        images.repeat_interleave(n, 0), known, temperature=temperature, seed=seed, batch_size=batch_size, label=label,
+        guidance=guidance, on_row=on_row,
+    )  # fmt: skip
+    whole = in_bytes(images, model.levels)
+    kept = torch.where(known.cpu(), whole, GRAY)
+    return sheet_of_rows([whole, kept, in_bytes(done, model.levels).unflatten(0, (len(images), n))])
+
+
+def sheet_of_rows(columns: Sequence[Tensor]) -> Image:
+    """A sheet with a row for each image; each entry is one column (B, C, H, W), or k of them (B, k, C, H, W): bytes."""
+    rows = torch.cat([each if each.ndim == 5 else each[:, None] for each in columns], 1)
+    return grid(rows.flatten(0, 1), 256, columns=rows.shape[1])
+
+
+def in_bytes(images: Tensor, levels: int) -> Tensor:
+    """Levels 0..levels-1 as 0..255, on the CPU."""
+    return (images.cpu().double() * (255 / (levels - 1))).round().long()
+
+
+def map_in_bytes(maps: Tensor) -> Tensor:
+    """Maps of -1..1 (see `conditions.degraded`) as 0..255, on the CPU."""
+    return ((maps.cpu().double().clamp(-1, 1) + 1) * 127.5).round().long()
+
+
+@torch.no_grad()
+def interpolations(
+    model: PixelModel, ends: Tensor, steps: int, rows: int, *, temperature: float = 1.0, seed: int = 0,
+    guidance: float = 1.0, on_row: OnRow | None = None,
+) -> Tensor:  # fmt: skip
+    """Images of the codes on the line between those of two images, both ends included.
+
+    Every step of a row is drawn with the same random numbers, so that a row changes by its code alone. Where codes are
+    of length one, those between are made so.
+
+    Arguments: on_row is called as by `sample` of all images, step after step
+    Shapes:    ends (2, C, H, W) levels -> (rows, steps, C, H, W) uint8
+    Raises:    ConditionError if the model has no encoder; ImageError if the ends do not fit
+    Source:    arXiv 1606.05328, section 3.3
+    """
+    first, last = model.encode(ends)
+    shares = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
+    codes = first + shares * (last - first)
+    if model.encoder is not None and model.encoder.unit:
+        codes = F.normalize(codes)
+    drawn = []
+    for step, code in enumerate(codes):
+
+        def tell(first: int, row: int, line: Tensor, step: int = step) -> None:
+            if on_row is not None:
+                on_row(step * rows + first, row, line)
+
+        drawn.append(
+            model.sample(
+                rows, vector=code, temperature=temperature, seed=seed, guidance=guidance, batch_size=rows, on_row=tell
+            )
+        )
+    return torch.stack(drawn, 1).cpu()
+
+
+class Drawn(NamedTuple):
+    """Images that were drawn given a condition (B, n, C, H, W) uint8, and minus their log-probability, (B, n) nats."""
+
+    images: Tensor
+    nats: Tensor
+
+
+def restorations(
+    model: PixelModel, maps: Tensor, n: int, *, temperature: float = 1.0, seed: int | None = None,
+    batch_size: int = 64, guidance: float = 1.0, on_row: OnRow | None = None,
+) -> Drawn:  # fmt: skip
+    """`n` images for each map, the most probable given it first.
+
+    Shapes: maps (B, channels of the map, H, W) -> (B, n, C, H, W)
+    Raises: ConditionError if the model takes no such map
+    """
+    repeated = maps.repeat_interleave(n, 0)
+    images = model.sample(
+        len(repeated), size=(maps.shape[2], maps.shape[3]), temperature=temperature, seed=seed, batch_size=batch_size,
+        map=repeated, guidance=guidance, on_row=on_row,
+    )  # fmt: skip
+    nats = nats_of(model, images, batch_size, map=repeated).unflatten(0, (len(maps), n))
+    order = nats.argsort(1)
+    rows = torch.arange(len(maps))[:, None]
+    return Drawn(images.cpu().unflatten(0, (len(maps), n))[rows, order], nats[rows, order])
+
+
+@torch.no_grad()
+def nats_of(model: PixelModel, images: Tensor, batch_size: int = 64, **told: Any) -> Tensor:
+    """Minus the log-probability of every image, (B,) nats, given a vector= or map= for each."""
+    parts = [
+        -model.log_prob(
+            images[first : first + batch_size], **{key: each[first : first + batch_size] for key, each in told.items()}
+        )
+        for first in range(0, len(images), batch_size)
+    ]
+    return torch.cat(parts).double().cpu()

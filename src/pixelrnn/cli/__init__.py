@@ -10,7 +10,18 @@ from typing import NoReturn
 
 import typer
 
-from pixelrnn.cli import complete, demo, evaluate, inspect, listing, sample, train
+from pixelrnn.cli import (
+    complete,
+    demo,
+    evaluate,
+    inspect,
+    interpolate,
+    listing,
+    reconstruct,
+    restore,
+    sample,
+    train,
+)
 from pixelrnn.errors import ConfigError, PixelRNNError
 
 app = typer.Typer(
@@ -28,6 +39,9 @@ app.command("train", epilog=train.EXAMPLE)(train.run)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.run)
 app.command("sample", epilog=sample.EXAMPLE)(sample.run)
 app.command("complete", epilog=complete.EXAMPLE)(complete.run)
+app.command("interpolate", epilog=interpolate.EXAMPLE)(interpolate.run)
+app.command("reconstruct", epilog=reconstruct.EXAMPLE)(reconstruct.run)
+app.command("restore", epilog=restore.EXAMPLE)(restore.run)
 app.command("inspect", epilog=inspect.EXAMPLE)(inspect.run)
 
 

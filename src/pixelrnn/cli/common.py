@@ -8,13 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelrnn.errors import ConfigError
+import typer
+
+from pixelrnn.errors import ConditionError, ConfigError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from pixelrnn.model import PixelModel
+
 RUN_HELP = "A run folder, or any model folder."
 DEVICE_HELP = "cpu, cuda, or auto."
+GUIDANCE_HELP = "Above 1 exaggerates the condition, at twice the price; 1 as it was learned."
+TEMPERATURE_HELP = "Below 1 more probable images, 0 the most probable."
+BATCH = 64  # images that are drawn at a time
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -44,6 +51,46 @@ def pick_device(device: str) -> str:
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"--device must be auto, cpu or cuda, not {device!r}.")
     return device
+
+
+def class_of(model: PixelModel, text: str) -> int:
+    """The number of a class that is given by its name or its number; a name wins.
+
+    Raises: ConditionError if the model knows no classes, ConfigError if there is no such class
+    """
+    count = classes_of(model)
+    names = model.about.get("class_names") or [str(number) for number in range(count)]
+    if text in names:
+        return int(names.index(text))
+    if text.isdecimal() and int(text) < count:
+        return int(text)
+    raise unknown("class", text, names, f"Numbers 0..{count - 1} work too.")
+
+
+def classes_of(model: PixelModel) -> int:
+    """How many classes the model knows.
+
+    Raises: ConditionError if it knows none
+    """
+    if model.condition is None or not model.condition.classes:
+        raise ConditionError(
+            "The model knows no classes, so it takes no --label. Train one that does:  pixelrnn train mnist-gated-class"
+        )
+    return model.condition.classes
+
+
+def check_encoder(model: PixelModel, wish: str) -> None:
+    """Raises ConditionError unless the model has an encoder; `wish` says what it was needed for."""
+    if model.encoder is None:
+        raise ConditionError(
+            f"The model has no encoder, so it cannot {wish}. Train one that has:  pixelrnn train mnist-autoencoder, "
+            "or for faces  pixelrnn train faces"
+        )
+
+
+def note(text: str) -> None:
+    """One line on standard error."""
+    typer.echo(f"note: {text}", err=True)
 
 
 @contextmanager

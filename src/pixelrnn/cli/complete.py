@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pixelrnn.cli.common import DEVICE_HELP, RUN_HELP, Clock, parse_size, pick_device, walk_bar
+from pixelrnn.cli.common import (
+    BATCH,
+    DEVICE_HELP,
+    GUIDANCE_HELP,
+    RUN_HELP,
+    Clock,
+    class_of,
+    note,
+    parse_size,
+    pick_device,
+    walk_bar,
+)
+from pixelrnn.cli.pictures import read_pictures
 from pixelrnn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,10 +31,9 @@ EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn complete runs/digits three.png -o out.png --keep top -n 4\n"
     "  pixelrnn complete runs/mine a.png b.png -o out.png --mask known.png\n"
+    "  pixelrnn complete runs/mnist-gated-class three.png -o out.png --keep top --label 3\n"
     "\n\nThe mask is as large as the pictures, white where they are known."
 )
-
-_BATCH = 64
 
 
 def run(
@@ -37,6 +48,8 @@ def run(
     ),
     temperature: float = typer.Option(1.0, "--temperature", help="Below 1 more probable completions."),
     seed: int | None = typer.Option(None, "--seed", help="The same seed gives the same completions."),
+    label: str | None = typer.Option(None, "--label", help="A class, by name or number, of a model that knows some."),
+    guidance: float = typer.Option(1.0, "--guidance", help=GUIDANCE_HELP),
     device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
 ) -> None:
     """Finish half-hidden pictures: each row shows the picture, what is kept of it, and its completions.
@@ -53,41 +66,33 @@ def run(
     if (mask is None) == (keep is None):
         raise ConfigError("Say what is known, in one way: --keep top, --keep left, or --mask MASK.png.")
     model = PixelModel.load(run, pick_device(device))
-    images = _read(model, pictures, parse_size(size))
+    number = _label(model, label, guidance)
+    images = read_pictures(model, pictures, parse_size(size))
     height, width = images.shape[2:]
     if (height, width) != model.size:
         trained = f"{model.size[0]}x{model.size[1]}"
-        typer.echo(f"note: the model was trained on {trained}, not {height}x{width}; --size {trained} fits", err=True)
+        note(f"the model was trained on {trained}, not {height}x{width}; --size {trained} fits")
     known = _known(mask, keep, height, width)
     if known.all():
-        typer.echo("note: the mask says that every pixel is known; there is nothing to complete", err=True)
+        note("the mask says that every pixel is known; there is nothing to complete")
     clock = Clock()
-    with walk_bar("completing", len(images) * n, height, _BATCH) as on_row:
+    with walk_bar("completing", len(images) * n, height, BATCH) as on_row:
         sheet = completion_sheet(
-            model, images, known, n, temperature=temperature, seed=seed, batch_size=_BATCH, on_row=on_row
+            model, images, known, n, temperature=temperature, seed=seed, batch_size=BATCH, label=number,
+            guidance=guidance, on_row=on_row,
         )  # fmt: skip
     save_picture(sheet, out)
     typer.echo(f"{out}  {n} completions of {len(images)} pictures {height}x{width}   {clock.seconds:.1f} s")
 
 
-def _read(model: PixelModel, pictures: list[Path], size: tuple[int, int] | None) -> Tensor:
-    """Pictures as the model's integers (B, C, H, W)."""
-    import numpy as np
-    import torch
-
-    from pixelrnn.data import Levels, read_picture
-    from pixelrnn.errors import ImageError
-
-    read = [read_picture(path, channels=model.channels, size=size) for path in pictures]
-    for path, pixels in zip(pictures, read, strict=True):
-        if pixels.shape != read[0].shape:
-            (height, width), (first_height, first_width) = pixels.shape[1:], read[0].shape[1:]
-            raise ImageError(
-                f"{path} is {height}x{width}, but {pictures[0]} is {first_height}x{first_width}. "
-                "Complete them one by one, or bring them to one size with --size HxW."
-            )
-    levels = Levels(256, model.levels, "threshold" if model.levels == 2 else None)
-    return torch.from_numpy(levels.fixed(np.stack(read)))
+def _label(model: PixelModel, label: str | None, guidance: float) -> int | None:
+    if label is not None:
+        return class_of(model, label)
+    if guidance != 1:
+        raise ConfigError("--guidance exaggerates a condition: give --label too.")
+    if model.condition is not None and model.condition.classes:
+        note("the model knows classes, but completes without one; --label chooses one")
+    return None
 
 
 def _known(mask: Path | None, keep: str | None, height: int, width: int) -> Tensor:

@@ -9,7 +9,11 @@ import typer
 
 from pixelrnn.cli.common import DEVICE_HELP, RUN_HELP, bar, download_bar, pick_device
 
-EXAMPLE = "\b\nExample:\n  pixelrnn evaluate runs/digits --split test --json\n"
+EXAMPLE = (
+    "\b\nExamples:\n"
+    "  pixelrnn evaluate runs/digits --split test --json\n"
+    "  pixelrnn evaluate runs/mnist-gated-class --classify --count 1000\n"
+)
 
 
 def run(
@@ -21,22 +25,42 @@ def run(
     batch_size: int = typer.Option(
         25, "--batch-size", min=1, help="Images at a time; the figures do not depend on it."
     ),
+    count: int | None = typer.Option(None, "--count", min=1, help="The first so many images; left out: all."),
+    classify: bool = typer.Option(
+        False, "--classify", help="Also how often the most probable class is right, by Bayes' rule."
+    ),
+    no_condition: bool = typer.Option(False, "--no-condition", help="Tell a conditional model nothing."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object instead of a line."),
     device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
 ) -> None:
-    """Print exact nats per image and bits per dimension of a data set, with the standard error of the mean."""
-    from pixelrnn.evaluation import evaluate, load_like
+    """Print exact nats per image and bits per dimension of a data set, with the standard error of the mean.
+
+    A conditional model is told of every image what it was told of in training: its class, say.
+    """
+    from pixelrnn.evaluation import accuracy, evaluate, load_like
     from pixelrnn.model import PixelModel
 
     model = PixelModel.load(run, pick_device(device))
     with download_bar() as download:
         images = load_like(model, data, split, progress=download)
     with bar(f"{images.name}, {split}") as update:
-        result = evaluate(model, images, batch_size=batch_size, on_batch=update)
+        result = evaluate(
+            model, images, batch_size=batch_size, on_batch=update, told=not no_condition, count=count
+        )  # fmt: skip
+    found = None
+    if classify:
+        with bar(f"{images.name}, {split}, classes") as update:
+            found = accuracy(model, images, batch_size=batch_size, on_batch=update, count=count)
     if as_json:
-        typer.echo(json.dumps(result.as_dict()))
+        more = {} if found is None else {"accuracy": found.accuracy, "accuracy_standard_error": found.standard_error}
+        typer.echo(json.dumps(result.as_dict() | more))
         return
     typer.echo(
         f"{result.nats:.2f} nats/image   {result.bits_per_dim:.4f} bits/dim   +- {result.standard_error:.2f} nats   "
         f"{result.images} images   {result.data} {result.split}, {result.protocol}   {result.seconds:.1f} s"
     )
+    if found is not None:
+        typer.echo(
+            f"accuracy {100 * found.accuracy:.1f} % +- {100 * found.standard_error:.1f} "
+            f"({found.images} images, Bayes' rule)"
+        )

@@ -1,10 +1,13 @@
-"""The data sets that are known by name: digits, mnist, cifar10.
+"""The data sets that are known by name: digits, mnist, cifar10, faces.
 
 Each is looked for in the folder of the environment variable PIXELRNN_DATA, as `mnist.npz` or `cifar10.npz`
 (arrays train_images, train_labels, ...) or in the formats it was published in, and downloaded otherwise.
 
     digits    train = the first 1,297 of the 1,797 digits of scikit-learn, valid = the next 200, test = the last 300
     mnist     train = the first 55,000 of the 60,000 training images, valid = the last 5,000, test = its test set
+    faces     the ORL faces, from the file orl_faces.npz (arrays images, person, shot) in that folder, as they cannot be
+              downloaded; reduced to 28 x 23 by the mean of 4 x 4 pixels. Splits are of people: train = all but the last
+              six, valid = the next three, test = the last three, so nobody is in two of them
     cifar10   train = the first 45,000 of the 50,000 training images, valid = the last 5,000, test = its test set
 """
 
@@ -106,6 +109,26 @@ def _idx(name: str, shape: tuple[int, ...], progress: Progress | None) -> Pixels
     return cached_array(source, "idx", lambda: read_idx(source, shape))
 
 
+def _faces(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:
+    npz = _local("orl_faces.npz")
+    if npz is None:
+        raise DataError(
+            "The faces are not here: put orl_faces.npz (arrays images, N x 112 x 92 bytes, and person, from 1 on) into "
+            "a folder and name it in the environment variable PIXELRNN_DATA."
+        )
+    headers = npz_headers(npz)
+    shape = headers["images"].shape if "images" in headers else ()
+    if len(shape) != 3 or shape[1:] != (112, 92) or "person" not in headers or headers["person"].shape != shape[:1]:
+        raise DataError(f"{npz} should hold images (N, 112, 92) and person (N,), but it does not. Get the file again.")
+    person = read_npz(npz, "person").astype(np.int64) - 1
+    people = np.unique(person)
+    if len(people) < 9 or people[0] < 0 or people[-1] >= _PEOPLE:
+        raise DataError(f"{npz} should hold at least 9 people, numbered 1 to {_PEOPLE}. Get the file again.")
+    chosen = np.isin(person, {"train": people[:-6], "valid": people[-6:-3], "test": people[-3:]}[split])
+    blocks = as_pixels(read_npz(npz, "images")[chosen], "images").reshape(-1, 1, 28, 4, 23, 4)
+    return np.round(blocks.mean((3, 5))).astype(np.uint8), person[chosen]
+
+
 def _cifar10(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:
     npz = _local("cifar10.npz")
     present = [] if npz is None else _npz_splits(npz)
@@ -168,10 +191,13 @@ def _local(name: str) -> Path | None:
     return path if path.exists() else None
 
 
+_PEOPLE = 40
+_NAMES = tuple(f"person {number}" for number in range(1, _PEOPLE + 1))
 _TEN = tuple(str(digit) for digit in range(10))
 _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 BUILT_IN: dict[str, BuiltIn] = {
+    "faces": BuiltIn("10 photographs each of the people of orl_faces.npz, 28 x 23, gray", 256, _NAMES, _faces),
     "digits": BuiltIn("1,797 handwritten digits, 8 x 8, 17 values; no download", 17, _TEN, _digits),
     "mnist": BuiltIn("70,000 handwritten digits, 28 x 28, gray", 256, _TEN, _mnist),
     "cifar10": BuiltIn("60,000 pictures of 10 kinds of things, 32 x 32, colour", 256, _THINGS, _cifar10),

@@ -51,6 +51,9 @@ class PixelTraining(lightning.LightningModule):
         batch_number = self.global_step * every + batch_idx % every
         torch.manual_seed(self.settings.seed * 1_000_003 + batch_number)  # for the drawn pixels and dropout
         images = self.levels.draw(batch.pixels, None)
+        if self.settings.mirror:
+            mirrored = torch.rand(len(images), device=images.device) < 0.5
+            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         told = told_of(self.model, self.condition, images, batch.labels)
         nats = self.model.log_prob(images, check=False, **told).mean()
         self.log("train_nats", -nats, prog_bar=True, batch_size=len(images))

@@ -57,6 +57,12 @@ class TrainingSettings:
     weight_decay   of adamw
     ema            decay of the moving average of the weights that is validated and saved; 0 for none
     clip           largest norm of the gradient of the mean nats per pixel and colour; 0 for none
+    mirror         show every other image, by chance, mirrored left to right
+    encoder_steps  the encoder first learns for so many steps to tell the data's classes apart (triplet loss), and then
+                   stays as it is; 0: it is learned with the rest
+    encoder_rate   learning rate of these steps
+    margin         of the triplet loss
+    center         weight of the center loss beside it
     precision      "32", or "bf16": matrix products in bfloat16, likelihoods and validation in float32
     seed           of the first weights, the order of the images, binarisation and dropout
     """
@@ -71,6 +77,11 @@ class TrainingSettings:
     weight_decay: float = 0.0
     ema: float = 0.999
     clip: float = 1.0
+    mirror: bool = False
+    encoder_steps: int = 0
+    encoder_rate: float = 1e-3
+    margin: float = 0.2
+    center: float = 0.0
     precision: str = "bf16"
     seed: int = 0
 
@@ -83,7 +94,19 @@ CHOICES = {
     "schedule": ("cosine", "constant"),
     "precision": ("32", "bf16"),
 }
-_LEAST = {"epochs": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "weight_decay": 0, "ema": 0, "clip": 0, "seed": 0}
+_LEAST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "accumulate": 1,
+    "warmup": 0,
+    "weight_decay": 0,
+    "ema": 0,
+    "clip": 0,
+    "seed": 0,
+    "encoder_steps": 0,
+    "margin": 0,
+    "center": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -202,8 +225,8 @@ def _of_kind(key: str, value: Any, kind: str) -> Any:
         return float(value)
     if kind == "str" and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    fits = {"int": int, "float": float, "str": str, "list[int]": list}[kind]
-    if not isinstance(value, fits) or isinstance(value, bool):
+    fits = {"int": int, "float": float, "str": str, "list[int]": list, "bool": bool}[kind]
+    if not isinstance(value, fits) or (isinstance(value, bool) and kind != "bool"):
         raise ConfigError(f"{key} must be {_KIND_NAMES[kind]}, not {value!r}.")
     return value
 
@@ -213,7 +236,7 @@ _KEYS: dict[str, type] = {
 }  # fmt: skip
 _KIND_NAMES = {
     "int": "a whole number", "float": "a number", "str": "a text", "list": "a list",
-    "list[int]": "a list like [28, 28]", "dict": "a table like [training]",
+    "list[int]": "a list like [28, 28]", "bool": "true or false", "dict": "a table like [training]",
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 import pixelrnn
+from pixelrnn.conditions import torch_labels
 from pixelrnn.data import ImageData, Levels, load_data
 from pixelrnn.data import Progress as DownloadProgress
 from pixelrnn.errors import ConfigError, RunFolderError, TrainingError
@@ -34,6 +35,7 @@ from pixelrnn.folder import holds_model
 from pixelrnn.model import PixelModel
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, StopAtNaN, TimeLimit
+from pixelrnn.training.embedding import freeze, train_encoder, verify
 from pixelrnn.training.memory import keep_freed_memory
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset, preset_from
@@ -86,6 +88,11 @@ def train(
         "valid_images": len(valid_data), "device": str(device), "torch": torch.__version__,
         **_classes(preset, train_data), "command": command or f"pixelrnn train {preset.name} --out FOLDER",
     }  # fmt: skip
+    if preset.training.encoder_steps:
+        if checkpoint:
+            freeze(model)  # the checkpoint has its weights
+        else:
+            about["verification"] = _embed(model, train_data, valid_data, levels, preset)
     on_interrupt = signal.getsignal(signal.SIGINT)
     with _quiet():
         trainer = _trainer(folder, preset, KeepBest(folder, about, tell), limit, device, bar)
@@ -129,6 +136,22 @@ def build_model(preset: Preset, data: ImageData) -> PixelModel:
         preset.model["network"], head=preset.model.get("head"), size=data.size, channels=data.channels,
         levels=preset.data.levels, **options,
     )  # fmt: skip
+
+
+def _embed(
+    model: PixelModel, train_data: ImageData, valid_data: ImageData, levels: Levels, preset: Preset
+) -> dict[str, Any]:  # fmt: skip
+    """Train the encoder by the triplet loss; how well it tells people of the validation split apart."""
+    pairs = []
+    for data in (train_data, valid_data):
+        if data.labels is None:
+            raise ConfigError(f"{data.name} has no classes, so no embedding can be learned. Give each a sub-folder.")
+        pairs.append((torch.from_numpy(np.ascontiguousarray(levels.fixed(data.images))), torch_labels(data.labels)))
+    (images, labels), valid = pairs
+    assert labels is not None
+    assert valid[1] is not None
+    train_encoder(model, images, labels, preset.training, lambda done, total: None)
+    return verify(model, valid[0], valid[1]).as_dict()
 
 
 def _classes(preset: Preset, data: ImageData) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+"""pixelrnn interpolate: from one picture to another, by the codes between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from pixelrnn.cli.common import (
+    DEVICE_HELP,
+    GUIDANCE_HELP,
+    RUN_HELP,
+    TEMPERATURE_HELP,
+    Clock,
+    check_encoder,
+    pick_device,
+    walk_bar,
+)
+from pixelrnn.cli.pictures import read_pictures
+from pixelrnn.errors import ConfigError
+
+EXAMPLE = (
+    "\b\nExample:\n"
+    "  pixelrnn interpolate runs/faces anna.png ben.png --steps 8 --rows 4 -o strip.png\n"
+    "\n\nEach row shows the first picture, the steps, and the second picture."
+)
+
+
+def run(
+    run: Path = typer.Argument(..., help=RUN_HELP),
+    pictures: list[Path] = typer.Argument(..., help="Two pictures, cropped and resized to the model's size."),
+    out: Path = typer.Option(Path("strip.png"), "-o", "--out", help="The picture to write."),
+    steps: int = typer.Option(8, "--steps", min=2, help="Codes from the first to the second, both included."),
+    rows: int = typer.Option(1, "--rows", min=1, max=64, help="Rows, each with random numbers of its own."),
+    guidance: float = typer.Option(1.0, "--guidance", help=GUIDANCE_HELP),
+    temperature: float = typer.Option(1.0, "--temperature", help=TEMPERATURE_HELP),
+    seed: int = typer.Option(0, "--seed", help="The same seed gives the same picture."),
+    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+) -> None:
+    """Draw images of the codes on the line between those of two pictures, for a model with an encoder.
+
+    Every step of a row is drawn with the same random numbers, so what changes along it is the code alone.
+    """
+    from pixelrnn.data import save_picture
+    from pixelrnn.model import PixelModel
+    from pixelrnn.sheets import in_bytes, interpolations, sheet_of_rows
+
+    if len(pictures) != 2:
+        raise ConfigError(f"To interpolate takes two pictures, not {len(pictures)}:  pixelrnn interpolate RUN A B")
+    model = PixelModel.load(run, pick_device(device))
+    check_encoder(model, "interpolate")
+    ends = read_pictures(model, pictures, model.size)
+    height, width = model.size
+    clock = Clock()
+    with walk_bar("interpolating", rows * steps, height, rows) as on_row:
+        between = interpolations(
+            model, ends, steps, rows, temperature=temperature, seed=seed, guidance=guidance, on_row=on_row
+        )
+    first, last = in_bytes(ends, model.levels)[:, None].expand(2, rows, *ends.shape[1:])
+    save_picture(sheet_of_rows([first, in_bytes(between, model.levels), last]), out)
+    typer.echo(
+        f"{out}  {steps} steps, {rows} {'row' if rows == 1 else 'rows'} {height}x{width}   {clock.seconds:.1f} s"
+    )

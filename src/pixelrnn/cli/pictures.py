@@ -1,0 +1,89 @@
+"""Pictures that a verb works on: files, or the first images of a data set, as the model's levels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pixelrnn.cli.common import download_bar
+from pixelrnn.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from pixelrnn.model import PixelModel
+
+DATA_HELP = "Instead of pictures: the first images of a data set, by name or path."
+SPLIT_HELP = "Of --data: train, valid or test."
+COUNT_HELP = "How many images of --data."
+
+
+class Chosen(NamedTuple):
+    """Images (B, C, H, W) as the model's levels, and what each is called."""
+
+    names: list[str]
+    images: Tensor
+
+
+def read_pictures(model: PixelModel, paths: list[Path], size: tuple[int, int] | None) -> Tensor:
+    """Picture files as the model's levels (B, C, H, W), cropped and resized to `size`; None: as they are.
+
+    Raises: DataError or ImageError if one cannot be read, or if they are of several sizes
+    """
+    import numpy as np
+
+    from pixelrnn.data import read_picture
+
+    read = [read_picture(path, channels=model.channels, size=size) for path in paths]
+    for path, pixels in zip(paths, read, strict=True):
+        if pixels.shape != read[0].shape:
+            (height, width), (first_height, first_width) = pixels.shape[1:], read[0].shape[1:]
+            raise ImageError(
+                f"{path} is {height}x{width}, but {paths[0]} is {first_height}x{first_width}. "
+                "Complete them one by one, or bring them to one size with --size HxW."
+            )
+    return levels_of(model, np.stack(read))
+
+
+def levels_of(model: PixelModel, pixels: np.ndarray) -> Tensor:
+    """Bytes as the model's levels; two levels by threshold, so that a picture is always read the same way."""
+    import torch
+
+    from pixelrnn.data import Levels
+
+    return torch.from_numpy(Levels(256, model.levels, "threshold" if model.levels == 2 else None).fixed(pixels))
+
+
+def pictures_or_data(
+    model: PixelModel, pictures: list[Path] | None, data: str | None, split: str, count: int
+) -> Chosen:  # fmt: skip
+    """Pictures brought to the model's size, or the first `count` images of a data set.
+
+    Raises: ConfigError unless it is one of both; whatever reading raises
+    """
+    check_one_of(pictures, data)
+    if pictures:
+        return Chosen([str(path) for path in pictures], read_pictures(model, pictures, model.size))
+    return first_images(model, str(data), split, count)
+
+
+def check_one_of(pictures: list[Path] | None, data: str | None) -> None:
+    """Raises ConfigError unless there are pictures or a data set, and not both."""
+    if bool(pictures) == (data is not None):
+        raise ConfigError("Say what to work on, in one way: names of pictures, or --data NAME|PATH.")
+
+
+def first_images(model: PixelModel, data: str, split: str, count: int) -> Chosen:
+    """The first images of a split, as the model's levels: binarised with the whole split, as `evaluate` does."""
+    import torch
+
+    from pixelrnn.errors import DataError
+    from pixelrnn.evaluation import levels_for, load_like
+
+    with download_bar() as download:
+        found = load_like(model, data, split, progress=download)
+    if not len(found):
+        raise DataError(f"{found.name} has no image in its split {split!r}.")
+    pixels = levels_for(model, found).fixed(found.images)[:count].copy()
+    return Chosen([f"{found.name} {split} {index}" for index in range(len(pixels))], torch.from_numpy(pixels))

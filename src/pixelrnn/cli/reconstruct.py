@@ -1,0 +1,70 @@
+"""pixelrnn reconstruct: what the code of a picture keeps of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from pixelrnn.cli.common import (
+    BATCH,
+    DEVICE_HELP,
+    GUIDANCE_HELP,
+    RUN_HELP,
+    TEMPERATURE_HELP,
+    Clock,
+    check_encoder,
+    pick_device,
+    walk_bar,
+)
+from pixelrnn.cli.pictures import COUNT_HELP, DATA_HELP, SPLIT_HELP, pictures_or_data
+
+EXAMPLE = (
+    "\b\nExamples:\n"
+    "  pixelrnn reconstruct runs/mnist-autoencoder three.png four.png -n 4 -o out.png\n"
+    "  pixelrnn reconstruct runs/mnist-autoencoder --data mnist --split test --count 8 -o out.png\n"
+)
+
+
+def run(
+    run: Path = typer.Argument(..., help=RUN_HELP),
+    pictures: list[Path] | None = typer.Argument(None, help="Pictures, cropped and resized to the model's size."),
+    out: Path = typer.Option(Path("reconstructions.png"), "-o", "--out", help="The picture to write, a row for each."),
+    n: int = typer.Option(4, "-n", min=1, help="Images drawn given the code of each."),
+    data: str | None = typer.Option(None, "--data", help=DATA_HELP),
+    split: str = typer.Option("test", "--split", help=SPLIT_HELP),
+    count: int = typer.Option(8, "--count", min=1, help=COUNT_HELP),
+    guidance: float = typer.Option(1.0, "--guidance", help=GUIDANCE_HELP),
+    temperature: float = typer.Option(1.0, "--temperature", help=TEMPERATURE_HELP),
+    seed: int | None = typer.Option(None, "--seed", help="The same seed gives the same images."),
+    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+) -> None:
+    """Draw images given nothing but the code of a picture, for a model with an encoder.
+
+    Each row shows a picture and its reconstructions. The figure is the mean of minus the log-probability of the
+    pictures given their own codes.
+    """
+    import torch
+
+    from pixelrnn.data import save_picture
+    from pixelrnn.model import PixelModel
+    from pixelrnn.sheets import in_bytes, nats_of, sheet_of_rows
+
+    model = PixelModel.load(run, pick_device(device))
+    check_encoder(model, "reconstruct")
+    images = pictures_or_data(model, pictures, data, split, count).images
+    clock = Clock()
+    with torch.no_grad():
+        codes = model.encode(images)
+    with walk_bar("reconstructing", len(images) * n, model.size[0], BATCH) as on_row:
+        drawn = model.sample(
+            len(images) * n, vector=codes.repeat_interleave(n, 0), temperature=temperature, seed=seed, batch_size=BATCH,
+            guidance=guidance, on_row=on_row,
+        )  # fmt: skip
+    nats = float(nats_of(model, images, BATCH, vector=codes).mean())
+    levels = model.levels
+    save_picture(sheet_of_rows([in_bytes(images, levels), in_bytes(drawn, levels).unflatten(0, (-1, n))]), out)
+    typer.echo(
+        f"{out}  {nats:.2f} nats/image given the code   {len(images)} images, {n} reconstructions of each   "
+        f"{clock.seconds:.1f} s"
+    )

@@ -1,0 +1,140 @@
+"""pixelrnn restore: sharp pictures for a small or blurred one, each with its likelihood."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from pixelrnn.cli.common import (
+    BATCH,
+    DEVICE_HELP,
+    GUIDANCE_HELP,
+    RUN_HELP,
+    TEMPERATURE_HELP,
+    Clock,
+    note,
+    pick_device,
+    walk_bar,
+)
+from pixelrnn.cli.pictures import COUNT_HELP, DATA_HELP, SPLIT_HELP, check_one_of, first_images, read_pictures
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from pixelrnn.model import PixelModel
+    from pixelrnn.sheets import Drawn
+
+EXAMPLE = (
+    "\b\nExamples:\n"
+    "  pixelrnn restore runs/faces-restore small.png -n 4 -o out.png\n"
+    "  pixelrnn restore runs/mnist-restore --data mnist --split test --count 8 -o out.png\n"
+    "\n\nA picture of half the model's size is restored as it is; any other is brought to the model's size and degraded."
+)
+
+
+def run(
+    run: Path = typer.Argument(..., help=RUN_HELP),
+    pictures: list[Path] | None = typer.Argument(None, help="Pictures: small ones, or whole ones to be degraded."),
+    out: Path = typer.Option(Path("restorations.png"), "-o", "--out", help="The picture to write, a row for each."),
+    n: int = typer.Option(4, "-n", min=1, help="Restorations of each."),
+    data: str | None = typer.Option(None, "--data", help=DATA_HELP),
+    split: str = typer.Option("test", "--split", help=SPLIT_HELP),
+    count: int = typer.Option(8, "--count", min=1, help=COUNT_HELP),
+    guidance: float = typer.Option(1.0, "--guidance", help=GUIDANCE_HELP),
+    temperature: float = typer.Option(1.0, "--temperature", help=TEMPERATURE_HELP),
+    seed: int | None = typer.Option(None, "--seed", help="The same seed gives the same images."),
+    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+) -> None:
+    """Draw what a small or blurred picture may have been, for a model that learned to.
+
+    Each row shows the whole picture if there is one, the degraded one, and its restorations, the most probable
+    first. Printed for each picture is minus the log-probability of each restoration given the degraded picture.
+    """
+    import torch
+
+    from pixelrnn.data import save_picture
+    from pixelrnn.model import PixelModel
+    from pixelrnn.sheets import restorations
+
+    model = PixelModel.load(run, pick_device(device))
+    kind = _kind(model)
+    check_one_of(pictures, data)
+    if pictures:
+        tasks = [_of_picture(model, kind, path) for path in pictures]
+    else:
+        tasks = _of_data(model, kind, str(data), split, count)
+    maps = torch.stack([task.map for task in tasks])
+    clock = Clock()
+    with walk_bar("restoring", len(tasks) * n, model.size[0], BATCH) as on_row:
+        drawn = restorations(
+            model, maps, n, temperature=temperature, seed=seed, batch_size=BATCH, guidance=guidance,
+            on_row=on_row,
+        )  # fmt: skip
+    save_picture(_sheet(model, tasks, maps, drawn), out)
+    for task, nats in zip(tasks, drawn.nats.tolist(), strict=True):
+        typer.echo(f"{task.name}   {'   '.join([f'{nats[0]:.2f} (best)', *(f'{each:.2f}' for each in nats[1:])])} nats")
+    typer.echo(f"{out}  {n} restorations of {len(tasks)} pictures   {clock.seconds:.1f} s")
+
+
+class _Task(NamedTuple):
+    """A picture to restore: its name, its map (C, H, W) in -1..1, and its levels (C, H, W) if it is known whole."""
+
+    name: str
+    map: Tensor
+    whole: Tensor | None
+
+
+def _kind(model: PixelModel) -> str:
+    from pixelrnn.conditions import kind_of
+    from pixelrnn.errors import ConditionError
+
+    kind = kind_of(model)
+    if kind not in ("half", "blur"):
+        raise ConditionError(
+            "The model did not learn to restore pictures. Train one that does:  pixelrnn train mnist-restore, "
+            "or for faces  pixelrnn train faces-restore"
+        )
+    return kind
+
+
+def _of_picture(model: PixelModel, kind: str, path: Path) -> _Task:
+    import torch
+
+    from pixelrnn.conditions import degraded, enlarged
+    from pixelrnn.data import read_picture
+
+    height, width = model.size
+    half = (-(-height // 2), -(-width // 2))
+    found = read_picture(path, channels=model.channels)
+    if kind == "half" and found.shape[1:] == half:
+        shown = torch.from_numpy(found)[None].float() / 127.5 - 1  # black is -1, white is 1
+        return _Task(str(path), enlarged(shown, model.size)[0], None)
+    if found.shape[1:] != model.size:
+        small = f"; a small picture to restore is {half[0]}x{half[1]}" if kind == "half" else ""
+        note(f"{path} is {found.shape[1]}x{found.shape[2]}: brought to {height}x{width}, then degraded{small}")
+    whole = read_pictures(model, [path], model.size)
+    return _Task(str(path), degraded(whole, model.levels, kind)[0], whole[0])
+
+
+def _of_data(model: PixelModel, kind: str, data: str, split: str, count: int) -> list[_Task]:
+    from pixelrnn.conditions import degraded
+
+    names, images = first_images(model, data, split, count)
+    maps = degraded(images, model.levels, kind)
+    return [_Task(*each) for each in zip(names, maps, images, strict=True)]
+
+
+def _sheet(model: PixelModel, tasks: list[_Task], maps: Tensor, drawn: Drawn) -> Image:
+    import torch
+
+    from pixelrnn.sheets import GRAY, in_bytes, map_in_bytes, sheet_of_rows
+
+    columns = [map_in_bytes(maps), in_bytes(drawn.images, model.levels)]
+    if any(task.whole is not None for task in tasks):
+        absent = torch.full((model.channels, *model.size), GRAY)
+        wholes = [absent if task.whole is None else in_bytes(task.whole, model.levels) for task in tasks]
+        columns.insert(0, torch.stack(wholes))
+    return sheet_of_rows(columns)
