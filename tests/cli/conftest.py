@@ -10,6 +10,8 @@ import pytest
 import torch
 from command import Cli, Result
 
+import pixelrnn
+
 
 @pytest.fixture(autouse=True)
 def _single_precision() -> None:
@@ -34,12 +36,47 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder: the digits, one epoch, tiny."""
+    return trained(tmp_path_factory.mktemp("trained") / "run", "width=4", "batch_size=200")
+
+
+@pytest.fixture(scope="session")
+def told_class(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that learned of the class of each digit."""
+    return trained(tmp_path_factory.mktemp("trained") / "class", "condition=class")
+
+
+@pytest.fixture(scope="session")
+def told_half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that learned to restore digits from half their size."""
+    return trained(tmp_path_factory.mktemp("trained") / "half", "condition=half")
+
+
+@pytest.fixture(scope="session")
+def told_blur(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that learned to restore digits that are blurred."""
+    return trained(tmp_path_factory.mktemp("trained") / "blur", "condition=blur", "batch_size=200")
+
+
+@pytest.fixture(scope="session")
+def told_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with an encoder to five numbers, of length one; they are made to matter, which an epoch does not."""
+    folder = trained(tmp_path_factory.mktemp("trained") / "code", "code_size=5", "unit_code=true")
+    model = pixelrnn.load(folder)
+    with torch.no_grad():
+        model.get_submodule("encoder.code").bias.zero_()
+        model.get_submodule("condition.vector").weight.mul_(20)
+    model.save(folder)
+    return folder
+
+
+def trained(folder: Path, *changes: str) -> Path:
+    """The digits, one epoch, small."""
     from pixelrnn.training.presets import load_preset
     from pixelrnn.training.run import train
 
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    train(load_preset("digits", ["layers=2", "width=4", "batch_size=200", "epochs=1", "ema=0"]), folder)
+    torch.set_num_threads(1)
+    train(load_preset("digits", ["layers=2", "width=8", "batch_size=50", "epochs=1", "ema=0", *changes]), folder)
     torch.set_default_dtype(before)
     return folder

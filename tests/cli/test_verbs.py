@@ -23,7 +23,9 @@ def pixels_of(path: Path) -> np.ndarray:
         return np.asarray(picture)
 
 
-VERBS = ["demo", "list", "train", "evaluate", "sample", "complete", "inspect"]
+VERBS = [
+    "demo", "list", "train", "evaluate", "sample", "complete", "interpolate", "reconstruct", "restore", "inspect",
+]  # fmt: skip
 
 
 def test_importing_and_help_load_no_heavy_library() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 import pixelrnn
 from pixelrnn.heads import HEADS
-from pixelrnn.model import PixelModel
+from pixelrnn.model import CONDITION, PixelModel
 from pixelrnn.networks import NETWORKS, options_of
 
 # name, network, channels, head, levels
@@ -25,7 +25,7 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
     """A small model of random weights in float64."""
     _, network, channels, head, levels = case
     options = {"layers": 3, "width": 7, **options}  # 7 is no multiple of 3: groups of unequal size
-    options = {key: value for key, value in options.items() if key in options_of(network)}
+    options = {key: value for key, value in options.items() if key in {**options_of(network), **CONDITION}}
     if head == "mcgsm":
         options = {**options, "components": 3, "scales": 2}
     model = pixelrnn.build(network, size=size, channels=channels, levels=levels, head=head, **options).double().eval()

@@ -102,6 +102,17 @@ def pointwise(modules: Iterable[CausalConv2d], colours: str, mistake: str = "") 
     return [Layer(each, (1, 1), "everything" if mistake == "1 x 1 without mask" else "B", colours) for each in modules]
 
 
+def told(module: nn.Module, s: Array | None, mistake: str = "") -> Array | float:
+    """V * s, the 1 x 1 layer without bias and without mask of a condition s (maps, H, W): (out, H, W)."""
+    if s is None or mistake == "told nothing":
+        return 0.0
+    if mistake == "told of the place to the right":
+        s = np.roll(s, -1, 2)
+    if mistake == "told of the row above":
+        s = np.roll(s, 1, 1)
+    return np.einsum("os,src->orc", array(module.conv.weight)[:, :, 0, 0], s)
+
+
 def residual_blocks(
     net: nn.Module, image: Array, colours: str, first_kernel: int, branch: Callable[[int, Array], Array],
     residual: bool = True, mistake: str = "",
@@ -125,11 +136,19 @@ def residual_blocks(
     return x
 
 
-def both_ways(model: PixelModel, images: Tensor, loop: Callable[[Array], Array]) -> tuple[Array, Array]:
-    """The parameters of images (B, params, H, W): by the package, and by a loop over each image in -1..1."""
+def both_ways(
+    model: PixelModel, images: Tensor, loop: Callable[..., Array], given: Tensor | None = None
+) -> tuple[Array, Array]:
+    """The parameters of images (B, params, H, W): by the package, and by a loop over each image in -1..1.
+
+    With a condition, (B, maps, H, W) or (B, maps, 1, 1), the loop is given that of each image as well, (maps, H, W).
+    """
     with torch.no_grad():
-        found = model.network(Whole(scale(images, model.levels, torch.float64))).numpy()
-    return found, np.stack([loop(image) for image in scaled(images, model.levels)])
+        found = model.network(Whole(scale(images, model.levels, torch.float64), given)).numpy()
+    if given is None:
+        return found, np.stack([loop(image) for image in scaled(images, model.levels)])
+    every = array(given.expand(-1, -1, *images.shape[2:]))
+    return found, np.stack([loop(*each) for each in zip(scaled(images, model.levels), every, strict=True)])
 
 
 def scaled(images: Tensor, levels: int) -> Array:

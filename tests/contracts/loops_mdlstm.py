@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
-from loops import Array, Layer, array, sigmoid
+from loops import Array, Layer, array, sigmoid, told
 
 from pixelrnn.layers.convolution import Pointwise
 from pixelrnn.layers.recurrence import Recurrence
@@ -87,8 +88,10 @@ def states(
     return np.stack([np.stack([h[row, column] for column in range(width)], 1) for row in range(height)], 1)
 
 
-def input_to_state(recurrence: Recurrence, x: Array, colours: str, mistake: str = "") -> Array:
-    """A 1 x 1 layer: each of the five gates is split into colours."""
-    (conv,) = recurrence.inputs
+def input_to_state(recurrence: Recurrence, x: Array, colours: str, mistake: str = "", s: Array | None = None) -> Array:
+    """A 1 x 1 layer: each of the five gates is split into colours. It is biased by V * s, if there is a condition s."""
+    conv, *conditions = recurrence.inputs
+    assert len(conditions) == (s is not None)
+    bias = told(SimpleNamespace(conv=conditions[0]), s, mistake) if conditions else 0.0
     kind = "A" if mistake == "mask A in the input to state" else "B"
-    return Layer(conv, (1, 1), kind, colours, 1 if mistake == "colours over all 5h" else 5)(x)
+    return Layer(conv, (1, 1), kind, colours, 1 if mistake == "colours over all 5h" else 5)(x) + bias

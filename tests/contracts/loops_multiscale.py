@@ -70,19 +70,17 @@ class Biased:
     """Input to state plus a 1 x 1 map of the condition, whose maps come last: they are skewed together."""
 
     def __init__(self, into: Layer, condition: nn.Module, colours: str, mistake: str) -> None:
-        self.into, self.bias = into, condition.bias.detach().numpy()
+        self.into = into
         self.weight = condition.weight.detach().numpy()[:, :, 0, 0]
         gates, maps = self.weight.shape
         if mistake == "bias masked by colour":
             self.weight = self.weight * Layer(nn.Conv2d(maps, gates, 1), (1, 1), "B", colours, 4).centre("B")
         if mistake == "bias of one gate only":
             self.weight = self.weight * (np.arange(gates) < gates // 4)[:, None]
-        if mistake == "1 x 1 without its own bias":
-            self.bias = np.zeros_like(self.bias)
 
     def __call__(self, maps: Array) -> Array:
         stream, condition = np.split(maps, [len(maps) - self.weight.shape[1]])
-        return self.into(stream) + np.einsum("oi,irc->orc", self.weight, condition) + self.bias[:, None, None]
+        return self.into(stream) + np.einsum("oi,irc->orc", self.weight, condition)
 
 
 def biased_states(
@@ -146,20 +144,30 @@ def mean_of_cells(image: Array, factor: int) -> Array:
     return np.array(cells).transpose(2, 0, 1)
 
 
-def multiscale_loop(net: MultiScale, body: str, factor: int, image: Array, mistake: str = "") -> Array:
-    """Section 3.6, the small image sub-sampled and copied: the parameters of every pixel, (params, H, W)."""
+def multiscale_loop(
+    net: MultiScale, body: str, factor: int, image: Array, mistake: str = "", s: Array | None = None
+) -> Array:
+    """Section 3.6, the small image sub-sampled and copied: the parameters of every pixel, (params, H, W).
+
+    s (maps, H, W) is what the image itself is conditioned on: every network is told of it at the image's places.
+    """
     colours = "RGB"[: len(image)]
     small = image[:, ::factor, ::factor]
     if mistake == "small image of the odd pixels":
         small = np.roll(image, (-1, -1), (1, 2))[:, ::factor, ::factor]
     if mistake == "small image of means":
         small = mean_of_cells(image, factor)
+    few = None if s is None else s[:, ::factor, ::factor]
     if isinstance(net.small, MultiScale):
-        params = multiscale_loop(net.small, body, factor, small)
+        params = multiscale_loop(net.small, body, factor, small, s=few)
+    elif few is not None:
+        params = conditional_loop(body, net.small, colours, small, few, mistake)
     else:
         params = pixelrnn_loop(body, net.small, small)
     up = net.small.up if mistake == "one up-sampling for all scales" else net.up
     condition = up_sampled(up, small, factor, image.shape[1:], mistake)
+    if s is not None:
+        condition = np.concatenate([condition, s])
     seen = image.copy()
     if mistake == "copied pixels blank for the large network":
         seen[:, ::factor, ::factor] = 0

@@ -13,15 +13,31 @@ import test_fidelity_mixtures
 import test_fidelity_multiscale
 import test_fidelity_recurrent
 import torch
-from loops import Array, Layer, assert_seen, assert_the_same, both_ways, pointwise, relu, residual_blocks, sigmoid
+from loops import (
+    Array,
+    Layer,
+    assert_seen,
+    assert_the_same,
+    both_ways,
+    pointwise,
+    relu,
+    residual_blocks,
+    sigmoid,
+    told,
+)  # fmt: skip
 
 import pixelrnn
 from pixelrnn.model import PixelModel
 from pixelrnn.networks import NETWORKS
 
 
-def pixelcnn(model: PixelModel, image: Array, kernel: int, first_kernel: int, mistake: str = "") -> Array:
-    """PixelRNN paper, table 1 and figure 5 (left): the parameters of every pixel, (params, H, W)."""
+def pixelcnn(
+    model: PixelModel, image: Array, kernel: int, first_kernel: int, mistake: str = "", s: Array | None = None
+) -> Array:
+    """PixelRNN paper, table 1 and figure 5 (left): the parameters of every pixel, (params, H, W).
+
+    s (maps, H, W) is a condition: every k x k layer of a block is biased by V * s.
+    """
     network, colours = model.network, "RGB"[: model.channels]
 
     def branch(index: int, x: Array) -> Array:
@@ -29,14 +45,21 @@ def pixelcnn(model: PixelModel, image: Array, kernel: int, first_kernel: int, mi
         reduce, expand = pointwise([block.reduce, block.expand], colours, mistake)
         y = reduce(relu(x))  # h maps
         y = Layer(block.convolve, (kernel, kernel), "B", colours)(y if mistake == "a ReLU less" else relu(y))
+        y = y + told(block.told, s, mistake)
         y = expand(relu(y))
         return y + x if mistake == "residual twice" else y
 
     return residual_blocks(network, image, colours, first_kernel, branch, mistake=mistake)
 
 
-def gated_pixelcnn(model: PixelModel, image: Array, kernel: int, first_kernel: int, mistake: str = "") -> Array:
-    """Conditional PixelCNN paper, equation 2 and figure 2, on the image with one blank row above it."""
+def gated_pixelcnn(
+    model: PixelModel, image: Array, kernel: int, first_kernel: int, mistake: str = "", s: Array | None = None
+) -> Array:
+    """Conditional PixelCNN paper, equation 2 and figure 2, on the image with one blank row above it.
+
+    With a condition s (maps, H, W) equation 4, and section 2.3 for one with a place: tanh(W x + V s) times
+    sigmoid(W x + V s) in both stacks. What the vertical stack tells pixels of a row is told of that row.
+    """
     network, colours = model.network, "RGB"[: model.channels]
     height, width = image.shape[1:]
     parts = 2 if model.config["options"]["skip"] else 1
@@ -59,14 +82,24 @@ def gated_pixelcnn(model: PixelModel, image: Array, kernel: int, first_kernel: i
         horizontal = Layer(layer.horizontal, (1, n), kind, colours, blocks)
         link = Layer(layer.link, (1, 1), "everything", colours)
         v2 = vertical(v_in)
-        v_out = gate(v2)
-        told = np.concatenate([v_out, v_out]) if mistake == "link after the gate" else v2
-        told = link(told)
-        shifted = np.zeros((len(told), height, width))
+        to_v, to_h = (told(each, s, mistake) for each in (layer.told_above, layer.told_along))
+        if s is not None:
+            to_v = np.concatenate([to_v, np.zeros((len(v2), 1, width))], 1)  # nobody hears of the row below the last
+            for each, stack in ((to_v, "vertical"), (to_h, "horizontal")):
+                half = len(each) // 2
+                each[:half] *= mistake != "only the sigmoid is told"
+                each[half:] *= mistake != "only the tanh is told"
+                each *= mistake != f"{stack} stack not told"
+        v_out = gate(v2 + to_v)
+        source = np.concatenate([v_out, v_out]) if mistake == "link after the gate" else v2
+        linked = link(source + to_v if mistake == "link after the condition" else source)
+        shifted = np.zeros((len(linked), height, width))
         for row in range(height):  # shifted down: row r of the image hears of row r - 1, which is row r of `extended`
             above = {"no shift": row + 1, "shifted twice": max(row - 1, 0)}.get(mistake, row)
-            shifted[:, row] = told[:, above]
-        g = gate(horizontal(h_in) + shifted)
+            shifted[:, row] = linked[:, above]
+        g = gate(horizontal(h_in) + shifted + to_h)
+        if mistake == "told after the gate":
+            g = gate(horizontal(h_in) + shifted) + np.split(to_h, 2)[0]
         last = index == len(network.layers) - 1
         seen = "everything" if mistake == "1 x 1 without mask" else "B"
         out = Layer(network.outs[index], (1, 1), seen, colours, 1 if last else parts)(g)

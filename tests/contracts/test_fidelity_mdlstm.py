@@ -28,14 +28,16 @@ from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
 from pixelrnn.model import PixelModel
 
 
-def mdlstm(model: PixelModel, image: Array, first_kernel: int, residual: bool, mistake: str = "") -> Array:
-    """From scaled pixels (C, H, W) the parameters of every pixel, (params, H, W)."""
+def mdlstm(
+    model: PixelModel, image: Array, first_kernel: int, residual: bool, mistake: str = "", s: Array | None = None
+) -> Array:
+    """From scaled pixels (C, H, W) the parameters of every pixel, (params, H, W); s (maps, H, W) is a condition."""
     net, colours = model.network, "RGB"[: model.channels]
     corner = {"down": -1} if mistake == "from the bottom" else {"right": -1} if mistake == "from the right" else {}
 
     def branch(index: int, x: Array) -> Array:
         block = net.blocks[index]
-        into = input_to_state(block.states, relu(x) if mistake == "a ReLU more" else x, colours, mistake)
+        into = input_to_state(block.states, relu(x) if mistake == "a ReLU more" else x, colours, mistake, s)
         (expand,) = pointwise([block.expand], colours, mistake)
         return expand(states(block.states, into, graves, mistake, **corner))
 

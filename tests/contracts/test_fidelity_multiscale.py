@@ -52,7 +52,7 @@ def test_a_multi_scale_network_of_any_depth_is_that_loop(body: str, options: dic
 MISTAKES = {
     "both": [
         "bias missing", "bias in the first layer only", "bias in the last layer only", "one 1 x 1 for all layers",
-        "bias masked by colour", "bias of one gate only", "1 x 1 without its own bias",
+        "bias masked by colour", "bias of one gate only",
         "small image of the odd pixels", "small image of means", "map a pixel down", "map a pixel to the right",
         "cropped at the other end", "3 x 3 kernels turned round", "edges repeated", "a ReLU less", "a ReLU more",
         "one convolution less", "deconvolution turned round", "one up-sampling for all scales",

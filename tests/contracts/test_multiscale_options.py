@@ -53,13 +53,9 @@ def test_scales_beyond_an_image_of_one_pixel_are_no_exception(body: str, size: t
 @all_variants
 @both_bodies
 @torch.no_grad()
-def test_the_network_refuses_to_be_walked_at_once_and_its_large_part_to_be_run_without_a_condition(
-    body: str, variant: dict
-) -> None:
+def test_the_network_refuses_to_be_walked_at_once(body: str, variant: dict) -> None:
     network = model_of(body, **variant).network
     canvas = Walk((1, 1, *SIZE), torch.float64, torch.device("cpu"))
     canvas.begin(Region(0, 0, 1))
     with pytest.raises(AssertionError, match="stage by stage"):
         network(canvas)
-    with pytest.raises(AssertionError, match="condition"):
-        network.large(Whole(torch.zeros(1, 1, *SIZE)))

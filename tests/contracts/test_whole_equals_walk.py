@@ -5,40 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import CASES, IDS, make
-from torch import Tensor
+from walks import walked_params
 
 from pixelrnn.canvas import Region, Walk, Whole, scale
-from pixelrnn.model import PixelModel
-
-
-def walked_params(model: PixelModel, images: Tensor, span: int, *, by_colour: bool = False) -> Tensor:
-    """The parameters of known images, `span` pixels of a row at a time, stage by stage.
-
-    by_colour does it as sampling does: a pass per colour, with later colours (and pixels) not yet written.
-    """
-    everything = scale(images, model.levels, torch.float64)
-    params = torch.full((len(images), model.head.num_params, *images.shape[2:]), torch.nan)
-    for stage in model.network.stages():
-        pixels = everything[:, :, :: stage.step, :: stage.step]
-        canvas = Walk(tuple(pixels.shape), torch.float64, images.device, stage.given(pixels) if stage.given else None)
-        found = torch.zeros(len(images), model.head.num_params, *pixels.shape[2:])
-        for row in range(pixels.shape[2]):
-            for column in range(0, pixels.shape[3], span):
-                here = Region(row, column, min(span, pixels.shape[3] - column))
-                place = (..., row, slice(column, column + here.width))
-                for channel in range(model.channels):
-                    canvas.begin(here)
-                    if by_colour:
-                        part = slice(channel * model.head.num_params // model.channels, None)
-                        found[:, part][place] = canvas.run(stage.network)[:, part, 0]
-                    canvas.begin(here)
-                    canvas.write(pixels[:, channel : channel + 1][place], channel)
-                canvas.begin(here)
-                if not by_colour:
-                    found[place] = canvas.run(stage.network)[:, :, 0]
-        part = params[:, :, :: stage.step, :: stage.step]
-        part.copy_(torch.where(part.isnan(), found, part))
-    return params
 
 
 @pytest.mark.parametrize("span", [1, 3, 7])

@@ -197,6 +197,39 @@ def test_cifar10_takes_the_split_that_the_npz_lacks_from_the_binary_version(tmp_
     assert len(load_data("cifar10", "test")) == 10
 
 
+def some_faces(people: int) -> dict[str, np.ndarray]:
+    """Two photographs of each, whose blocks of 4 x 4 are of one value."""
+    blocks = np.random.default_rng(0).integers(0, 256, (2 * people, 28, 23), dtype=np.uint8)
+    return {"images": blocks.repeat(4, 1).repeat(4, 2), "person": np.arange(2 * people) // 2 + 1}
+
+
+def test_nobody_is_in_two_splits_of_the_faces_and_they_are_means_of_blocks(tmp_path: Path) -> None:
+    arrays = some_faces(11)
+    np.savez(tmp_path / "data" / "orl_faces.npz", **arrays)
+    found = {split: load_data("faces", split) for split in ("train", "valid", "test")}
+    assert {split: sorted(set(data.labels.tolist())) for split, data in found.items()} == {
+        "train": [0, 1, 2, 3, 4], "valid": [5, 6, 7], "test": [8, 9, 10],
+    }  # fmt: skip
+    assert found["test"].images.shape == (6, 1, 28, 23)
+    assert np.array_equal(found["test"].images[:, 0], arrays["images"][16:, ::4, ::4])
+    assert found["test"].class_names[8] == "person 9"
+
+
+@pytest.mark.parametrize("change", [
+    {"images": np.zeros((22, 112, 90), np.uint8)}, {"person": np.zeros(22, int)}, {"person": np.ones(21, int)},
+    {"person": np.arange(22) // 6 + 1},
+])  # fmt: skip
+def test_faces_of_another_shape_or_too_few_people_are_refused(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "data" / "orl_faces.npz", **{**some_faces(11), **change})
+    with pytest.raises(DataError, match="should hold"):
+        load_data("faces", "train")
+
+
+def test_faces_that_are_not_there_cannot_be_fetched(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"orl_faces\.npz.*PIXELRNN_DATA"):
+        load_data("faces", "train")
+
+
 @pytest.mark.parametrize("name", ["cifar-10-batches-py", "cifar-10-python.tar.gz"])
 def test_the_pickled_cifar10_is_refused_by_name(tmp_path: Path, name: str) -> None:
     (tmp_path / "data" / name).mkdir()
@@ -295,5 +328,5 @@ def test_a_file_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_name_has_a_description() -> None:
-    assert data_names() == list(data_descriptions()) == ["digits", "mnist", "cifar10"]
+    assert data_names() == list(data_descriptions()) == ["digits", "mnist", "cifar10", "faces"]
     assert all(data_descriptions().values())

@@ -31,7 +31,7 @@ def few_images(preset: Preset, size: tuple[int, int] = (8, 8), channels: int = 1
     """Noise in place of the preset's data."""
     source = 17 if preset.data.name == "digits" else 256
     images = np.random.default_rng(0).integers(0, source, (4, channels, *size), dtype=np.uint8)
-    return ImageData(preset.data.name, "train", images, None, (), source)
+    return ImageData(preset.data.name, "train", images, np.array([0, 1, 2, 1]), ("a", "b", "c"), source)
 
 
 def changed(*changes: str, name: str = NAME) -> Preset:

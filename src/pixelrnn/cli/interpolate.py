@@ -58,6 +58,4 @@ def run(
         )
     first, last = in_bytes(ends, model.levels)[:, None].expand(2, rows, *ends.shape[1:])
     save_picture(sheet_of_rows([first, in_bytes(between, model.levels), last]), out)
-    typer.echo(
-        f"{out}  {steps} steps, {rows} {'row' if rows == 1 else 'rows'} {height}x{width}   {clock.seconds:.1f} s"
-    )
+    typer.echo(f"{out}  {steps} steps in {rows} row(s) of {height}x{width}   {clock.seconds:.1f} s")

@@ -31,7 +31,7 @@ EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn restore runs/faces-restore small.png -n 4 -o out.png\n"
     "  pixelrnn restore runs/mnist-restore --data mnist --split test --count 8 -o out.png\n"
-    "\n\nA picture of half the model's size is restored as it is; any other is brought to the model's size and degraded."
+    "\n\nA picture of half the model's size is restored as it is; another is brought to the model's size and degraded."
 )
 
 

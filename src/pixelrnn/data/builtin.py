@@ -197,8 +197,8 @@ _TEN = tuple(str(digit) for digit in range(10))
 _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 BUILT_IN: dict[str, BuiltIn] = {
-    "faces": BuiltIn("10 photographs each of the people of orl_faces.npz, 28 x 23, gray", 256, _NAMES, _faces),
     "digits": BuiltIn("1,797 handwritten digits, 8 x 8, 17 values; no download", 17, _TEN, _digits),
     "mnist": BuiltIn("70,000 handwritten digits, 28 x 28, gray", 256, _TEN, _mnist),
     "cifar10": BuiltIn("60,000 pictures of 10 kinds of things, 32 x 32, colour", 256, _THINGS, _cifar10),
+    "faces": BuiltIn("10 photographs each of the people of orl_faces.npz, 28 x 23, gray", 256, _NAMES, _faces),
 }

@@ -1,0 +1,69 @@
+"""Every kind of condition that a model can have, and something to tell it: what the contracts on conditions run on."""
+
+from __future__ import annotations
+
+import torch
+from cases import CASES, enlarge, make
+from torch import Tensor
+
+from pixelrnn.heads import HEADS, MCGSM
+from pixelrnn.model import PixelModel
+from pixelrnn.networks import NETWORKS, default_head
+
+CONDITIONS: dict[str, dict[str, object]] = {
+    "label": {"classes": 3},
+    "vector": {"vector_size": 2},
+    "map": {"map_channels": 2},
+    "all three": {"classes": 3, "vector_size": 2, "map_channels": 2},
+    "placed vector": {"vector_size": 2, "condition_spatial": True},
+}
+
+# Every network with the head that it gets by itself, and those that are told in another way with another head.
+_OTHERS = {"pixelcnn-1-mcgsm", "row-lstm-3-mcgsm", "spatial-lstm-1-categorical", "mcgsm-3-categorical"}
+TOLD = [case for case in CASES if case[3] == default_head(case[1], 4) or case[0] in _OTHERS]
+TOLD_IDS = [case[0] for case in TOLD]
+assert {case[1] for case in TOLD} == set(NETWORKS)
+assert {case[3] for case in TOLD} < set(HEADS)
+
+
+def conditional(case: tuple, name: str, size: tuple[int, int] = (9, 7), **options: object) -> PixelModel:
+    """A small model that knows these conditions, with weights that make them matter."""
+    return attentive(make(case, size, **{"layers": 2, "condition_width": 3, **CONDITIONS[name], **options}))
+
+
+@torch.no_grad()
+def attentive(model: PixelModel) -> PixelModel:
+    """Larger weights, those that read a condition above all."""
+    assert model.condition is not None
+    if model.condition.place is not None:  # small weights of four layers: next to nothing comes out
+        enlarge(model.condition.place, 2)
+    for name, weight in model.network.named_parameters():
+        if "told" in name or "inputs.1" in name:
+            weight *= 3
+    return enlarge(model, 1.3 if isinstance(model.head, MCGSM) else 3)  # its energies are squares
+
+
+def something(model: PixelModel, n: int, size: tuple[int, int] | None = None) -> dict[str, Tensor]:
+    """What to tell the model of n images, of each of them something else."""
+    assert model.condition is not None
+    classes, vector_size, map_channels = model.condition.kinds
+    told: dict[str, Tensor] = {}
+    if classes:
+        told["label"] = torch.arange(n) % classes
+    if vector_size:
+        told["vector"] = torch.randn(n, vector_size)
+    if map_channels:
+        told["map"] = torch.randn(n, map_channels, *(size or model.size))
+    return told
+
+
+@torch.no_grad()
+def without(model: PixelModel, **options: object) -> PixelModel:
+    """A model built without a condition, with the same weights: layers that read the condition are left out or cut."""
+    config = model.config
+    case = ("", config["network"], model.channels, config["head"], model.levels)
+    plain = make(case, model.size, **{"layers": config["options"].get("layers", 2), **options})
+    weights = dict(model.state_dict())
+    for name, weight in plain.state_dict().items():
+        weight.copy_(weights[name][tuple(slice(length) for length in weight.shape)])
+    return plain
