@@ -11,6 +11,7 @@ import torch
 from command import Cli, Result
 
 import pixelrnn
+from pixelrnn.data import load_data
 
 
 @pytest.fixture(autouse=True)
@@ -59,14 +60,23 @@ def told_blur(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def told_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with an encoder to five numbers, of length one; they are made to matter, which an epoch does not."""
+    """A run with an encoder to five numbers, of length one."""
     folder = trained(tmp_path_factory.mktemp("trained") / "code", "code_size=5", "unit_code=true")
     model = pixelrnn.load(folder)
-    with torch.no_grad():
-        model.get_submodule("encoder.code").bias.zero_()
-        model.get_submodule("condition.vector").weight.mul_(20)
+    spread_codes(model)
     model.save(folder)
     return folder
+
+
+@torch.no_grad()
+def spread_codes(model: pixelrnn.PixelModel) -> None:
+    """Let codes differ from image to image, and matter: an epoch does not teach that."""
+    images = torch.from_numpy(load_data("digits", "test").images[:50].copy())
+    assert model.encoder is not None
+    model.encoder.unit = False
+    model.encoder.code.bias -= model.encode(images).mean(0)
+    model.encoder.unit = True
+    model.get_submodule("condition.vector").weight *= 20
 
 
 def trained(folder: Path, *changes: str) -> Path:
