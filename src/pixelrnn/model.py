@@ -13,38 +13,17 @@ from torch import Tensor, nn
 
 from pixelrnn import folder as folders
 from pixelrnn.canvas import Whole, scale
+from pixelrnn.checks import Images, Labels, Numbers, at_least, checked_images, checked_mask, pair
 from pixelrnn.choosers import Chooser, Draw, Guide, Keep, uniforms
-from pixelrnn.encoder import ENCODERS
 from pixelrnn.errors import ConditionError, ConfigError, ImageError, ModelFolderError, unknown
 from pixelrnn.heads import HEADS, head_options
-from pixelrnn.layers.condition import Condition
 from pixelrnn.networks import build_network, options_of
+from pixelrnn.options import CONDITION, build_condition, check_geometry, condition_option, head_option
 from pixelrnn.pace import Pace
 from pixelrnn.walk import Method, walk
 
-Images = Tensor | np.ndarray
-Labels = int | Sequence[int] | Tensor | np.ndarray
-Numbers = Sequence[Any] | Tensor | np.ndarray
 Row = tuple[int, int, Tensor]  # index of the first image of a batch, row, that row of the images
 OnRow = Callable[[int, int, Tensor], None]
-
-
-CONDITION: dict[str, Any] = {
-    "classes": 0, "vector_size": 0, "map_channels": 0, "condition_width": 32, "condition_spatial": False,
-    "condition_dropout": 0.1, "code_size": 0, "encoder": "conv", "unit_code": False,
-}  # fmt: skip
-"""The options of what an image may be conditioned on, with their defaults.
-
-classes            labels 0..classes-1; 0 for no labels
-vector_size        numbers of a vector; 0 for none
-map_channels       of a map as large as the image; 0 for none
-condition_width    maps of s, which the condition is made into and every layer is told of
-condition_spatial  let label and vector be told by place: a deconvolution network makes the map s of them
-condition_dropout  in training the condition is left out of an image with this probability
-code_size          numbers of a vector that an encoder of the model makes of an image; 0 for no encoder
-encoder            "conv" or "mdrnn"
-unit_code          codes are of length one
-"""
 
 
 class PixelModel(nn.Module):
@@ -68,13 +47,13 @@ class PixelModel(nn.Module):
         self, network: str, head: str, size: tuple[int, int], channels: int, levels: int, options: dict[str, Any]
     ) -> None:
         super().__init__()
-        _check_geometry(head, size, channels, levels)
+        check_geometry(head, size, channels, levels)
         size, channels, levels = (int(size[0]), int(size[1])), int(channels), int(levels)
         defaults = {**options_of(network), **head_options(HEADS[head])}
-        mine = {key: _head_option(key, options[key]) for key in head_options(HEADS[head]) if key in options}
-        told = {key: _condition_option(key, options[key]) for key in CONDITION if key in options}
+        mine = {key: head_option(key, options[key]) for key in head_options(HEADS[head]) if key in options}
+        told = {key: condition_option(key, options[key]) for key in CONDITION if key in options}
         self.head = HEADS[head](channels, levels, **mine)
-        self.condition, self.encoder = _condition({**CONDITION, **told}, size, channels)
+        self.condition, self.encoder = build_condition({**CONDITION, **told}, size, channels)
         given = 0 if self.condition is None else self.condition.width
         rest = {key: value for key, value in options.items() if key not in mine and key not in told}
         self.network = build_network(network, self.head, rest, given)
@@ -127,7 +106,7 @@ class PixelModel(nn.Module):
                     model's device
         Raises:     ImageError if the images do not fit the model, ConditionError if the condition does not
         """
-        pixels = self._checked(images) if check else torch.as_tensor(images)
+        pixels = checked_images(images, self.channels, self.levels, self.device) if check else torch.as_tensor(images)
         size = (pixels.shape[2], pixels.shape[3])
         given = self.given(len(pixels), size, label=label, vector=vector, map=map, check=check)
         params = self.network(Whole(scale(pixels, self.levels, self.dtype), given))
@@ -156,7 +135,7 @@ class PixelModel(nn.Module):
         """
         if self.encoder is None:
             raise ConditionError("The model has no encoder. Build one with code_size=10, or train mnist-autoencoder.")
-        pixels = self._checked(images)
+        pixels = checked_images(images, self.channels, self.levels, self.device)
         if tuple(pixels.shape[2:]) != self.size:
             raise ImageError(
                 f"The encoder was built for images of {self.size[0]}x{self.size[1]}, but they are "
@@ -183,7 +162,11 @@ class PixelModel(nn.Module):
             raise ConditionError("The model knows no labels, so it cannot classify. Build one with classes=10.")
         prior = self.about.get("class_counts", [1.0] * classes) if prior is None else prior
         weights = torch.as_tensor(prior, dtype=torch.float64, device=self.device)
-        if weights.shape != (classes,) or not bool((weights >= 0).all()) or not bool(weights.sum() > 0):
+        if (
+            weights.shape != (classes,)
+            or not bool(((weights >= 0) & weights.isfinite()).all())
+            or not bool(weights.sum() > 0)
+        ):
             raise ConditionError(f"The prior must be {classes} numbers that are not negative, but {prior!r} came.")
         joint = torch.stack([self.log_prob(images, label=label, **told) for label in range(classes)], 1).double()
         return (joint + (weights / weights.sum()).log()).log_softmax(1)
@@ -250,8 +233,8 @@ class PixelModel(nn.Module):
             others  as for `sample`
         Raises:     ImageError if images or mask do not fit
         """
-        pixels = self._checked(images).to(torch.uint8)
-        mask = self._checked_mask(known, pixels)
+        pixels = checked_images(images, self.channels, self.levels, self.device).to(torch.uint8)
+        mask = checked_mask(known, pixels)
         pixels = pixels * mask
         told = Asked(label, vector, map, guidance)
         _exhaust(self._rows(pixels, mask, told, temperature, seed, method, span, batch_size), on_row)
@@ -300,10 +283,10 @@ class PixelModel(nn.Module):
             raise ConfigError(f"The model cannot be put on the device {str(device)!r}: {error}") from error
 
     def _blank(self, n: int, size: tuple[int, int] | None) -> Tensor:
-        height, width = self.size if size is None else _pair(size)
-        _at_least("n", n, 0)
-        _at_least("the height", height, 1)
-        _at_least("the width", width, 1)
+        height, width = self.size if size is None else pair(size)
+        at_least("n", n, 0)
+        at_least("the height", height, 1)
+        at_least("the width", width, 1)
         return torch.zeros(n, self.channels, height, width, dtype=torch.uint8, device=self.device)
 
     def _rows(
@@ -317,9 +300,9 @@ class PixelModel(nn.Module):
                 raise ConfigError(f"The {name} must be a number, 0 or more, not {value!r}.")
         if method not in ("auto", "cached", "naive"):
             raise unknown("sampling method", method, ("auto", "cached", "naive"))
-        _at_least("batch_size", batch_size, 1)
-        pace = self._pace if span is None else _at_least("span", span, 1)
-        seed = int(torch.randint(2**62, ()).item()) if seed is None else _at_least("The seed", seed, 0)
+        at_least("batch_size", batch_size, 1)
+        pace = self._pace if span is None else at_least("span", span, 1)
+        seed = int(torch.randint(2**62, ()).item()) if seed is None else at_least("The seed", seed, 0)
         way: Method = "naive" if method == "naive" else "cached"
         told = self._checked_condition(len(pixels), (pixels.shape[2], pixels.shape[3]), *asked[:3])
         guided = asked.guidance != 1 and any(each is not None for each in told)
@@ -363,43 +346,6 @@ class PixelModel(nn.Module):
             )
         return self.condition.checked(n, size, label, vector, map_, next(self.parameters()))
 
-    def _checked(self, images: Images) -> Tensor:
-        """Images that fit the model, on its device: integers, 4 dimensions, right channels, levels in range."""
-        pixels = _tensor(images)
-        expected = f"integers 0..{self.levels - 1} of shape (B, {self.channels}, H, W)"
-        if pixels.ndim != 4:
-            raise ImageError(f"Expected {expected}, but the images have shape {tuple(pixels.shape)}.")
-        if pixels.shape[1] != self.channels:
-            raise ImageError(
-                f"The images have {pixels.shape[1]} channels, the model was built for {self.channels}: "
-                f"expected {expected}. Convert them, or build a model with channels={pixels.shape[1]}."
-            )
-        if 0 in pixels.shape[2:]:
-            raise ImageError(f"Expected {expected}, but the images have no pixels: {tuple(pixels.shape)}.")
-        if pixels.is_floating_point() or pixels.is_complex():
-            raise ImageError(
-                f"Expected {expected}, but the pixels are {pixels.dtype}. Round them to levels and convert to uint8."
-            )
-        if pixels.numel() and not 0 <= int(pixels.min()) <= int(pixels.max()) < self.levels:
-            raise ImageError(
-                f"Expected {expected}, but the pixels go from {int(pixels.min())} to {int(pixels.max())}. "
-                f"Quantise them to {self.levels} levels first."
-            )
-        return pixels.to(self.device)
-
-    def _checked_mask(self, known: Images, pixels: Tensor) -> Tensor:
-        mask = _tensor(known)
-        wanted = (pixels.shape[0], 1, *pixels.shape[2:])
-        if mask.dtype != torch.bool:
-            raise ImageError(f"`known` must be a bool mask (True is known), but it is {mask.dtype}.")
-        try:
-            return mask.to(self.device).broadcast_to(wanted)
-        except RuntimeError as error:
-            raise ImageError(
-                f"`known` has shape {tuple(mask.shape)}, which does not fit images of {wanted}. "
-                "Give one mask (H, W) or one per image (B, 1, H, W)."
-            ) from error
-
     def _plain_card(self) -> str:
         settings = ", ".join(f"{key}={value}" for key, value in self.config["options"].items())
         height, width = self.size
@@ -418,89 +364,6 @@ class Asked(NamedTuple):
     vector: Numbers | None = None
     map: Numbers | None = None
     guidance: float = 1.0
-
-
-def _condition(told: dict[str, Any], size: tuple[int, int], channels: int) -> tuple[Condition | None, nn.Module | None]:
-    """The condition and the encoder that these options describe."""
-    code_size = told["code_size"]
-    if code_size and told["vector_size"]:
-        raise ConfigError("A model has a vector (vector_size) or makes one of an image (code_size), not both.")
-    kinds = {"classes": told["classes"], "vector_size": told["vector_size"] or code_size}
-    if not any(kinds.values()) and not told["map_channels"]:
-        return None, None
-    condition = Condition(
-        size, told["condition_width"], **kinds, map_channels=told["map_channels"], spatial=told["condition_spatial"],
-        dropout=told["condition_dropout"],
-    )  # fmt: skip
-    if not code_size:
-        return condition, None
-    if told["encoder"] not in ENCODERS:
-        raise unknown("encoder", told["encoder"], ENCODERS)
-    return condition, ENCODERS[told["encoder"]](channels, size, code_size, unit=told["unit_code"])
-
-
-def _condition_option(key: str, value: Any) -> Any:
-    default = CONDITION[key]
-    if isinstance(default, bool):
-        fits, expected = isinstance(value, bool), "true or false"
-    elif isinstance(default, str):
-        fits, expected = isinstance(value, str), "a text"
-    elif isinstance(default, float):
-        fits, expected = isinstance(value, int | float) and 0 <= value < 1, "a number from 0 to below 1"
-    else:
-        fits, expected = _is_whole(value) and int(key == "condition_width") <= value <= 65536, "a whole number"
-    if not fits:
-        raise ConfigError(f"{key} must be {expected}, not {value!r}.")
-    return value
-
-
-def _tensor(images: Images) -> Tensor:
-    """A tensor from any array: also one that is read-only, memory-mapped, flipped, or of a type that torch lacks."""
-    if isinstance(images, np.ndarray):
-        kind = np.int64 if images.dtype.kind in "iu" and images.dtype != np.uint8 else images.dtype.newbyteorder("=")
-        images = np.array(images, dtype=kind, order="C")
-    try:
-        tensor = torch.as_tensor(images)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ImageError(
-            f"Expected an array or tensor of integers, but {type(images).__name__} came: {error}."
-        ) from error
-    return tensor.long() if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) else tensor
-
-
-def _check_geometry(head: str, size: Sequence[int], channels: int, levels: int) -> None:
-    if head not in HEADS:
-        raise unknown("head", head, HEADS)
-    if not all(_is_whole(value) and value >= 1 for value in _pair(size)):
-        raise ConfigError(f"size must be (H, W), two whole numbers of at least 1, not {tuple(size)}.")
-    if not (_is_whole(channels) and 1 <= channels <= 256):
-        raise ConfigError(f"channels must be a whole number from 1 to 256, not {channels!r}.")
-    if not (_is_whole(levels) and 2 <= levels <= 256):
-        raise ConfigError(f"levels must be from 2 to 256, a whole number, not {levels!r}.")
-    if head == "bernoulli" and levels != 2:
-        raise ConfigError(f'The head "bernoulli" is for 2 levels, not {levels}. Take "categorical".')
-
-
-def _head_option(key: str, value: Any) -> int:
-    if not (_is_whole(value) and 1 <= value <= 1024):
-        raise ConfigError(f"{key} must be a whole number from 1 to 1024, not {value!r}.")
-    return int(value)
-
-
-def _pair(size: Sequence[int]) -> tuple[int, int]:
-    if not isinstance(size, tuple | list) or len(size) != 2:
-        raise ConfigError(f"size must be (H, W), two whole numbers, not {size!r}.")
-    return size[0], size[1]
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _at_least(name: str, value: int, least: int) -> int:
-    if not _is_whole(value) or value < least:
-        raise ConfigError(f"{name} must be a whole number, {least} or more, not {value!r}.")
-    return int(value)
 
 
 def _shape(shape: torch.Size | None) -> str:

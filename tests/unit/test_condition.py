@@ -268,7 +268,7 @@ def test_a_model_without_a_condition_has_no_options_of_one() -> None:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize(("size", "channels"), [((5, 4), 1), ((8, 8), 3), ((1, 3), 1), ((2, 7), 2)], ids=str)
+@pytest.mark.parametrize(("size", "channels"), [((5, 4), 1), ((8, 8), 3), ((1, 7), 1), ((2, 7), 2)], ids=str)
 def test_an_encoder_makes_a_code_of_every_image(encoder: str, size: tuple[int, int], channels: int) -> None:
     model = told(**AUTOENCODER, encoder=encoder, size=size, channels=channels)
     images = images_of(model, 3)

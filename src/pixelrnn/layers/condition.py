@@ -124,17 +124,16 @@ class Condition(nn.Module):
     def _checked_label(self, label: Any, n: int) -> Tensor:
         expected = f"Labels are whole numbers 0..{self.classes - 1}, one for all images or {n}, one for each"
         try:
-            labels = torch.as_tensor(np.asarray(label.cpu() if isinstance(label, Tensor) else label))
+            labels = np.asarray(label.detach().cpu() if isinstance(label, Tensor) else label)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ConditionError(f"{expected}, but {label!r} came.") from error
-        if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
-            raise ConditionError(f"{expected}, but {labels.dtype} came.")
+        if labels.size and labels.dtype.kind not in "iu":
+            raise ConditionError(f"{expected}, but {labels.dtype if labels.dtype.kind in 'fb' else repr(label)} came.")
         if labels.ndim > 1 or (labels.ndim == 1 and len(labels) != n):
-            raise ConditionError(f"{expected}, but the shape {tuple(labels.shape)} came.")
-        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
-            wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
-            raise ConditionError(f"{expected}, but {wrong} came.")
-        return labels.long().expand(n)
+            raise ConditionError(f"{expected}, but the shape {labels.shape} came.")
+        if labels.size and not 0 <= labels.min() <= labels.max() < self.classes:
+            raise ConditionError(f"{expected}, but {labels.min() if labels.min() < 0 else labels.max()} came.")
+        return torch.from_numpy(labels.astype(np.int64)).expand(n)
 
     @staticmethod
     def _checked_numbers(name: str, told: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:

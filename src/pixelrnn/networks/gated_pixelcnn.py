@@ -30,7 +30,8 @@ class GatedLayer(nn.Module):
     """
 
     def __init__(
-        self, in_width: int, width: int, kernel: int, *, groups: int, first: bool, dropout: float, given: int
+        self, in_width: int, width: int, kernel: int, *, groups: int, first: bool, last: bool, dropout: float,
+        given: int,
     ) -> None:  # fmt: skip
         super().__init__()
         side = kernel // 2
@@ -39,7 +40,8 @@ class GatedLayer(nn.Module):
         self.vertical = CausalConv2d(in_width, 2 * width, rows)
         self.horizontal = MaskedConv2d(in_width, 2 * width, kernel, kind, groups=groups, blocks=2, row=True)
         self.link = Pointwise(2 * width, 2 * width)  # whole earlier rows: no colour mask
-        self.told_above, self.told_along = Told(given, 2 * width), Told(given, 2 * width)
+        self.told_above = Told(0 if last else given, 2 * width)  # of the last vertical map only the link is read
+        self.told_along = Told(given, 2 * width)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def above(self, ungated: Tensor | None, canvas: Canvas) -> tuple[Tensor, Tensor]:
@@ -84,8 +86,11 @@ class GatedPixelCNN(Network):
         super().__init__()
         groups = head.passes
         same: dict[str, Any] = {"groups": groups, "dropout": dropout, "given": given}
-        first = GatedLayer(head.channels, width, first_kernel, first=True, **same)
-        later = (GatedLayer(width, width, kernel, first=False, **same) for _ in range(layers - 1))
+        first = GatedLayer(head.channels, width, first_kernel, first=True, last=layers == 1, **same)
+        later = (
+            GatedLayer(width, width, kernel, first=False, last=index == layers - 1, **same)
+            for index in range(1, layers)
+        )
         self.layers = nn.ModuleList([first, *later])
         # Of every gate a 1 x 1 map for the next layer and one for the skips' sum, as one; the last has no next layer.
         parts = 2 if skip else 1

@@ -1,0 +1,101 @@
+"""What a user gives: images, masks, sizes and numbers, each checked with one clear sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelrnn.errors import ConfigError, ImageError
+
+Images = Tensor | np.ndarray
+Labels = int | Sequence[int] | Tensor | np.ndarray
+Numbers = Sequence[Any] | Tensor | np.ndarray
+
+
+def checked_images(images: Images, channels: int, levels: int, device: torch.device) -> Tensor:
+    """Images that fit a model of these channels and levels, on its device: (B, C, H, W) integers.
+
+    Raises: ImageError if they do not fit
+    """
+    pixels = _as_tensor(images)
+    expected = f"integers 0..{levels - 1} of shape (B, {channels}, H, W)"
+    if pixels.ndim != 4:
+        raise ImageError(f"Expected {expected}, but the images have shape {tuple(pixels.shape)}.")
+    if pixels.shape[1] != channels:
+        raise ImageError(
+            f"The images have {pixels.shape[1]} channels, the model was built for {channels}: "
+            f"expected {expected}. Convert them, or build a model with channels={pixels.shape[1]}."
+        )
+    if 0 in pixels.shape[2:]:
+        raise ImageError(f"Expected {expected}, but the images have no pixels: {tuple(pixels.shape)}.")
+    if pixels.is_floating_point() or pixels.is_complex():
+        raise ImageError(
+            f"Expected {expected}, but the pixels are {pixels.dtype}. Round them to levels and convert to uint8."
+        )
+    if pixels.numel() and not 0 <= int(pixels.min()) <= int(pixels.max()) < levels:
+        raise ImageError(
+            f"Expected {expected}, but the pixels go from {int(pixels.min())} to {int(pixels.max())}. "
+            f"Quantise them to {levels} levels first."
+        )
+    return pixels.to(device)
+
+
+def checked_mask(known: Images, pixels: Tensor) -> Tensor:
+    """Which pixels are known, of the images' own batch and size: (B, 1, H, W) bool.
+
+    Raises: ImageError if it does not fit
+    """
+    mask = _as_tensor(known)
+    wanted = (pixels.shape[0], 1, *pixels.shape[2:])
+    if mask.dtype != torch.bool:
+        raise ImageError(f"`known` must be a bool mask (True is known), but it is {mask.dtype}.")
+    try:
+        return mask.to(pixels.device).broadcast_to(wanted)
+    except RuntimeError as error:
+        raise ImageError(
+            f"`known` has shape {tuple(mask.shape)}, which does not fit images of {wanted}. "
+            "Give one mask (H, W) or one per image (B, 1, H, W)."
+        ) from error
+
+
+def pair(size: Sequence[int]) -> tuple[int, int]:
+    """(H, W).
+
+    Raises: ConfigError if it is no pair
+    """
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise ConfigError(f"size must be (H, W), two whole numbers, not {size!r}.")
+    return size[0], size[1]
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, and no bool."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """The value, a whole number not below `least`.
+
+    Raises: ConfigError if it is not
+    """
+    if not is_whole(value) or value < least:
+        raise ConfigError(f"{name} must be a whole number, {least} or more, not {value!r}.")
+    return int(value)
+
+
+def _as_tensor(images: Images) -> Tensor:
+    """A tensor from any array: also one that is read-only, memory-mapped, flipped, or of a type that torch lacks."""
+    if isinstance(images, np.ndarray):
+        kind = np.int64 if images.dtype.kind in "iu" and images.dtype != np.uint8 else images.dtype.newbyteorder("=")
+        images = np.array(images, dtype=kind, order="C")
+    try:
+        tensor = torch.as_tensor(images)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ImageError(
+            f"Expected an array or tensor of integers, but {type(images).__name__} came: {error}."
+        ) from error
+    return tensor.long() if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) else tensor
