@@ -25,24 +25,25 @@ TOLD_IDS = [case[0] for case in TOLD]
 assert {case[1] for case in TOLD} == set(NETWORKS)
 assert {case[3] for case in TOLD} < set(HEADS)
 
-_LARGER = {"pixelcnn": 1.9, "spatial-lstm": 1.3, "mcgsm": 1.3}  # maps that grow
+_NO_GATES = {"pixelcnn": 1.9, "spatial-lstm": 1.3, "mcgsm": 1.3}  # maps grow as fast
 
 
 def conditional(case: tuple, name: str, size: tuple[int, int] = (9, 7), **options: object) -> PixelModel:
     """A small model that knows these conditions, with weights that make them matter."""
-    return attentive(make(case, size, **{"layers": 2, "condition_width": 3, **CONDITIONS[name], **options}))
+    model = make(case, size, **{"layers": 2, "condition_width": 3, **CONDITIONS[name], **options})
+    return attentive(model, 2 if case[1] == "diagonal-bilstm" else 3)
 
 
 @torch.no_grad()
-def attentive(model: PixelModel) -> PixelModel:
-    """Larger weights, those that read a condition above all."""
+def attentive(model: PixelModel, factor: float = 3) -> PixelModel:
+    """Larger weights, by `factor` where there are gates, those that read a condition above all."""
     assert model.condition is not None
     if model.condition.place is not None:  # small weights of four layers: next to nothing comes out
         enlarge(model.condition.place, 2)
     for name, weight in model.network.named_parameters():
         if "told" in name or "inputs.1" in name:
             weight *= 3
-    return enlarge(model, _LARGER.get(model.config["network"], 3))
+    return enlarge(model, _NO_GATES.get(model.config["network"], factor))
 
 
 def something(model: PixelModel, n: int, size: tuple[int, int] | None = None) -> dict[str, Tensor]:

@@ -86,12 +86,12 @@ def test_cached_and_naive_sampling_give_the_same_images_for_the_same_conditions(
 ) -> None:
     model = conditional(case, name, SMALL)
     told = something(model, 5)
-    images = model.sample(5, seed=4, batch_size=2, guidance=guidance, **told)
-    naive = model.sample(5, seed=4, batch_size=5, guidance=guidance, method="naive", **told)
+    images = model.sample(5, seed=1, batch_size=2, guidance=guidance, **told)
+    naive = model.sample(5, seed=1, batch_size=5, guidance=guidance, method="naive", **told)
     assert torch.equal(images, naive)
-    assert not torch.equal(images, model.sample(5, seed=4)), "the condition matters"
+    assert not torch.equal(images, model.sample(5, seed=1)), "the condition matters"
     if guidance != 1:
-        assert not torch.equal(images, model.sample(5, seed=4, **told)), "its strength matters"
+        assert not torch.equal(images, model.sample(5, seed=1, **told)), "its strength matters"
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
