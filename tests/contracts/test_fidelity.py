@@ -82,8 +82,12 @@ def gated_pixelcnn(
         horizontal = Layer(layer.horizontal, (1, n), kind, colours, blocks)
         link = Layer(layer.link, (1, 1), "everything", colours)
         v2 = vertical(v_in)
-        to_v, to_h = (told(each, s, mistake) for each in (layer.told_above, layer.told_along))
+        last = index == len(network.layers) - 1
+        to_h = told(layer.told_along, s, mistake)
+        to_v: Array | float = 0.0
         if s is not None:
+            # Nobody hears of the last layer's vertical gate, so there are no weights for it.
+            to_v = np.zeros_like(to_h) if last else told(layer.told_above, s, mistake)
             to_v = np.concatenate([to_v, np.zeros((len(v2), 1, width))], 1)  # nobody hears of the row below the last
             for each, stack in ((to_v, "vertical"), (to_h, "horizontal")):
                 half = len(each) // 2
@@ -100,7 +104,6 @@ def gated_pixelcnn(
         g = gate(horizontal(h_in) + shifted + to_h)
         if mistake == "told after the gate":
             g = gate(horizontal(h_in) + shifted) + np.split(to_h, 2)[0]
-        last = index == len(network.layers) - 1
         seen = "everything" if mistake == "1 x 1 without mask" else "B"
         out = Layer(network.outs[index], (1, 1), seen, colours, 1 if last else parts)(g)
         forward, skip = np.split(out, parts) if parts == 2 and not last else (out, out)

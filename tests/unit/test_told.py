@@ -109,3 +109,16 @@ def test_data_without_classes_is_refused_where_classes_are_asked_for(tmp_path: P
 def test_an_unknown_condition_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="blur, class, half"):
         load_preset("digits", ["condition=smell"])
+
+
+def test_a_resumed_run_keeps_its_encoder_and_what_it_was_measured_to_be(tmp_path: Path) -> None:
+    changes = ["code_size=4", "unit_code=true", "encoder_steps=20"]
+    before = trained(tmp_path / "run", *changes)
+    settings = ["layers=2", "width=6", "batch_size=200", "schedule=constant", "warmup=0", "ema=0", *changes]
+    after = train(load_preset("digits", [*settings, "epochs=2"]), tmp_path / "run", resume=True)
+    assert after.about["verification"] == before.about["verification"]
+    assert after.encoder is not None
+    assert before.encoder is not None
+    for mine, theirs in zip(after.encoder.parameters(), before.encoder.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert not torch.equal(after.network.readout.layers[0].weight, before.network.readout.layers[0].weight)

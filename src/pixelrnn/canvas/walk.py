@@ -91,6 +91,7 @@ class Walk(Canvas):
         return self._image.read(self.region, self._images, reach)
 
     def given(self) -> Tensor | None:
+        """The condition of the region's pixels, of the images at work: (1, maps, 1, w * B)."""
         if self._given is None:
             return None
         key = (self.region, self._images)

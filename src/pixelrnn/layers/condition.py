@@ -162,8 +162,11 @@ class Condition(nn.Module):
 _OPTIONS = {"label": "classes=", "vector": "vector_size=", "map": "map_channels="}
 
 
+# Not the canvas' padding in what follows: all of a condition is known beforehand.
+
+
 class _Around(nn.Sequential):
-    """Two 3 x 3 convolutions, to every side: all of the map is known beforehand."""
+    """Two 3 x 3 convolutions, to every side."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))

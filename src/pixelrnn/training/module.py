@@ -47,6 +47,7 @@ class PixelTraining(lightning.LightningModule):
         return time.monotonic() - self.began
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean nats per pixel and colour of a batch."""
         every = self.settings.accumulate
         batch_number = self.global_step * every + batch_idx % every
         torch.manual_seed(self.settings.seed * 1_000_003 + batch_number)  # for the drawn pixels and dropout

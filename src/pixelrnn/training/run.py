@@ -31,7 +31,7 @@ from pixelrnn.data import ImageData, Levels, load_data
 from pixelrnn.data import Progress as DownloadProgress
 from pixelrnn.errors import ConfigError, RunFolderError, TrainingError
 from pixelrnn.files import write_atomic
-from pixelrnn.folder import holds_model
+from pixelrnn.folder import holds_model, read_config
 from pixelrnn.model import PixelModel
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, StopAtNaN, TimeLimit
@@ -89,10 +89,7 @@ def train(
         **_classes(preset, train_data), "command": command or f"pixelrnn train {preset.name} --out FOLDER",
     }  # fmt: skip
     if preset.training.encoder_steps:
-        if checkpoint:
-            freeze(model)  # the checkpoint has its weights
-        else:
-            about["verification"] = _embed(model, train_data, valid_data, levels, preset)
+        about["verification"] = _embed(model, train_data, valid_data, levels, preset, folder if checkpoint else None)
     on_interrupt = signal.getsignal(signal.SIGINT)
     with _quiet():
         trainer = _trainer(folder, preset, KeepBest(folder, about, tell), limit, device, bar)
@@ -139,9 +136,17 @@ def build_model(preset: Preset, data: ImageData) -> PixelModel:
 
 
 def _embed(
-    model: PixelModel, train_data: ImageData, valid_data: ImageData, levels: Levels, preset: Preset
+    model: PixelModel, train_data: ImageData, valid_data: ImageData, levels: Levels, preset: Preset,
+    resumed: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train the encoder by the triplet loss; how well it tells people of the validation split apart."""
+    """Train the encoder by the triplet loss; how well it tells the classes of the validation split apart.
+
+    A run that is resumed has its encoder in the checkpoint, and what it was measured to be in the model folder.
+    """
+    if resumed is not None and holds_model(resumed):
+        freeze(model)
+        found: dict[str, Any] = read_config(resumed)["about"].get("verification", {})
+        return found
     pairs = []
     for data in (train_data, valid_data):
         if data.labels is None:
