@@ -1,4 +1,4 @@
-"""Conditions keep every promise: one function in both passes, no leak, no seam, and what is left out was never there."""
+"""Conditions keep every promise: one function in both passes, no leak, and what is left out was never there."""
 
 from __future__ import annotations
 
@@ -226,6 +226,36 @@ def test_a_map_that_is_changed_at_one_place_changes_the_parameters_there(case: t
         assert (moved[:, :, row, column].abs() > 1e-9).any(), f"({row}, {column})"
 
 
+BIASED = [
+    ("mcgsm", "mcgsm", {"readout.predict": "readout.told_means.conv", "readout.describe": "readout.told.conv"}),
+    ("mcgsm", "categorical", {"readout": "told.conv"}),
+    ("spatial-lstm", "mcgsm", {f"layers.{index}.inputs.0": f"layers.{index}.inputs.1" for index in (0, 1)}),
+    ("spatial-lstm", "categorical", {f"layers.{index}.inputs.0": f"layers.{index}.inputs.1" for index in (0, 1)}),
+]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("network", "head", "layers"), BIASED)
+@torch.no_grad()
+def test_a_condition_without_a_place_is_a_bias_of_every_layer_that_is_told(
+    network: str, head: str, layers: dict[str, str], channels: int
+) -> None:
+    """Section 2.3 of arXiv 1606.05328: V^T h. The other networks have loops, in `test_fidelity_conditions`."""
+    model = conditional(("", network, channels, head, 4), "vector")
+    plain, given = without(model), model.given(1, vector=torch.randn(2))
+    assert {name for name, _ in model.network.named_parameters()} - {
+        name for name, _ in plain.network.named_parameters()
+    } == {f"{told}.weight" for told in layers.values()}
+    image = torch.rand(1, channels, *ODD)
+    expected = model.network(Whole(image, given))
+    for layer, told in layers.items():
+        untold, biased = plain.network(Whole(image)), plain.network.get_submodule(layer)
+        bias = model.network.get_submodule(told).weight[:, :, 0, 0] @ given[0, :, 0, 0]
+        biased.bias = torch.nn.Parameter(bias if biased.bias is None else biased.bias + bias)
+        assert (plain.network(Whole(image)) - untold).abs().max() > 1e-3, f"{layer} matters"
+    torch.testing.assert_close(plain.network(Whole(image)), expected, rtol=0, atol=1e-12)
+
+
 def test_a_placed_vector_is_another_one_at_every_place() -> None:
     model = conditional(TOLD[0], "placed vector")
     given = model.given(1, vector=torch.randn(2))
@@ -266,8 +296,9 @@ def test_in_training_a_condition_that_is_dropped_was_never_there_and_in_evaluati
     model.condition.dropout = 0.0
     assert torch.equal(model.log_prob(images, **told), known), "no dropout: training is evaluation"
     model.condition.dropout = 1 - 1e-12
-    assert torch.equal(model.sample(2, size=ODD, seed=0, **{key: each[:2] for key, each in told.items()}),
-                       model.eval().sample(2, size=ODD, seed=0, **{key: each[:2] for key, each in told.items()}))  # fmt: skip
+    two = {key: each[:2] for key, each in told.items()}
+    drawn = model.sample(2, seed=0, **two)
+    assert torch.equal(drawn, model.eval().sample(2, seed=0, **two)), "a model in training samples as in evaluation"
 
 
 @pytest.mark.parametrize("spatial", [False, True])

@@ -7,7 +7,7 @@ import torch
 from multiscale import SIZE, all_variants, both_bodies, model_of
 
 import pixelrnn
-from pixelrnn.canvas import Region, Walk, Whole
+from pixelrnn.canvas import Region, Walk
 from pixelrnn.errors import ConfigError
 
 

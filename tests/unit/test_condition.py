@@ -211,7 +211,7 @@ def test_the_labels_of_images_are_the_most_probable_ones() -> None:
 def test_a_model_without_classes_cannot_classify(use: str) -> None:
     for options in ({}, {"vector_size": 2}):
         model = told(**options)
-        with pytest.raises(ConditionError, match="no labels.*classes="):
+        with pytest.raises(ConditionError, match=r"no labels.*classes="):
             getattr(model, use)(images_of(model))
 
 
@@ -318,5 +318,5 @@ def test_an_encoder_refuses_images_of_another_size_and_a_model_without_one_all_i
     with pytest.raises(ImageError, match="float"):
         model.encode(torch.zeros(1, 1, 5, 4))
     for options in ({}, {"vector_size": 4}):
-        with pytest.raises(ConditionError, match="no encoder.*code_size"):
+        with pytest.raises(ConditionError, match=r"no encoder.*code_size"):
             told(**options).encode(images_of(told()))
