@@ -19,6 +19,7 @@ from pixelrnn.conditions import described, kind_of, told_of, torch_labels
 from pixelrnn.data import ImageData, Levels, Pixels, Progress, data_names, load_data
 from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.model import PixelModel
+from pixelrnn.verification import Verification, verify
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def evaluate(
     Raises:    DataError if there is no image; ImageError if the images do not fit the model
     """
     began = time.perf_counter()
+    if told and kind_of(model) == "class":
+        _check_names(model, data)
     levels = levels_for(model, data)
     nats = []
     for some, mine in _batches(model, data, batch_size, count, on_batch):
@@ -118,18 +121,36 @@ def accuracy(
     Arguments: as for `evaluate`
     Raises:    ConditionError if the model knows no classes; DataError if the data has none, or other ones, or no image
     """
-    names, known = list(data.class_names), model.about.get("class_names")
+    _check_names(model, data)
     right = []
     for some, labels in _batches(model, data, batch_size, count, on_batch):
         found = model.classify(some, **told_of(model, "", some, None)).cpu()
         if labels is None:
             raise DataError(f"{data.name} has no classes to compare with. Give each class a sub-folder.")
-        if known and names != known[: len(names)]:
-            raise DataError(f"The classes of {data.name} ({_few(names)}) are not those of the model ({_few(known)}).")
         right.append(found == labels)
     every = torch.cat(right).double()
     share = float(every.mean())
     return Accuracy(len(every), share, math.sqrt(share * (1 - share) / len(every)))
+
+
+@torch.inference_mode()
+def verification(model: PixelModel, data: ImageData, *, count: int | None = None) -> Verification:
+    """How well the distance of two images' codes tells whether they are of one class.
+
+    Raises: ConditionError if the model has no encoder; DataError if the data has no two classes, or no image
+    """
+    found = list(_batches(model, data, 64, count, None))
+    labels = [mine for _, mine in found if mine is not None]
+    if not labels:
+        raise DataError(f"{data.name} has no classes to compare by. Give each class, or each person, a sub-folder.")
+    return verify(model, torch.cat([some for some, _ in found]), torch.cat(labels))
+
+
+def _check_names(model: PixelModel, data: ImageData) -> None:
+    """Raises DataError if the classes of the data are not the first of those that the model learned."""
+    names, known = list(data.class_names), model.about.get("class_names")
+    if known and names != known[: len(names)]:
+        raise DataError(f"The classes of {data.name} ({_few(names)}) are not those of the model ({_few(known)}).")
 
 
 def _few(names: list[str]) -> str:

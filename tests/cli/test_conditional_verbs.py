@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -235,6 +236,20 @@ def test_evaluate_classifies_by_bayes_rule(cli: Cli, told_class: Path) -> None:
     assert as_json["images"] == 40
 
 
+def test_evaluate_compares_codes(cli: Cli, told_code: Path) -> None:
+    arguments = ["evaluate", told_code, "--verify", "--count", 40]
+    line, found = cli(*arguments), json.loads(cli(*arguments, "--json").out)["verification"]
+    assert_done(line)
+    data, model = load_data("digits", "test"), pixelrnn.load(told_code)
+    codes, labels = model.encode(torch.from_numpy(data.images[:40].copy())), torch.from_numpy(data.labels[:40])
+    between = torch.pdist(codes).double()
+    same = torch.tensor([bool(one == two) for one, two in itertools.combinations(labels, 2)])
+    ordered = (between[same][:, None] < between[~same][None]).double().mean()
+    assert found["auc"] == pytest.approx(float(ordered), abs=1e-3)
+    assert (found["images"], found["same_pairs"]) == (40, int(same.sum()))
+    assert f"verification: AUC {found['auc']:.3f}, equal error rate {found['equal_error_rate']:.3f}" in line.out
+
+
 def test_evaluate_counts_and_leaves_the_condition_out(cli: Cli, told_class: Path) -> None:
     model, images = pixelrnn.load(told_class), torch.from_numpy(load_data("digits", "test").images[:30].copy())
     found = json.loads(cli("evaluate", told_class, "--count", 30, "--no-condition", "--json").out)
@@ -262,8 +277,10 @@ def test_other_classes_than_the_models_are_refused(told_class: Path) -> None:
 
     model, data = pixelrnn.load(told_class), load_data("digits", "test")
     other = dataclasses.replace(data, class_names=("cat", *data.class_names[1:]))
-    with pytest.raises(DataError, match="cat, 1, 2"):
-        accuracy(model, other, count=2)
+    for measure in (accuracy, evaluate):
+        with pytest.raises(DataError, match="cat, 1, 2"):
+            measure(model, other, count=2)
+    assert evaluate(model, other, count=2, told=False).images == 2
     with pytest.raises(DataError, match="no classes"):
         accuracy(model, dataclasses.replace(data, labels=None, class_names=()), count=2)
 
@@ -288,4 +305,5 @@ def test_what_does_not_fit_the_model_is_one_sentence(
         assert_refused(cli(name, folder, "--data", "minst", "-o", out), MISUSED, "Did you mean 'mnist'?")
         assert_refused(cli(name, folder, tmp_path / "nothing.png", "-o", out), FAILED, "no file", "nothing.png")
     assert_refused(cli("evaluate", run, "--classify", "--count", 3), MISUSED, "knows no labels")
+    assert_refused(cli("evaluate", run, "--verify", "--count", 3), MISUSED, "no encoder")
     assert not out.exists()

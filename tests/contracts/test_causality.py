@@ -46,10 +46,12 @@ def test_a_later_colour_sees_every_earlier_colour_of_its_pixel(case: tuple) -> N
         {"layers": 2, "residual": False}, {"layers": 2, "residual": False, "skip": False},
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("size", [(9, 7), (5, 12)])
-def test_the_measured_field_is_the_declared_one(network: str, options: dict, size: tuple[int, int]) -> None:
-    options = {key: value for key, value in {**options, "width": 4}.items() if key in options_of(network)}
-    model = pixelrnn.build(network, size=size, levels=2, **options).double()
+@pytest.mark.parametrize(("size", "channels"), [((9, 7), 1), ((5, 12), 1), ((5, 7), 3)])
+def test_the_measured_field_is_the_declared_one(
+    network: str, options: dict, size: tuple[int, int], channels: int
+) -> None:
+    options = {key: value for key, value in {**options, "width": 6}.items() if key in options_of(network)}
+    model = pixelrnn.build(network, size=size, channels=channels, levels=2, **options).double()
     seen = seen_pairs(model, size)
     for index, (row, column) in enumerate((row, column) for row in range(size[0]) for column in range(size[1])):
         declared = model.network.field(row, column, *size)

@@ -6,6 +6,8 @@ in the other `test_fidelity` files. They share nothing with the package but the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import test_fidelity_mdlstm
@@ -83,17 +85,7 @@ def gated_pixelcnn(
         link = Layer(layer.link, (1, 1), "everything", colours)
         v2 = vertical(v_in)
         last = index == len(network.layers) - 1
-        to_h = told(layer.told_along, s, mistake)
-        to_v: Array | float = 0.0
-        if s is not None:
-            # Nobody hears of the last layer's vertical gate, so there are no weights for it.
-            to_v = np.zeros_like(to_h) if last else told(layer.told_above, s, mistake)
-            to_v = np.concatenate([to_v, np.zeros((len(v2), 1, width))], 1)  # nobody hears of the row below the last
-            for each, stack in ((to_v, "vertical"), (to_h, "horizontal")):
-                half = len(each) // 2
-                each[:half] *= mistake != "only the sigmoid is told"
-                each[half:] *= mistake != "only the tanh is told"
-                each *= mistake != f"{stack} stack not told"
+        to_v, to_h = both_told(layer, s, mistake, last=last) if s is not None else (0.0, 0.0)
         v_out = gate(v2 + to_v)
         source = np.concatenate([v_out, v_out]) if mistake == "link after the gate" else v2
         linked = link(source + to_v if mistake == "link after the condition" else source)
@@ -114,6 +106,20 @@ def gated_pixelcnn(
     for layer in pointwise(network.readout.layers, colours):
         x = layer(relu(x))
     return x
+
+
+def both_told(layer: Any, s: Array, mistake: str, *, last: bool) -> tuple[Array, Array]:
+    """V * s of the vertical stack, with a row below that nobody hears of, and of the horizontal one."""
+    to_h = told(layer.told_along, s, mistake)
+    # Nobody hears of the last layer's vertical gate, so there are no weights for it.
+    to_v = np.zeros_like(to_h) if last else told(layer.told_above, s, mistake)
+    to_v = np.concatenate([to_v, np.zeros_like(to_v[:, :1])], 1)
+    for each, stack in ((to_v, "vertical"), (to_h, "horizontal")):
+        half = len(each) // 2
+        each[:half] *= mistake != "only the sigmoid is told"
+        each[half:] *= mistake != "only the tanh is told"
+        each *= mistake != f"{stack} stack not told"
+    return to_v, to_h
 
 
 LOOPS = {"pixelcnn": pixelcnn, "gated-pixelcnn": gated_pixelcnn}

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 import pixelrnn
-from pixelrnn.errors import ConfigError
+from pixelrnn.errors import ConfigError, DataError
 from pixelrnn.model import PixelModel
-from pixelrnn.training.embedding import center_loss, train_encoder, triplet_loss, verify
+from pixelrnn.training.embedding import center_loss, train_encoder, triplet_loss
 from pixelrnn.training.presets import TrainingSettings
+from pixelrnn.verification import verify
 
 
 def evident_triplet_loss(codes: Tensor, labels: Tensor, margin: float) -> float:
@@ -95,7 +96,7 @@ def test_verification_of_codes_that_say_all_and_of_codes_that_say_nothing() -> N
     model.encoder = Fixed()
     found = verify(model, images, labels)
     assert (found.auc, found.equal_error_rate, found.nearest) == (1.0, 0.0, 1.0)
-    assert (found.people, found.images, found.same_pairs, found.other_pairs) == (4, 20, 40, 150)
+    assert (found.classes, found.images, found.same_pairs, found.other_pairs) == (4, 20, 40, 150)
     assert found.roc[0] == (0.0, 1.0)
     codes = torch.randn(20, 8, generator=torch.Generator().manual_seed(1))
     assert 0.3 < verify(model, images, labels).auc < 0.7
@@ -111,5 +112,5 @@ def test_what_cannot_be_embedded_is_refused() -> None:
         train_encoder(plain, images, labels, settings, lambda done, total: None)
     with pytest.raises(ConfigError, match="two classes"):
         train_encoder(model_with_encoder(), images, torch.zeros(6, dtype=torch.long), settings, lambda *_: None)
-    with pytest.raises(ConfigError, match="two classes"):
+    with pytest.raises(DataError, match=r"two classes.*6 classes, 6 images"):
         verify(model_with_encoder(), images, torch.arange(6))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
     from pixelrnn.model import PixelModel
 
-RUN_HELP = "A run folder, or any model folder."
-DEVICE_HELP = "cpu, cuda, or auto."
-GUIDANCE_HELP = "Above 1 exaggerates the condition, at twice the price; 1 as it was learned."
-TEMPERATURE_HELP = "Below 1 more probable images, 0 the most probable."
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, or any model folder.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
+Guidance = Annotated[
+    float,
+    typer.Option("--guidance", help="Above 1 exaggerates the condition, at twice the price; 1 as it was learned."),
+]
+Temperature = Annotated[float, typer.Option("--temperature", help="Below 1 more probable images, 0 the most probable.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same images; left out: a new one.")]
 BATCH = 64  # images that are drawn at a time
 
 

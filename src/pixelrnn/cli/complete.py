@@ -9,10 +9,12 @@ import typer
 
 from pixelrnn.cli.common import (
     BATCH,
-    DEVICE_HELP,
-    GUIDANCE_HELP,
-    RUN_HELP,
     Clock,
+    Device,
+    Guidance,
+    RunFolder,
+    Seed,
+    Temperature,
     class_of,
     note,
     parse_size,
@@ -37,7 +39,7 @@ EXAMPLE = (
 
 
 def run(
-    run: Path = typer.Argument(..., help=RUN_HELP),
+    run: RunFolder,
     pictures: list[Path] = typer.Argument(..., help="Pictures to complete."),
     out: Path = typer.Option(Path("completions.png"), "-o", "--out", help="The picture to write, a row for each."),
     mask: Path | None = typer.Option(None, "--mask", help="White where the pictures are known."),
@@ -46,11 +48,11 @@ def run(
     size: str | None = typer.Option(
         None, "--size", help="HxW to crop and resize the pictures to; left out: as they are."
     ),
-    temperature: float = typer.Option(1.0, "--temperature", help="Below 1 more probable completions."),
-    seed: int | None = typer.Option(None, "--seed", help="The same seed gives the same completions."),
+    temperature: Temperature = 1.0,
+    seed: Seed = None,
     label: str | None = typer.Option(None, "--label", help="A class, by name or number, of a model that knows some."),
-    guidance: float = typer.Option(1.0, "--guidance", help=GUIDANCE_HELP),
-    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+    guidance: Guidance = 1.0,
+    device: Device = "auto",
 ) -> None:
     """Finish half-hidden pictures: each row shows the picture, what is kept of it, and its completions.
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import typer
 
-from pixelrnn.cli.common import DEVICE_HELP, RUN_HELP, bar, download_bar, pick_device
+from pixelrnn.cli.common import Device, RunFolder, bar, download_bar, pick_device
 
 EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn evaluate runs/digits --split test --json\n"
     "  pixelrnn evaluate runs/mnist-gated-class --classify --count 1000\n"
+    "  pixelrnn evaluate runs/faces --verify\n"
 )
 
 
 def run(
-    run: Path = typer.Argument(..., help=RUN_HELP),
+    run: RunFolder,
     data: str | None = typer.Option(
         None, "--data", help="A data set's name or path; left out: the one it learned from."
     ),
@@ -29,15 +29,18 @@ def run(
     classify: bool = typer.Option(
         False, "--classify", help="Also how often the most probable class is right, by Bayes' rule."
     ),
+    verify: bool = typer.Option(
+        False, "--verify", help="Also how well the codes tell whether two images are of one class, or person."
+    ),
     no_condition: bool = typer.Option(False, "--no-condition", help="Tell a conditional model nothing."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object instead of a line."),
-    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+    device: Device = "auto",
 ) -> None:
     """Print exact nats per image and bits per dimension of a data set, with the standard error of the mean.
 
     A conditional model is told of every image what it was told of in training: its class, say.
     """
-    from pixelrnn.evaluation import accuracy, evaluate, load_like
+    from pixelrnn.evaluation import accuracy, evaluate, load_like, verification
     from pixelrnn.model import PixelModel
 
     model = PixelModel.load(run, pick_device(device))
@@ -47,20 +50,32 @@ def run(
         result = evaluate(
             model, images, batch_size=batch_size, on_batch=update, told=not no_condition, count=count
         )  # fmt: skip
-    found = None
+    classified = verified = None
     if classify:
         with bar(f"{images.name}, {split}, classes") as update:
-            found = accuracy(model, images, batch_size=batch_size, on_batch=update, count=count)
+            classified = accuracy(model, images, batch_size=batch_size, on_batch=update, count=count)
+    if verify:
+        verified = verification(model, images, count=count)
     if as_json:
-        more = {} if found is None else {"accuracy": found.accuracy, "accuracy_standard_error": found.standard_error}
-        typer.echo(json.dumps(result.as_dict() | more))
+        found = result.as_dict()
+        if classified is not None:
+            found |= {"accuracy": classified.accuracy, "accuracy_standard_error": classified.standard_error}
+        if verified is not None:
+            found["verification"] = verified.as_dict()
+        typer.echo(json.dumps(found))
         return
     typer.echo(
         f"{result.nats:.2f} nats/image   {result.bits_per_dim:.4f} bits/dim   +- {result.standard_error:.2f} nats   "
         f"{result.images} images   {result.data} {result.split}, {result.protocol}   {result.seconds:.1f} s"
     )
-    if found is not None:
+    if classified is not None:
         typer.echo(
-            f"accuracy {100 * found.accuracy:.1f} % +- {100 * found.standard_error:.1f} "
-            f"({found.images} images, Bayes' rule)"
+            f"accuracy {100 * classified.accuracy:.1f} % +- {100 * classified.standard_error:.1f} "
+            f"({classified.images} images, Bayes' rule)"
+        )
+    if verified is not None:
+        typer.echo(
+            f"verification: AUC {verified.auc:.3f}, equal error rate {verified.equal_error_rate:.3f}, nearest image of "
+            f"the same class {100 * verified.nearest:.0f} %   {verified.images} images of {verified.classes} classes, "
+            f"{verified.same_pairs} pairs of one and {verified.other_pairs} of two"
         )

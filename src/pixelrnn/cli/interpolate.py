@@ -7,11 +7,11 @@ from pathlib import Path
 import typer
 
 from pixelrnn.cli.common import (
-    DEVICE_HELP,
-    GUIDANCE_HELP,
-    RUN_HELP,
-    TEMPERATURE_HELP,
     Clock,
+    Device,
+    Guidance,
+    RunFolder,
+    Temperature,
     check_encoder,
     pick_device,
     walk_bar,
@@ -27,15 +27,15 @@ EXAMPLE = (
 
 
 def run(
-    run: Path = typer.Argument(..., help=RUN_HELP),
+    run: RunFolder,
     pictures: list[Path] = typer.Argument(..., help="Two pictures, cropped and resized to the model's size."),
     out: Path = typer.Option(Path("strip.png"), "-o", "--out", help="The picture to write."),
     steps: int = typer.Option(8, "--steps", min=2, help="Codes from the first to the second, both included."),
     rows: int = typer.Option(1, "--rows", min=1, max=64, help="Rows, each with random numbers of its own."),
-    guidance: float = typer.Option(1.0, "--guidance", help=GUIDANCE_HELP),
-    temperature: float = typer.Option(1.0, "--temperature", help=TEMPERATURE_HELP),
+    guidance: Guidance = 1.0,
+    temperature: Temperature = 1.0,
     seed: int = typer.Option(0, "--seed", help="The same seed gives the same picture."),
-    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+    device: Device = "auto",
 ) -> None:
     """Draw images of the codes on the line between those of two pictures, for a model with an encoder.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 from pixelrnn.cli.common import download_bar
 from pixelrnn.errors import ConfigError, ImageError
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
 
     from pixelrnn.model import PixelModel
 
-DATA_HELP = "Instead of pictures: the first images of a data set, by name or path."
-SPLIT_HELP = "Of --data: train, valid or test."
-COUNT_HELP = "How many images of --data."
+DataInstead = Annotated[
+    str | None, typer.Option("--data", help="Instead of pictures: the first images of a data set, by name or path.")
+]
+DataSplit = Annotated[str, typer.Option("--split", help="Of --data: train, valid or test.")]
+DataCount = Annotated[int, typer.Option("--count", min=1, help="How many images of --data.")]
 
 
 class Chosen(NamedTuple):

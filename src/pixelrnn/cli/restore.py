@@ -9,16 +9,17 @@ import typer
 
 from pixelrnn.cli.common import (
     BATCH,
-    DEVICE_HELP,
-    GUIDANCE_HELP,
-    RUN_HELP,
-    TEMPERATURE_HELP,
     Clock,
+    Device,
+    Guidance,
+    RunFolder,
+    Seed,
+    Temperature,
     note,
     pick_device,
     walk_bar,
 )
-from pixelrnn.cli.pictures import COUNT_HELP, DATA_HELP, SPLIT_HELP, check_one_of, first_images, read_pictures
+from pixelrnn.cli.pictures import DataCount, DataInstead, DataSplit, check_one_of, first_images, read_pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,17 +37,17 @@ EXAMPLE = (
 
 
 def run(
-    run: Path = typer.Argument(..., help=RUN_HELP),
+    run: RunFolder,
     pictures: list[Path] | None = typer.Argument(None, help="Pictures: small ones, or whole ones to be degraded."),
     out: Path = typer.Option(Path("restorations.png"), "-o", "--out", help="The picture to write, a row for each."),
     n: int = typer.Option(4, "-n", min=1, help="Restorations of each."),
-    data: str | None = typer.Option(None, "--data", help=DATA_HELP),
-    split: str = typer.Option("test", "--split", help=SPLIT_HELP),
-    count: int = typer.Option(8, "--count", min=1, help=COUNT_HELP),
-    guidance: float = typer.Option(1.0, "--guidance", help=GUIDANCE_HELP),
-    temperature: float = typer.Option(1.0, "--temperature", help=TEMPERATURE_HELP),
-    seed: int | None = typer.Option(None, "--seed", help="The same seed gives the same images."),
-    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+    data: DataInstead = None,
+    split: DataSplit = "test",
+    count: DataCount = 8,
+    guidance: Guidance = 1.0,
+    temperature: Temperature = 1.0,
+    seed: Seed = None,
+    device: Device = "auto",
 ) -> None:
     """Draw what a small or blurred picture may have been, for a model that learned to.
 

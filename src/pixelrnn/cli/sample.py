@@ -9,10 +9,12 @@ import typer
 
 from pixelrnn.cli.common import (
     BATCH,
-    DEVICE_HELP,
-    GUIDANCE_HELP,
-    RUN_HELP,
     Clock,
+    Device,
+    Guidance,
+    RunFolder,
+    Seed,
+    Temperature,
     check_encoder,
     class_of,
     classes_of,
@@ -38,17 +40,17 @@ EXAMPLE = (
 
 
 def run(
-    run: Path = typer.Argument(..., help=RUN_HELP),
+    run: RunFolder,
     n: int = typer.Option(16, "-n", min=1, help="How many; with --label all, of each class."),
     out: Path = typer.Option(Path("samples.png"), "-o", "--out", help="The picture to write, a grid of all of them."),
     label: str | None = typer.Option(None, "--label", help="A class, by name or number; all: a row of n for each."),
     like: Path | None = typer.Option(None, "--like", help="A picture; images are drawn given its code."),
-    guidance: float = typer.Option(1.0, "--guidance", help=GUIDANCE_HELP),
-    temperature: float = typer.Option(1.0, "--temperature", help="Below 1 more probable images, 0 the most probable."),
+    guidance: Guidance = 1.0,
+    temperature: Temperature = 1.0,
     size: str | None = typer.Option(None, "--size", help="HxW of each; left out: as trained."),
-    seed: int | None = typer.Option(None, "--seed", help="The same seed gives the same images; left out: a new one."),
+    seed: Seed = None,
     array: Path | None = typer.Option(None, "--array", help="Also write the integers, (n, C, H, W), as .npy."),
-    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+    device: Device = "auto",
 ) -> None:
     """Draw new images and write them as one picture.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from pixelrnn.cli.common import DEVICE_HELP, download_bar, parse_size, pick_device
+from pixelrnn.cli.common import Device, bar, download_bar, note, parse_size, pick_device
 
 if TYPE_CHECKING:
     from pixelrnn.training.callbacks import Progress
@@ -38,7 +40,7 @@ def run(
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint, if it has one."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Throw an earlier run in the folder away."),
-    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
+    device: Device = "auto",
 ) -> None:
     """Train a preset into a run folder, which is a model folder too.
 
@@ -57,10 +59,11 @@ def run(
     changes = [*changes, *(f"{key}={_toml(value)}" for key, value in named.items() if value is not None)]
     settings = load_preset(preset, changes)
     try:
-        with download_bar() as download:
+        with download_bar() as download, _encoder_bar() as on_encoder:
             model = train(
                 settings, out, resume=resume, overwrite=overwrite, max_minutes=max_minutes, device=pick_device(device),
                 command=shlex.join(["pixelrnn", *sys.argv[1:]]), bar=sys.stderr.isatty(), tell=_tell, download=download,
+                on_encoder=on_encoder,
             )  # fmt: skip
     except KeyboardInterrupt:
         saved = (out / "training" / "last.ckpt").is_file()
@@ -77,6 +80,18 @@ def run(
 
 def _toml(value: object) -> str:
     return json.dumps(value)  # texts, numbers and lists are the same in TOML
+
+
+@contextmanager
+def _encoder_bar() -> Iterator[Callable[[int, int], None]]:
+    with bar("the encoder learns") as update:
+
+        def step(done: int, total: int) -> None:
+            if done == 1:
+                note(f"the encoder learns first, {total} steps")
+            update(done, total)
+
+        yield step
 
 
 def _tell(progress: Progress) -> None:

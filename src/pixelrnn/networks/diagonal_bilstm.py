@@ -43,7 +43,7 @@ class DiagonalBiLSTM(Stack):
     Each direction reads the states of the pixel before it in its row and of the one above: in the paper's skewed image
     that is a 2 x 1 kernel on the column before. The map from right to left is moved down by one row, then both are
     summed. Every pixel sees everything before it, but for one: the last pixel of the row above, which no state to
-    the left of it has read and the first layer does not reach.
+    the left of it has read and the first layer does not reach; of several colours, all but its last are seen.
 
     Arguments:
         head         what the parameters are for
@@ -72,9 +72,12 @@ class DiagonalBiLSTM(Stack):
         )
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The pixels that the parameters at (row, column) depend on: (height, width) bool; all earlier ones but one."""
+        """The pixels that the parameters at (row, column) depend on: (height, width) bool; all earlier ones but one.
+
+        The one is seen where the colours have groups of maps: then the states of a pixel know its own earlier colours.
+        """
         seen = torch.arange(height * width).reshape(height, width) < row * width + column
-        if row and column + self.first_side < width - 1:
+        if row and column + self.first_side < width - 1 and not self.own:
             seen[row - 1, width - 1] = False
         return seen
 

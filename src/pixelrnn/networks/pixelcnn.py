@@ -79,8 +79,9 @@ class PixelCNN(Stack):
         seen = torch.zeros(height, width, dtype=torch.bool)
         farthest = first + depth * side
         for up in range(min(row, farthest) + 1):
-            right = side * min(depth, up) - 1  # the first layer goes one column left, the others up and right
+            right = side * min(depth, up) - (not self.own)  # the first layer goes one left at least, if it must
             if up:  # or it goes up as well
                 right = max(right, first + side * min(depth, up - 1))
             seen[row - up, max(0, column - farthest) : max(0, column + right + 1)] = True
+        seen[row, column] = False
         return seen

@@ -80,7 +80,8 @@ class RowLSTM(Stack):
                 continue
             left, right = max(0, left), min(width - 1, right)
             seen[max(0, row - up - first) : row - up, max(0, left - first) : right + first + 1] = True
-            seen[row - up, max(0, left - first) : right] = True
+            seen[row - up, max(0, left - first) : right + self.own] = True
+        seen[row, column] = False
         return seen
 
     def given_field(self, row: int, column: int, height: int, width: int) -> Tensor:

@@ -43,6 +43,7 @@ class Stack(Network):
         self.skips = nn.ModuleList(Pointwise(2 * width, 2 * width, groups=groups) for _ in range(skips))
         self.readout = Readout(2 * width, (out_width, out_width), head.num_params, groups)
         self.first_side, self.residual = first_kernel // 2, residual
+        self.own = groups > 1  # the maps of a pixel know its own earlier colours
 
     def forward(self, canvas: Canvas) -> Tensor:
         x = self.first(None, canvas)  # (B, 2h, h, w)

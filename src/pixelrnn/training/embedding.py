@@ -9,8 +9,6 @@ Recognition, 2016.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -92,49 +90,6 @@ def freeze(model: PixelModel) -> None:
     """Leave the encoder as it is."""
     if model.encoder is not None:
         model.encoder.requires_grad_(False)
-
-
-@dataclass(frozen=True)
-class Verification:
-    """How well distances between codes tell whether two images are of one class."""
-
-    people: int
-    images: int
-    same_pairs: int
-    other_pairs: int
-    auc: float  # the share of (same, other) pairs of pairs that stand in the right order; 0.5 by chance
-    equal_error_rate: float  # where as many of either kind are wrong
-    nearest: float  # the share of images whose nearest other image is of the same class
-    roc: list[tuple[float, float]]  # (false accepts, true accepts), 21 points
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
-
-
-@torch.no_grad()
-def verify(model: PixelModel, images: Tensor, labels: Tensor) -> Verification:
-    """Compare the codes of all pairs of images (N, C, H, W) with labels (N,)."""
-    codes = torch.cat([model.encode(some) for some in images.split(64)]).cpu().double()
-    distances = torch.cdist(codes, codes)
-    one, two = torch.triu_indices(len(codes), len(codes), 1)
-    same = (labels[one] == labels[two]).numpy()
-    between = distances[one, two].numpy()
-    if same.all() or not same.any():
-        raise ConfigError("Verification compares images of at least two classes, at least two of one of them.")
-    thresholds = np.sort(between)
-    inside = np.searchsorted(np.sort(between[same]), thresholds, side="right") / same.sum()
-    wrong = np.searchsorted(np.sort(between[~same]), thresholds, side="right") / (~same).sum()
-    order = np.searchsorted(np.sort(between[~same]), between[same], side="left") / (~same).sum()
-    ties = np.searchsorted(np.sort(between[~same]), between[same], side="right") / (~same).sum()
-    near = distances.fill_diagonal_(torch.inf).argmin(1)
-    error = np.abs(wrong - (1 - inside)).argmin()
-    return Verification(
-        people=len(labels.unique()), images=len(labels), same_pairs=int(same.sum()), other_pairs=int((~same).sum()),
-        auc=float(1 - (order + ties).mean() / 2), equal_error_rate=float((wrong[error] + 1 - inside[error]) / 2),
-        nearest=float((labels[near] == labels).double().mean()),
-        roc=[(float(at), float(inside[wrong <= at].max(initial=0.0))) for at in np.linspace(0, 1, 21)],
-    )  # fmt: skip
 
 
 def _varied(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -35,10 +35,11 @@ from pixelrnn.folder import holds_model, read_config
 from pixelrnn.model import PixelModel
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, StopAtNaN, TimeLimit
-from pixelrnn.training.embedding import freeze, train_encoder, verify
+from pixelrnn.training.embedding import freeze, train_encoder
 from pixelrnn.training.memory import keep_freed_memory
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset, preset_from
+from pixelrnn.verification import verify
 
 _OURS = ("config.json", "model.safetensors", "README.md", "samples.png", "training", "logs")
 _FINISHED = "finished"
@@ -47,7 +48,7 @@ _FINISHED = "finished"
 def train(
     preset: Preset, out: str | Path, *, resume: bool = False, overwrite: bool = False, max_minutes: float | None = None,
     device: str = "auto", command: str = "", bar: bool = False, tell: Callable[[Progress], None] = lambda _: None,
-    download: DownloadProgress | None = None,
+    download: DownloadProgress | None = None, on_encoder: Callable[[int, int], None] = lambda done, total: None,
 ) -> PixelModel:  # fmt: skip
     """Train a preset into the run folder `out` and return the best model.
 
@@ -59,6 +60,7 @@ def train(
         command      what made this run, for the model card
         bar          a progress bar on standard error
         tell         called after each validation
+        on_encoder   called with (steps done, steps in all) while an encoder learns alone
     Raises:          RunFolderError if the folder is taken or cannot be written; ConfigError if the preset does not fit
                      its data; TrainingError if the likelihood is no number
     """
@@ -89,7 +91,9 @@ def train(
         **_classes(preset, train_data), "command": command or f"pixelrnn train {preset.name} --out FOLDER",
     }  # fmt: skip
     if preset.training.encoder_steps:
-        about["verification"] = _embed(model, train_data, valid_data, levels, preset, folder if checkpoint else None)
+        about["verification"] = _embed(
+            model, train_data, valid_data, levels, preset, folder if checkpoint else None, on_encoder
+        )
     on_interrupt = signal.getsignal(signal.SIGINT)
     with _quiet():
         trainer = _trainer(folder, preset, KeepBest(folder, about, tell), limit, device, bar)
@@ -137,7 +141,7 @@ def build_model(preset: Preset, data: ImageData) -> PixelModel:
 
 def _embed(
     model: PixelModel, train_data: ImageData, valid_data: ImageData, levels: Levels, preset: Preset,
-    resumed: Path | None,
+    resumed: Path | None, on_step: Callable[[int, int], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Train the encoder by the triplet loss; how well it tells the classes of the validation split apart.
 
@@ -155,7 +159,7 @@ def _embed(
     (images, labels), valid = pairs
     assert labels is not None
     assert valid[1] is not None
-    train_encoder(model, images, labels, preset.training, lambda done, total: None)
+    train_encoder(model, images, labels, preset.training, on_step)
     return verify(model, valid[0], valid[1]).as_dict()
 
 

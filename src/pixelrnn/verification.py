@@ -1,0 +1,65 @@
+"""Verification: whether the codes of two images tell that they are of one class, of one person, say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelrnn.errors import DataError
+from pixelrnn.model import PixelModel
+
+_MOST = 2000  # images, which make two million pairs
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How well distances between codes tell whether two images are of one class."""
+
+    classes: int
+    images: int
+    same_pairs: int
+    other_pairs: int
+    auc: float  # the share of (same, other) pairs of pairs that stand in the right order; 0.5 by chance
+    equal_error_rate: float  # where as many of either kind are wrong
+    nearest: float  # the share of images whose nearest other image is of the same class
+    roc: list[tuple[float, float]]  # (false accepts, true accepts), 21 points
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def verify(model: PixelModel, images: Tensor, labels: Tensor) -> Verification:
+    """Compare the codes of all pairs of images (N, C, H, W) with labels (N,); of the first 2,000 images at most.
+
+    Raises: ConditionError if the model has no encoder; DataError if all pairs are of one kind
+    """
+    images, labels = images[:_MOST], labels[:_MOST]
+    codes = torch.cat([model.encode(some) for some in images.split(64)]).cpu().double()
+    distances = torch.cdist(codes, codes)
+    one, two = torch.triu_indices(len(codes), len(codes), 1)
+    same = (labels[one] == labels[two]).numpy()
+    between = distances[one, two].numpy()
+    if same.all() or not same.any():
+        raise DataError(
+            "Verification compares images of at least two classes, at least two of one of them; these are of "
+            f"{len(labels.unique())} classes, {len(labels)} images."
+        )
+    thresholds = np.sort(between)
+    inside = np.searchsorted(np.sort(between[same]), thresholds, side="right") / same.sum()
+    wrong = np.searchsorted(np.sort(between[~same]), thresholds, side="right") / (~same).sum()
+    order = np.searchsorted(np.sort(between[~same]), between[same], side="left") / (~same).sum()
+    ties = np.searchsorted(np.sort(between[~same]), between[same], side="right") / (~same).sum()
+    near = distances.fill_diagonal_(torch.inf).argmin(1)
+    error = np.abs(wrong - (1 - inside)).argmin()
+    return Verification(
+        classes=len(labels.unique()), images=len(labels), same_pairs=int(same.sum()), other_pairs=int((~same).sum()),
+        auc=float(1 - (order + ties).mean() / 2), equal_error_rate=float((wrong[error] + 1 - inside[error]) / 2),
+        nearest=float((labels[near] == labels).double().mean()),
+        roc=[(float(at), float(inside[wrong <= at].max(initial=0.0))) for at in np.linspace(0, 1, 21)],
+    )  # fmt: skip
