@@ -19,7 +19,8 @@ from pixelrnn.report import page
 from pixelrnn.sheets import completion_sheet
 from pixelrnn.training.callbacks import Progress
 from pixelrnn.training.presets import Preset, load_preset
-from pixelrnn.training.run import finished, load_for, saved_preset, train
+from pixelrnn.training.run import load_for, train
+from pixelrnn.training.run_folder import finished, saved_preset
 
 _COMPLETED, _EACH = 8, 5
 

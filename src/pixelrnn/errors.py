@@ -57,6 +57,10 @@ class TrainingError(PixelRNNError):
     """A training that cannot go on, for example because its loss is no number."""
 
 
+class StoppedError(TrainingError):
+    """A training that was stopped by a signal, after it was saved; the message says how to go on."""
+
+
 class CausalityError(PixelRNNError):
     """A network whose parameters for a pixel depend on that pixel or on a later one."""
 

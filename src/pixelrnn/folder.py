@@ -2,6 +2,7 @@
 
     config.json         what is needed to build it again, and the SHA-256 of the weights
     model.safetensors   the weights; no time and no path inside
+    model.safetensors.new   the same, for a moment while a folder is written again
     README.md           the model card
     samples.png         what it makes (written by training)
 
@@ -24,6 +25,7 @@ from pixelrnn.files import write_atomic
 FORMAT = "pixelrnn-model"
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+NEW_WEIGHTS = WEIGHTS + ".new"
 _LARGEST_CONFIG = 1_000_000  # bytes
 _EXPECTED: dict[str, type] = {
     "network": str, "options": dict, "head": str, "size": list, "channels": int, "levels": int, "sha256": str,
@@ -32,7 +34,9 @@ _EXPECTED: dict[str, type] = {
 
 
 def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card: str) -> None:
-    """Write a model folder; files that are there already are replaced one by one, each whole.
+    """Write a model folder; one that is there already is replaced: a crash leaves the old model or the new one.
+
+    The config says which weights it is of. It takes its place while both are there.
 
     Raises: RunFolderError if the folder cannot be written, or holds files of something else by these names
     """
@@ -50,8 +54,9 @@ def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor
     }  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / WEIGHTS, weights)
+        write_atomic(folder / NEW_WEIGHTS, weights)
         write_atomic(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+        (folder / NEW_WEIGHTS).replace(folder / WEIGHTS)
         write_atomic(folder / CARD, card.encode())
     except OSError as error:
         raise RunFolderError(f"The model could not be written to {folder}: {error.strerror or error}.") from error
@@ -108,6 +113,8 @@ def read_weights(folder: Path, config: dict[str, Any], largest: int) -> dict[str
     from safetensors.torch import load
 
     path = folder / WEIGHTS
+    if _hash_of(folder / NEW_WEIGHTS) == config["sha256"]:  # the process that wrote them ended before the last move
+        path = folder / NEW_WEIGHTS
     if not path.is_file():
         raise ModelFolderError(f"{folder} has no {WEIGHTS}: the weights are missing. Copy the folder again.")
     if path.stat().st_size > largest:
@@ -129,3 +136,12 @@ def read_weights(folder: Path, config: dict[str, Any], largest: int) -> dict[str
         return load(content)
     except SafetensorError as error:
         raise ModelFolderError(f"{path} is not a safetensors file ({error}).") from error
+
+
+def _hash_of(path: Path) -> str:
+    """SHA-256 of a file, "" if there is none."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""

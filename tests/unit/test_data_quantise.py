@@ -69,38 +69,29 @@ def test_as_many_levels_as_values_change_nothing() -> None:
 
 def test_a_stochastic_batch_is_drawn_anew_with_the_pixel_values_as_probabilities() -> None:
     batch = torch.tensor([0, 51, 204, 255], dtype=torch.uint8).repeat(20_000, 1)
-    levels, generator = Levels(256, 2), torch.Generator().manual_seed(3)
-    first, second = levels.draw(batch, generator), levels.draw(batch, generator)
+    levels = Levels(256, 2)
+    first, second = (levels.draw(batch, torch.rand(batch.shape)) for _ in range(2))
     assert first.dtype == torch.uint8
     assert not torch.equal(first, second)
     torch.testing.assert_close(first.double().mean(0), torch.tensor([0.0, 0.2, 0.8, 1.0]).double(), atol=0.015, rtol=0)
 
 
-def test_the_same_generator_draws_the_same_batch() -> None:
-    batch = torch.full((4, 1, 8, 8), 100, dtype=torch.uint8)
-    draws = [Levels(256, 2).draw(batch, torch.Generator().manual_seed(7)) for _ in range(2)]
-    assert torch.equal(*draws)
-
-
-def test_without_a_generator_the_global_seed_draws() -> None:
-    batch = torch.full((4, 1, 8, 8), 100, dtype=torch.uint8)
-    draws = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        draws.append(Levels(256, 2).draw(batch, None))
-    assert torch.equal(*draws)
+def test_a_drawn_pixel_is_on_where_its_number_is_below_its_value() -> None:
+    batch = torch.tensor([[0, 51, 51, 255]], dtype=torch.uint8)
+    numbers = torch.tensor([[0.0, 0.19, 0.21, 1 - 1e-16]], dtype=torch.float64)
+    assert Levels(256, 2).draw(batch, numbers).tolist() == [[0, 1, 0, 1]]
 
 
 @pytest.mark.parametrize("levels", [Levels(256, 2, "fixed"), Levels(256, 2, "threshold"), Levels(256, 4)])
 def test_a_batch_that_is_not_redrawn_comes_back_unchanged(levels: Levels) -> None:
     start = levels.fixed(np.random.default_rng(0).integers(0, 256, size=(3, 1, 4, 4), dtype=np.uint8))
     batch = torch.from_numpy(start)
-    assert torch.equal(levels.draw(batch, None), batch)
+    assert torch.equal(levels.draw(batch, torch.rand(batch.shape)), batch)
 
 
 def test_a_batch_of_source_values_is_refused_where_levels_are_expected() -> None:
     with pytest.raises(ImageError, match=r"value 200.*0\.\.3"):
-        Levels(256, 4).draw(torch.tensor([[200]], dtype=torch.uint8), None)
+        Levels(256, 4).draw(torch.tensor([[200]], dtype=torch.uint8), torch.rand(1))
 
 
 def test_values_outside_the_source_are_refused() -> None:

@@ -22,6 +22,7 @@ EXAMPLE = (
     "  pixelrnn train digits --out runs/digits\n"
     "  pixelrnn train mnist-gated --out runs/mine --epochs 2 --set width=32\n"
     "  pixelrnn train digits --out runs/photos --data photos/ --size 32x32 --set levels=16\n"
+    "  pixelrnn train cifar10-gated --out runs/cifar --device cuda --devices 8\n"
 )
 
 
@@ -40,14 +41,19 @@ def run(
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint, if it has one."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Throw an earlier run in the folder away."),
+    save_minutes: float = typer.Option(5.0, "--save-minutes", min=0, help="Between checkpoints within an epoch."),
     device: Device = "auto",
+    devices: int = typer.Option(1, "--devices", min=1, help="Processes on this machine, one for each device."),
+    nodes: int = typer.Option(1, "--nodes", min=1, help="Machines, each with this command under torchrun or SLURM."),
+    strategy: str = typer.Option("auto", "--strategy", help="How processes work together; auto is ddp for several."),
+    workers: int = typer.Option(0, "--workers", min=0, help="Processes that read images, beside each of those."),
 ) -> None:
     """Train a preset into a run folder, which is a model folder too.
 
-    Ctrl-C is safe: the last checkpoint stands, and --resume goes on from there.
+    Ctrl-C and SIGTERM save first; --resume goes on from there, and from the last checkpoint after a crash.
     """
     from pixelrnn.training.presets import load_preset
-    from pixelrnn.training.run import train
+    from pixelrnn.training.run import Machine, is_first, train
 
     height_width = parse_size(size)
     named = {
@@ -58,18 +64,21 @@ def run(
     }
     changes = [*changes, *(f"{key}={_toml(value)}" for key, value in named.items() if value is not None)]
     settings = load_preset(preset, changes)
+    machine = Machine(pick_device(device), devices, nodes, strategy, workers, save_minutes)
     try:
         with download_bar() as download, _encoder_bar() as on_encoder:
             model = train(
-                settings, out, resume=resume, overwrite=overwrite, max_minutes=max_minutes, device=pick_device(device),
+                settings, out, resume=resume, overwrite=overwrite, max_minutes=max_minutes, machine=machine,
                 command=shlex.join(["pixelrnn", *sys.argv[1:]]), bar=sys.stderr.isatty(), tell=_tell, download=download,
                 on_encoder=on_encoder,
             )  # fmt: skip
     except KeyboardInterrupt:
         saved = (out / "training" / "last.ckpt").is_file()
         stands = f"The last checkpoint in {out} stands" if saved else "There was no checkpoint yet"
-        typer.echo(f"Stopped. {stands}; go on with the same command and --resume", err=True)
+        typer.echo(f"Stopped at once. {stands}; go on with the same command and --resume", err=True)
         raise typer.Exit(1) from None
+    if not is_first():
+        return
     progress = model.about["progress"]
     typer.echo(
         f"{out}  {progress['valid_nats']:.2f} nats/image   {progress['bits_per_dim']:.4f} bits/dim   "
@@ -97,6 +106,7 @@ def _encoder_bar() -> Iterator[Callable[[int, int], None]]:
 def _tell(progress: Progress) -> None:
     typer.echo(
         f"epoch {progress.epoch:3}  {progress.seconds:7.1f} s  validation {progress.valid_nats:.2f} nats/image  "
-        f"{progress.bits_per_dim:.4f} bits/dim{'  (best)' if progress.best else ''}",
+        f"{progress.bits_per_dim:.4f} bits/dim{'  (best)' if progress.best else ''}"
+        f"{f'  ({progress.skipped} steps skipped)' if progress.skipped else ''}",
         err=True,
     )

@@ -6,19 +6,16 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
 from pixelrnn.conditions import told_of
 from pixelrnn.data import grid, save_picture
-from pixelrnn.errors import TrainingError
 from pixelrnn.model import PixelModel
-from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.card import model_card
 from pixelrnn.training.module import PixelTraining
 
@@ -36,6 +33,7 @@ class Progress:
     standard_error: float
     bits_per_dim: float
     best: bool
+    skipped: int = 0  # steps whose gradient was no finite number
 
 
 class KeepBest(Callback):
@@ -48,50 +46,53 @@ class KeepBest(Callback):
         self.folder, self.about, self.tell = folder, about, tell
         self.best = math.inf
         self.images = 0
-        self.seconds = self.seconds_before = 0.0  # of all processes that worked on this run
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(module, PixelTraining)
-        self.images += len(batch.pixels)
-        self.seconds = self.seconds_before + module.seconds
+        self.images += module.batches.order.share(batch_idx).whole
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Keep the model if it is the best so far, draw samples, and tell how it stands."""
         assert isinstance(module, PixelTraining)
-        nats = torch.cat(module.valid_nats).double()
+        nats = module.gathered_nats()
+        module.log("valid_nats", nats.mean(), rank_zero_only=True)
         better = float(nats.mean()) < self.best
         progress = Progress(
             epoch=trainer.current_epoch + 1,
             step=trainer.global_step,
             images=self.images,
-            seconds=round(self.seconds_before + module.seconds, 1),
+            seconds=round(module.seconds, 1),
             train_nats=float(trainer.callback_metrics.get("train_nats", math.nan)),
             valid_nats=float(nats.mean()),
             standard_error=float(nats.std() / math.sqrt(len(nats))) if len(nats) > 1 else math.nan,
             bits_per_dim=float(nats.mean()) / (module.model.dimensions * math.log(2)),
             best=better,
+            skipped=len(module.skipped),
         )
-        if better:
-            self.best = progress.valid_nats
+        self.best = min(self.best, progress.valid_nats)
+        if trainer.is_global_zero:
+            self._write(module, progress)
+            self.tell(progress)
+
+    def _write(self, module: PixelTraining, progress: Progress) -> None:
+        if progress.best:
             module.model.about = {**self.about, "progress": asdict(progress)}
             module.model.save(self.folder, model_card(module.model))
         path = self.folder / "logs" / "samples" / f"epoch-{progress.epoch:03d}.png"
-        valid = cast("PixelBatches", trainer.datamodule).valid  # type: ignore[attr-defined]
-        pixels, labels = valid.__getitems__(list(range(min(16, len(valid)))))
+        valid = module.batches.valid
+        pixels, labels = valid[list(range(min(16, len(valid))))]
         told = told_of(module.model, module.condition, pixels, labels)
         samples = draw_samples(module.model, path, len(pixels), told)
-        if better:
+        if progress.best:
             save_picture(grid(samples, module.model.levels), self.folder / "samples.png")
-        self.tell(progress)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "images": self.images, "seconds": self.seconds}
+        return {"best": self.best, "images": self.images}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.images = state_dict["best"], state_dict["images"]
-        self.seconds = self.seconds_before = state_dict["seconds"]
 
 
 class TimeLimit(Callback):
@@ -104,7 +105,7 @@ class TimeLimit(Callback):
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(module, PixelTraining)
-        if module.seconds > self.seconds:
+        if module.seconds_at_step > self.seconds:
             trainer.should_stop = True
 
 
@@ -117,17 +118,6 @@ class Bar(RichProgressBar):
     def get_metrics(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, Any]:
         nats = trainer.progress_bar_metrics.get("train_nats")
         return {} if nats is None else {"nats/image": f"{nats:.2f}"}
-
-
-class StopAtNaN(Callback):
-    """A likelihood that is no number ends the training before it reaches the weights."""
-
-    def on_before_backward(self, trainer: lightning.Trainer, module: lightning.LightningModule, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The likelihood was no finite number at step {trainer.global_step}; the last checkpoint stands. "
-                "Lower the learning rate (--set learning_rate=...) or use --set precision=32."
-            )
 
 
 def draw_samples(model: PixelModel, path: Path, n: int, told: dict[str, Any]) -> Tensor:

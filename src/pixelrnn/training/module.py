@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor
 
+from pixelrnn.choosers import uniforms
 from pixelrnn.conditions import told_of
 from pixelrnn.data import Levels
 from pixelrnn.model import PixelModel
-from pixelrnn.training.batches import Batch
+from pixelrnn.training.batches import Batch, PixelBatches, Share
 from pixelrnn.training.presets import TrainingSettings
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
 
+class Skipped(NamedTuple):
+    """A step that was not taken: where, and the images of its last batch, as places in the training data."""
+
+    epoch: int
+    batch: int
+    step: int
+    images: list[int]
+
+
 class PixelTraining(lightning.LightningModule):
     """Minimises the nats per pixel and colour of a model; logs nats per image.
 
-    The learning rate and the random pixels of a batch are functions of its number alone (and of the time, under a time
-    limit), so that a resumed run takes them up where it stopped.
+    The learning rate is a function of the step (and of the time, under a time limit), the random pixels of an image are
+    one of its place in the run, so that a resumed run takes them up where it stopped, and several processes draw what
+    one would. Dropout depends on the step and the process.
+
+    A step whose gradient is no finite number changes nothing; it is put on the list `skipped`.
 
     Arguments:
         levels       how source values become the model's levels; draws binary pixels anew where the protocol says so
-        max_seconds  the schedule ends there at the latest; None for no limit
+        max_seconds  the schedule ends there at the latest, counted over all sittings; None for no limit
         condition    what the model is told of an image, see `conditions.CONDITIONS`
     """
 
@@ -39,28 +53,53 @@ class PixelTraining(lightning.LightningModule):
         self.condition = condition
         self.model, self.settings, self.levels, self.max_seconds = model, settings, levels, max_seconds
         self.began = time.monotonic()
+        self.seconds_at_step = 0.0  # the same in all processes
         self.valid_nats: list[Tensor] = []
+        self.skipped: list[Skipped] = []
+        self.skipped_in_a_row = 0
 
     @property
     def seconds(self) -> float:
-        """Since this training began, in this process."""
+        """Since this training began, in all sittings."""
         return time.monotonic() - self.began
 
+    @property
+    def batches(self) -> PixelBatches:
+        """What is learned from."""
+        batches: PixelBatches = self.trainer.datamodule  # type: ignore[attr-defined]
+        return batches
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean nats per pixel and colour of a batch."""
-        every = self.settings.accumulate
-        batch_number = self.global_step * every + batch_idx % every
-        torch.manual_seed(self.settings.seed * 1_000_003 + batch_number)  # for the drawn pixels and dropout
-        images = self.levels.draw(batch.pixels, None)
-        if self.settings.mirror:
-            mirrored = torch.rand(len(images), device=images.device) < 0.5
-            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        """The mean nats per pixel and colour of a batch; over all processes, the mean of the whole batch."""
+        order = self.batches.order
+        share = order.share(batch_idx)
+        number = self.current_epoch * len(order) + batch_idx
+        torch.manual_seed(_seed_of(self.settings.seed, number, order.rank))  # for dropout
+        images = self._drawn(batch.pixels, share)
         told = told_of(self.model, self.condition, images, batch.labels)
-        nats = self.model.log_prob(images, check=False, **told).mean()
-        self.log("train_nats", -nats, prog_bar=True, batch_size=len(images))
-        return -nats / images[0].numel()
+        weight = share.counts * share.size * order.world / share.whole  # the processes' gradients are averaged
+        nats = -self.model.log_prob(images, check=False, **told).mean() * weight
+        self.log("train_nats", nats, prog_bar=True, batch_size=share.whole, sync_dist=order.world > 1)
+        return nats / images[0].numel()
+
+    def _drawn(self, pixels: Tensor, share: Share) -> Tensor:
+        """Levels of the images of a batch: pixels drawn anew where the protocol says so, mirrored by chance."""
+        if not (self.levels.redrawn or self.settings.mirror):
+            return self.levels.draw(pixels, pixels)
+        each = pixels[0].numel()
+        first = self.current_epoch * len(self.batches.train) + share.first
+        places = range(first, first + len(pixels))
+        numbers = uniforms(self.settings.seed, places, (1, 1, each + 1))[:, 0, 0].to(pixels.device)
+        images = self.levels.draw(pixels, numbers[:, :each])
+        if self.settings.mirror:
+            mirrored = numbers[:, each] < 0.5
+            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        return images
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        self.seconds_at_step = self.seconds
+        if self.max_seconds and self.trainer.world_size > 1:
+            self.seconds_at_step = self.trainer.strategy.broadcast(self.seconds_at_step)
         rate = self.settings.learning_rate * self.schedule()
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
@@ -75,20 +114,64 @@ class PixelTraining(lightning.LightningModule):
             return share
         progress = self.global_step / steps
         if self.max_seconds:
-            progress = max(progress, self.seconds / self.max_seconds)
+            progress = max(progress, self.seconds_at_step / self.max_seconds)
         return share * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        """Shorten a gradient that is too long; drop one that is no finite number.
+
+        The processes' gradients are averaged by now, so that all of them do the same.
+        """
+        parameters = [each for each in self.model.parameters() if each.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip or math.inf)
+        if torch.isfinite(norm):
+            self.skipped_in_a_row = 0
+            return
+        for each in parameters:
+            each.grad = None  # the optimizer passes over them, and keeps its state
+        batch = self.trainer.fit_loop.epoch_loop.batch_idx
+        images = self.batches.order.images_of(self.current_epoch, batch)
+        self.skipped.append(Skipped(self.current_epoch, batch, self.global_step, images))
+        self.skipped_in_a_row += 1
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         with torch.autocast(batch.pixels.device.type, enabled=False):
             told = told_of(self.model, self.condition, batch.pixels, batch.labels)
             nats = -self.model.log_prob(batch.pixels, **told)
         self.valid_nats.append(nats)
-        self.log("valid_nats", nats.mean(), batch_size=len(nats))
+
+    def gathered_nats(self) -> Tensor:
+        """The nats of every validation image, (N,) float64: what all processes found, each image once."""
+        order, total = self.batches.order, len(self.batches.valid)
+        mine = torch.cat([torch.zeros(0, device=self.device), *self.valid_nats]).double()
+        if order.world == 1:
+            return mine
+        padded = mine.new_zeros(-(-total // order.world))
+        padded[: len(mine)] = mine
+        every: Tensor = self.trainer.strategy.all_gather(padded)
+        return every.T.reshape(-1)[:total]  # image r + k world is the k-th of process r
 
     def on_validation_epoch_start(self) -> None:
         self.valid_nats.clear()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is not in the weights: the time, and how many steps were skipped."""
+        checkpoint["sitting"] = {"seconds": self.seconds, "in_a_row": self.skipped_in_a_row}
+        checkpoint["skipped"] = [list(each) for each in self.skipped]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        self.began = time.monotonic() - checkpoint["sitting"]["seconds"]
+        self.skipped_in_a_row = checkpoint["sitting"]["in_a_row"]
+        self.skipped = [Skipped(*each) for each in checkpoint["skipped"]]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         settings = self.settings
         options: dict[str, Any] = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
         return _OPTIMIZERS[settings.optimizer](self.model.parameters(), lr=settings.learning_rate, **options)
+
+
+def _seed_of(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

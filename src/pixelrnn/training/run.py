@@ -1,118 +1,209 @@
 """One training, from a preset to a model folder, stopped and taken up again.
 
 RUN/config.json, model.safetensors, README.md, samples.png    the best model so far (see `pixelrnn.folder`)
-RUN/training/     preset.json and the trainer's checkpoints: last.ckpt to resume from, best.ckpt
-RUN/logs/         metrics as CSV (TensorBoard too, if it is installed), samples of every epoch
+RUN/training/     preset.json and last.ckpt, the checkpoint to resume from
+RUN/logs/         metrics as CSV (TensorBoard too, if it is installed), samples of every epoch, skipped.jsonl
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 import logging
-import shutil
-import signal
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
 from pixelrnn.conditions import torch_labels
 from pixelrnn.data import ImageData, Levels, load_data
 from pixelrnn.data import Progress as DownloadProgress
-from pixelrnn.errors import ConfigError, RunFolderError, TrainingError
+from pixelrnn.errors import ConfigError, TrainingError
 from pixelrnn.files import write_atomic
 from pixelrnn.folder import holds_model, read_config
 from pixelrnn.model import PixelModel
 from pixelrnn.training.batches import PixelBatches
-from pixelrnn.training.callbacks import Bar, KeepBest, Progress, StopAtNaN, TimeLimit
+from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit
+from pixelrnn.training.checkpoints import Checkpoints, SkippedSteps, StopSignals, WholeFiles
 from pixelrnn.training.embedding import freeze, train_encoder
 from pixelrnn.training.memory import keep_freed_memory
 from pixelrnn.training.module import PixelTraining
-from pixelrnn.training.presets import Preset, preset_from
+from pixelrnn.training.presets import Preset
+from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare_folder
 from pixelrnn.verification import verify
 
-_OURS = ("config.json", "model.safetensors", "README.md", "samples.png", "training", "logs")
-_FINISHED = "finished"
+_LOOKED_AT = 10_000  # images
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a training runs on.
+
+    device        "auto", "cpu" or "cuda"
+    devices       processes on each machine, one for each device
+    nodes         machines; every one runs the same command, started by torchrun or SLURM
+    strategy      one of Lightning's: "auto" (ddp for several processes), "ddp", ...
+    workers       processes beside each that read training images: for data sets that stay on disk
+    save_minutes  between two checkpoints within an epoch; there is one after each epoch anyway
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    workers: int = 0
+    save_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("devices", 1), ("nodes", 1), ("workers", 0), ("save_minutes", 0)):
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"{name} must be {least} or more, not {getattr(self, name)}.")
 
 
 def train(
     preset: Preset, out: str | Path, *, resume: bool = False, overwrite: bool = False, max_minutes: float | None = None,
-    device: str = "auto", command: str = "", bar: bool = False, tell: Callable[[Progress], None] = lambda _: None,
-    download: DownloadProgress | None = None, on_encoder: Callable[[int, int], None] = lambda done, total: None,
+    machine: Machine = Machine(), command: str = "", bar: bool = False,
+    tell: Callable[[Progress], None] = lambda _: None, download: DownloadProgress | None = None,
+    on_encoder: Callable[[int, int], None] = lambda done, total: None,
 ) -> PixelModel:  # fmt: skip
     """Train a preset into the run folder `out` and return the best model.
+
+    With several processes every one calls this; the first of them writes.
 
     Arguments:
         resume       go on from the folder's last checkpoint; where there is none yet, start afresh
         overwrite    throw an earlier run in the folder away
-        max_minutes  end then, whatever the epochs; the schedule of the learning rate ends there too
-        device       "auto", "cpu" or "cuda"
+        max_minutes  end then, whatever the epochs; the schedule of the learning rate ends there too. Counted over all
+                     sittings of a run that is resumed.
+        machine      devices and processes
         command      what made this run, for the model card
         bar          a progress bar on standard error
         tell         called after each validation
         on_encoder   called with (steps done, steps in all) while an encoder learns alone
-    Raises:          RunFolderError if the folder is taken or cannot be written; ConfigError if the preset does not fit
-                     its data; TrainingError if the likelihood is no number
+    Raises:          RunFolderError if the folder is taken, in use or cannot be written; ConfigError if the preset does
+                     not fit its data; TrainingError if it cannot go on; StoppedError after Ctrl-C or SIGTERM
     """
-    folder = Path(out)
+    folder, first = Path(out), is_first()
     if max_minutes is not None and not max_minutes > 0:
         raise ConfigError(f"--max-minutes must be above 0, not {max_minutes}.")
-    _check(folder, preset, resume=resume, overwrite=overwrite)
+    if first:
+        check_folder(folder, preset, resume=resume, overwrite=overwrite)
     keep_freed_memory()
     torch.manual_seed(preset.training.seed)
     train_data, valid_data = (load_for(preset, split, download) for split in ("train", "valid"))
     levels = Levels(train_data.source, preset.data.levels, preset.data.binarise or None)
     model = build_model(preset, train_data)
-    batches = PixelBatches(train_data, valid_data, levels, preset.training.batch_size, preset.training.seed)
-    if batches.train.pixels.min() == batches.train.pixels.max():
-        raise ConfigError(
-            f"Every pixel of {train_data.name} falls on one level of {preset.data.levels}. If its values are not bytes "
-            "0..255, say how many there are, for example 4 for 0..3:  --set values=4 --set levels=4"
-        )
+    settings = preset.training
+    batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
+    _check_levels(preset, train_data.name, batches)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves a step on a CPU
     # Nothing in the folder was touched so far: what is wrong with the preset or its data has been found by now.
-    checkpoint = _prepare(folder, preset, resume=resume, overwrite=overwrite)
-    limit = max_minutes * 60 if max_minutes else None
-    module = PixelTraining(model, preset.training, levels, limit, preset.data.condition)
-    about = {
-        "pixelrnn": pixelrnn.__version__, "preset": preset.as_dict(), "protocol": levels.protocol,
-        "data": train_data.name, "source_values": train_data.source, "train_images": len(train_data),
-        "valid_images": len(valid_data), "device": str(device), "torch": torch.__version__,
-        **_classes(preset, train_data), "command": command or f"pixelrnn train {preset.name} --out FOLDER",
-    }  # fmt: skip
-    if preset.training.encoder_steps:
-        about["verification"] = _embed(
-            model, train_data, valid_data, levels, preset, folder if checkpoint else None, on_encoder
-        )
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    with _quiet():
-        trainer = _trainer(folder, preset, KeepBest(folder, about, tell), limit, device, bar)
-        try:
-            trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
-        except SystemExit as stop:  # the trainer has caught a Ctrl-C, and has let its callbacks finish
-            signal.signal(signal.SIGINT, on_interrupt)  # it leaves Ctrl-C ignored, for good
-            raise KeyboardInterrupt from stop
-        except OSError as error:
-            raise TrainingError(f"Training ended: {error}. The last checkpoint in {folder} stands.") from error
-    if not (folder / "config.json").is_file():
-        raise TrainingError(f"The time was over before the first validation of {folder}. Give more --max-minutes.")
-    write_atomic(folder / "training" / _FINISHED, b"")
+    with locked(folder) if first else nullcontext():
+        if first:
+            prepare_folder(folder, preset, overwrite=overwrite)
+        last = folder / "training" / "last.ckpt"
+        checkpoint = last if resume and not overwrite and last.is_file() else None
+        about = _about(preset, train_data, valid_data, levels, machine, command)
+        if settings.encoder_steps:
+            about["verification"] = _embed(
+                model, train_data, valid_data, levels, preset, folder if checkpoint else None, on_encoder
+            )
+        limit = max_minutes * 60 if max_minutes else None
+        module = PixelTraining(model, settings, levels, limit, preset.data.condition)
+        keep = KeepBest(folder, about, tell)
+        _fit(folder, preset, module, batches, keep, checkpoint, limit=limit, machine=machine, bar=bar)
+        if not (folder / "config.json").is_file():
+            raise TrainingError(f"No validation of {folder} gave a finite likelihood, so there is no model.")
+        if first:
+            write_atomic(folder / "training" / FINISHED, b"")
     return PixelModel.load(folder)
 
 
-def finished(folder: Path) -> bool:
-    """Whether a training came to its end in this run folder."""
-    return (folder / "training" / _FINISHED).is_file()
+def is_first() -> bool:
+    """Whether this process is the one that writes: the only one, or number 0 of a launcher's."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def _fit(
+    folder: Path, preset: Preset, module: PixelTraining, batches: PixelBatches, keep: KeepBest,
+    checkpoint: Path | None, *, limit: float | None, machine: Machine, bar: bool,
+) -> None:  # fmt: skip
+    signals = StopSignals()
+    callbacks: list[Callback] = [keep, SkippedSteps(folder)]
+    if preset.training.ema:
+        callbacks.append(EMAWeightAveraging(decay=preset.training.ema, use_buffers=False))
+    if limit:
+        callbacks.append(TimeLimit(limit))
+    if bar:
+        callbacks.append(Bar())
+    callbacks.append(Checkpoints(folder, machine.save_minutes * 60, signals))
+    with _quiet(), signals.listening():
+        trainer = _trainer(folder, preset, callbacks, machine, bar)
+        try:
+            trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+            trainer.strategy.barrier()  # the first process may still be writing
+        except SystemExit as stop:  # the trainer has caught a second Ctrl-C
+            raise KeyboardInterrupt from stop
+        except OSError as error:
+            raise TrainingError(f"Training ended: {error}. The last checkpoint in {folder} stands.") from error
+        except RuntimeError as error:
+            if trainer.world_size == 1 or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise TrainingError(
+                f"Training ended: another of its {trainer.world_size} processes is gone or does not answer "
+                f"({str(error).splitlines()[0]}). The last checkpoint in {folder} stands; go on with --resume"
+            ) from error
+
+
+def _trainer(
+    folder: Path, preset: Preset, callbacks: list[Callback], machine: Machine, bar: bool
+) -> lightning.Trainer:  # fmt: skip
+    settings = preset.training
+    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
+    if importlib.util.find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(folder, name="logs", version=loggers[0].version))
+    several = machine.devices * machine.nodes > 1
+    return lightning.Trainer(
+        accelerator=machine.device, devices=machine.devices, num_nodes=machine.nodes,
+        strategy="ddp" if several and machine.strategy == "auto" else machine.strategy,
+        max_epochs=settings.epochs, precision=_PRECISIONS[settings.precision],
+        accumulate_grad_batches=settings.accumulate, callbacks=callbacks, plugins=[WholeFiles()],
+        logger=loggers, num_sanity_val_steps=0, use_distributed_sampler=False, enable_checkpointing=False,
+        enable_model_summary=False, enable_progress_bar=bar, log_every_n_steps=10,
+    )  # fmt: skip
+
+
+def _about(
+    preset: Preset, train_data: ImageData, valid_data: ImageData, levels: Levels, machine: Machine, command: str
+) -> dict[str, Any]:
+    """What the model folder says of its training."""
+    return {
+        "pixelrnn": pixelrnn.__version__, "preset": preset.as_dict(), "protocol": levels.protocol,
+        "data": train_data.name, "source_values": train_data.source, "train_images": len(train_data),
+        "valid_images": len(valid_data), "device": machine.device, "processes": machine.devices * machine.nodes,
+        "torch": torch.__version__, **_classes(preset, train_data),
+        "command": command or f"pixelrnn train {preset.name} --out FOLDER",
+    }  # fmt: skip
+
+
+def _check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
+    """Raises ConfigError if all pixels that are looked at are of one level."""
+    some = batches.train[list(range(min(len(batches.train), _LOOKED_AT)))].pixels
+    if some.min() == some.max():
+        raise ConfigError(
+            f"Every pixel of {name} falls on one level of {preset.data.levels}. If its values are not bytes "
+            "0..255, say how many there are, for example 4 for 0..3:  --set values=4 --set levels=4"
+        )
 
 
 def load_for(preset: Preset, split: str, download: DownloadProgress | None = None) -> ImageData:
@@ -169,109 +260,6 @@ def _classes(preset: Preset, data: ImageData) -> dict[str, Any]:
         return {}
     counts = np.bincount(data.labels, minlength=len(data.class_names))
     return {"class_names": list(data.class_names), "class_counts": counts.tolist()}
-
-
-def saved_preset(folder: str | Path) -> Preset:
-    """The resolved preset that a run folder was trained with.
-
-    Raises: RunFolderError if there is none
-    """
-    path = Path(folder) / "training" / "preset.json"
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        return preset_from(table["name"], table)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{path} cannot be read, so {folder} is no run folder of this package.") from error
-
-
-def _check(folder: Path, preset: Preset, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that must not be trained into; nothing is changed.
-
-    Raises: RunFolderError or ConfigError
-    """
-    there = [name for name in _OURS if (folder / name).exists()]
-    if not there:
-        return
-    is_run = (folder / "training" / "preset.json").is_file()
-    if not is_run and not holds_model(folder):
-        raise RunFolderError(
-            f"{folder} holds {' and '.join(there)}, which were not written by this package and would be lost. "
-            "Choose another folder."
-        )
-    if not (resume or overwrite):
-        raise RunFolderError(f"{folder} already holds a run. Go on with it:  --resume   or throw it away:  --overwrite")
-    if resume and not overwrite:
-        if is_run:
-            _same(saved_preset(folder), preset)
-        _check_checkpoint(folder / "training" / "last.ckpt")
-
-
-def _check_checkpoint(path: Path) -> None:
-    if not path.is_file():
-        return
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise RunFolderError(
-            f"{path} is damaged and cannot be resumed from ({type(error).__name__}). "
-            "The best model so far stands beside it; begin another run, or give --overwrite."
-        ) from error
-
-
-def _prepare(folder: Path, preset: Preset, *, resume: bool, overwrite: bool) -> str | None:
-    """Make the folder ready; return the checkpoint to go on from, if any."""
-    last = folder / "training" / "last.ckpt"
-    try:
-        if overwrite:
-            for name in _OURS:
-                path = folder / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        (folder / "training").mkdir(parents=True, exist_ok=True)
-        (folder / "training" / _FINISHED).unlink(missing_ok=True)
-        write_atomic(folder / "training" / "preset.json", (json.dumps(preset.as_dict(), indent=2) + "\n").encode())
-    except OSError as error:
-        raise RunFolderError(f"The run folder {folder} cannot be written: {error.strerror or error}.") from error
-    return str(last) if resume and last.is_file() else None
-
-
-def _same(before: Preset, now: Preset) -> None:
-    """A resumed run may get more epochs, and nothing else."""
-    for section in ("data", "model", "training"):
-        old, new = before.as_dict()[section], now.as_dict()[section]
-        for key in sorted({*old, *new} - {"epochs"}):
-            if old.get(key) != new.get(key):
-                raise ConfigError(
-                    f"The run began with {section}.{key} = {old.get(key)!r}, it cannot go on with {new.get(key)!r}. "
-                    "Resume it with the same preset and the same --set, or begin another run."
-                )
-
-
-def _trainer(
-    folder: Path, preset: Preset, keep: KeepBest, limit: float | None, device: str, bar: bool
-) -> lightning.Trainer:
-    settings = preset.training
-    callbacks: list[Callback] = [keep, StopAtNaN()]
-    if settings.ema:
-        callbacks.append(EMAWeightAveraging(decay=settings.ema, use_buffers=False))
-    if limit:
-        callbacks.append(TimeLimit(limit))
-    if bar:
-        callbacks.append(Bar())
-    callbacks.append(
-        ModelCheckpoint(
-            folder / "training", "best", monitor="valid_nats", save_last=True, save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-    )  # fmt: skip
-    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
-    if importlib.util.find_spec("tensorboard"):
-        loggers.append(TensorBoardLogger(folder, name="logs", version=loggers[0].version))
-    return lightning.Trainer(
-        accelerator=device, devices=1, max_epochs=settings.epochs, precision=_PRECISIONS[settings.precision],
-        gradient_clip_val=settings.clip or None, accumulate_grad_batches=settings.accumulate, callbacks=callbacks,
-        logger=loggers, num_sanity_val_steps=0,
-        enable_model_summary=False, enable_progress_bar=bar, log_every_n_steps=10,
-    )  # fmt: skip
 
 
 _PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
