@@ -87,7 +87,7 @@ def test_a_killed_process_ends_the_whole_run_with_a_clear_message(tmp_path: Path
 
 def test_torchrun_starts_the_same_training(one: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517", "-m",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
         "pixelrnn", "train", *SAME, "--out", str(tmp_path / "run"), *map(str, TWO),
     ]  # fmt: skip
     done = subprocess.run(
