@@ -8,7 +8,7 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench soak clean
 
 help:  ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ test: check  ## lint, types and every test
 
 bench: $(READY)  ## measure sampling, training and growth: docs/performance.md
 	$(BIN)/python benchmarks/performance.py --out docs/performance.md
+
+soak: $(READY)  ## kill a training twenty times, at random; a set larger than a memory limit: a few minutes
+	PIXELRNN_KILLS=20 $(BIN)/pytest tests/survival/test_kills.py -v
+	$(BIN)/python benchmarks/streaming.py
 
 clean:  ## remove what make made
 	rm -rf $(VENV) demo dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pixelrnn.conditions import described, kind_of, told_of, torch_labels
-from pixelrnn.data import ImageData, Levels, Pixels, Progress, data_names, load_data
+from pixelrnn.data import ImageData, Labels, Levels, Pixels, Progress, data_names, load_data
 from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.model import PixelModel
+from pixelrnn.processes import Workers
 from pixelrnn.verification import Verification, verify
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -72,28 +77,29 @@ def levels_for(model: PixelModel, data: ImageData) -> Levels:
 
 @torch.inference_mode()
 def evaluate(
-    model: PixelModel, data: ImageData, *, batch_size: int = 25, on_batch: Callable[[int, int], None] | None = None,
-    told: bool = True, count: int | None = None,
+    model: PixelModel | Workers, data: ImageData, *, batch_size: int = 25,
+    on_batch: Callable[[int, int], None] | None = None, told: bool = True, count: int | None = None,
 ) -> Evaluation:  # fmt: skip
     """The mean nats per image and bits per dimension of every image of `data`.
+
+    Several processes, `with Workers(folder, processes=4) as workers: evaluate(workers, data)`, find what one does: they
+    take the same batches, and the nats of the images are joined in their order.
 
     Arguments: on_batch is called with (images done, images in all); told=False leaves the condition out that a
                conditional model learned with; count: of the first so many images only
     Raises:    DataError if there is no image; ImageError if the images do not fit the model
     """
     began = time.perf_counter()
-    if told and kind_of(model) == "class":
-        _check_names(model, data)
-    levels = levels_for(model, data)
-    nats = []
-    for some, mine in _batches(model, data, batch_size, count, on_batch):
-        given = told_of(model, kind_of(model), some, mine) if told else {}
-        nats.append(-model.log_prob(some, **given).double().cpu())
-    every = torch.cat(nats)
+    here = _here(model)
+    if told and kind_of(here) == "class":
+        _check_names(here, data)
+    levels = levels_for(here, data)
+    work = functools.partial(_nats, told=told)
+    every = torch.from_numpy(np.concatenate(list(_of_batches(model, work, data, batch_size, count, on_batch))))
     return Evaluation(
         data=data.name,
         split=data.split,
-        protocol=levels.protocol + (f", given {described(model)}" if told and described(model) else ""),
+        protocol=levels.protocol + (f", given {described(here)}" if told and described(here) else ""),
         images=len(every),
         nats=float(every.mean()),
         standard_error=float(every.std() / math.sqrt(len(every))) if len(every) > 1 else math.nan,
@@ -113,22 +119,18 @@ class Accuracy:
 
 @torch.inference_mode()
 def accuracy(
-    model: PixelModel, data: ImageData, *, batch_size: int = 25, on_batch: Callable[[int, int], None] | None = None,
-    count: int | None = None,
+    model: PixelModel | Workers, data: ImageData, *, batch_size: int = 25,
+    on_batch: Callable[[int, int], None] | None = None, count: int | None = None,
 ) -> Accuracy:  # fmt: skip
     """How often the label with the highest probability given the image, by Bayes' rule, is right.
 
     Arguments: as for `evaluate`
     Raises:    ConditionError if the model knows no classes; DataError if the data has none, or other ones, or no image
     """
-    _check_names(model, data)
-    right = []
-    for some, labels in _batches(model, data, batch_size, count, on_batch):
-        found = model.classify(some, **told_of(model, "", some, None)).cpu()
-        if labels is None:
-            raise DataError(f"{data.name} has no classes to compare with. Give each class a sub-folder.")
-        right.append(found == labels)
-    every = torch.cat(right).double()
+    _check_names(_here(model), data)
+    if data.labels is None:
+        raise DataError(f"{data.name} has no classes to compare with. Give each class a sub-folder.")
+    every = np.concatenate(list(_of_batches(model, _right, data, batch_size, count, on_batch)))
     share = float(every.mean())
     return Accuracy(len(every), share, math.sqrt(share * (1 - share) / len(every)))
 
@@ -139,7 +141,7 @@ def verification(model: PixelModel, data: ImageData, *, count: int | None = None
 
     Raises: ConditionError if the model has no encoder; DataError if the data has no two classes, or no image
     """
-    found = list(_batches(model, data, 64, count, None))
+    found = [_tensors(model, batch) for batch in _batches(model, data, 64, count)]
     labels = [mine for _, mine in found if mine is not None]
     if not labels:
         raise DataError(f"{data.name} has no classes to compare by. Give each class, or each person, a sub-folder.")
@@ -157,26 +159,69 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _batches(
-    model: PixelModel, data: ImageData, batch_size: int, count: int | None,
-    on_batch: Callable[[int, int], None] | None,
-) -> Iterator[tuple[Tensor, Tensor | None]]:  # fmt: skip
+class Batch(NamedTuple):
+    """Images as levels (B, C, H, W) and their labels (B,), as they travel to another process."""
+
+    images: Pixels
+    labels: Labels | None
+
+
+@torch.inference_mode()
+def _nats(model: PixelModel, batch: Batch, told: bool) -> npt.NDArray[np.float64]:
+    images, labels = _tensors(model, batch)
+    given = told_of(model, kind_of(model), images, labels) if told else {}
+    found: npt.NDArray[np.float64] = -model.log_prob(images, **given).double().cpu().numpy()
+    return found
+
+
+@torch.inference_mode()
+def _right(model: PixelModel, batch: Batch) -> npt.NDArray[np.bool_]:
+    images, labels = _tensors(model, batch)
+    assert labels is not None
+    found: npt.NDArray[np.bool_] = model.classify(images, **told_of(model, "", images, None)).cpu().eq(labels).numpy()
+    return found
+
+
+def _tensors(model: PixelModel, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    return torch.from_numpy(np.array(batch.images)).to(model.device), torch_labels(batch.labels)
+
+
+def _here(model: PixelModel | Workers) -> PixelModel:
+    return model.model if isinstance(model, Workers) else model
+
+
+def _of_batches(
+    model: PixelModel | Workers, work: Callable[[PixelModel, Batch], Result], data: ImageData, batch_size: int,
+    count: int | None, on_batch: Callable[[int, int], None] | None,
+) -> Iterator[Result]:  # fmt: skip
+    """What `work` makes of each batch, in order; on_batch is told of one when the next is asked for."""
+    batches = _batches(_here(model), data, batch_size, count)
+    found = model.map(work, batches) if isinstance(model, Workers) else (work(model, batch) for batch in batches)
+    total = len(data) if count is None else min(count, len(data))
+    for number, result in enumerate(found, 1):
+        yield result
+        if on_batch is not None:
+            on_batch(min(number * batch_size, total), total)
+
+
+def _batches(model: PixelModel, data: ImageData, batch_size: int, count: int | None) -> Iterator[Batch]:
     """The first `count` images as levels, with their labels; levels are those of the whole split, whatever the count.
 
-    on_batch is told of a batch when the next one is asked for.
+    Random levels are drawn at once, because they are one stream of random numbers; others when their batch is asked
+    for, so that images that lie on disk are never in memory all together.
     """
     if count is not None and count < 1:
         raise ConfigError(f"The count of images must be 1 or more, not {count}.")
     if not len(data):
         raise DataError(f"{data.name} has no image in its split {data.split!r}; nothing to evaluate.")
-    pixels = levels_for(model, data).fixed(data.images)[:count]
-    labels = torch_labels(data.labels)
-    for first in range(0, len(pixels), batch_size):
-        last = min(first + batch_size, len(pixels))
-        some = torch.from_numpy(np.ascontiguousarray(pixels[first:last])).to(model.device)
-        yield some, None if labels is None else labels[first:last]
-        if on_batch is not None:
-            on_batch(last, len(pixels))
+    levels, total = levels_for(model, data), len(data) if count is None else min(count, len(data))
+    drawn: Pixels | None = None
+    if levels.binarise in ("stochastic", "fixed"):
+        drawn = levels.fixed(data.images if total == len(data) else data.images[:total])
+    for first in range(0, total, batch_size):
+        part = slice(first, min(first + batch_size, total))
+        images = levels.fixed(np.asarray(data.images[part])) if drawn is None else drawn[part]
+        yield Batch(images, None if data.labels is None else data.labels[part])
 
 
 @dataclass(frozen=True)

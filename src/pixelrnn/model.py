@@ -180,7 +180,7 @@ class PixelModel(nn.Module):
         self, n: int, *, size: tuple[int, int] | None = None, temperature: float = 1.0, seed: int | None = None,
         method: Literal["auto", "cached", "naive"] = "auto", span: int | None = None, batch_size: int = 64,
         label: Labels | None = None, vector: Numbers | None = None, map: Numbers | None = None, guidance: float = 1.0,
-        on_row: OnRow | None = None,
+        on_row: OnRow | None = None, start: int = 0,
     ) -> Tensor:  # fmt: skip
         """New images: (n, C, H, W) uint8.
 
@@ -195,11 +195,14 @@ class PixelModel(nn.Module):
             label, vector, map  the condition, one for all or one for each, as for `log_prob`; None: not told
             guidance     1 draws from p(image | condition); above 1 exaggerates it, at twice the price; 0 leaves it out
             on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
+            start        index of the first image: these are images start .. start + n - 1 of the seed, so that many may
+                         be drawn in parts
         Raises:          ConfigError for a number out of its range, ConditionError for a condition that does not fit
         """
         blank = self._blank(n, size)
         told = Asked(label, vector, map, guidance)
-        _exhaust(self._rows(blank, None, told, temperature, seed, method, span, batch_size), on_row)
+        start = at_least("start", start, 0)
+        _exhaust(self._rows(blank, None, told, temperature, seed, method, span, batch_size, start), on_row)
         return blank
 
     def sample_rows(
@@ -291,7 +294,7 @@ class PixelModel(nn.Module):
 
     def _rows(
         self, pixels: Tensor, known: Tensor | None, asked: Asked, temperature: float, seed: int | None, method: str,
-        span: int | None, batch_size: int,
+        span: int | None, batch_size: int, start: int = 0,
     ) -> Iterator[Row]:  # fmt: skip
         """Check the arguments now, then choose the pixels in place, row by row."""
         for name, value in (("temperature", temperature), ("guidance", asked.guidance)):
@@ -311,7 +314,8 @@ class PixelModel(nn.Module):
             """Batch after batch."""
             for first in range(0, len(pixels), batch_size):
                 batch = pixels[first : first + batch_size]
-                numbers = uniforms(seed, range(first, first + len(batch)), (batch.shape[1], *batch.shape[2:]))
+                places = range(start + first, start + first + len(batch))
+                numbers = uniforms(seed, places, (batch.shape[1], *batch.shape[2:]))
                 draw = Draw(numbers.to(self.device), temperature)
                 chooser: Chooser = draw
                 if known is not None:

@@ -17,6 +17,7 @@ from pixelrnn.cli import (
     inspect,
     interpolate,
     listing,
+    pack,
     reconstruct,
     restore,
     sample,
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command("demo", epilog=demo.EXAMPLE)(demo.run)
 app.command("list", epilog=listing.EXAMPLE)(listing.run)
 app.command("train", epilog=train.EXAMPLE)(train.run)
+app.command("pack", epilog=pack.EXAMPLE)(pack.run)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.run)
 app.command("sample", epilog=sample.EXAMPLE)(sample.run)
 app.command("complete", epilog=complete.EXAMPLE)(complete.run)

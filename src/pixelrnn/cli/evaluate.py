@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from pixelrnn.cli.common import Device, RunFolder, bar, download_bar, pick_device
+from pixelrnn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pixelrnn.evaluation import Accuracy, Evaluation
+    from pixelrnn.verification import Verification
 
 EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn evaluate runs/digits --split test --json\n"
     "  pixelrnn evaluate runs/mnist-gated-class --classify --count 1000\n"
+    "  pixelrnn evaluate runs/mnist --processes 4\n"
     "  pixelrnn evaluate runs/faces --verify\n"
 )
 
@@ -34,6 +42,9 @@ def run(
     ),
     no_condition: bool = typer.Option(False, "--no-condition", help="Tell a conditional model nothing."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object instead of a line."),
+    processes: int = typer.Option(
+        1, "--processes", min=1, help="Share the batches among so many processes of this machine; the figures stay."
+    ),
     device: Device = "auto",
 ) -> None:
     """Print exact nats per image and bits per dimension of a data set, with the standard error of the mean.
@@ -41,41 +52,61 @@ def run(
     A conditional model is told of every image what it was told of in training: its class, say.
     """
     from pixelrnn.evaluation import accuracy, evaluate, load_like, verification
-    from pixelrnn.model import PixelModel
+    from pixelrnn.processes import Workers
 
-    model = PixelModel.load(run, pick_device(device))
-    with download_bar() as download:
-        images = load_like(model, data, split, progress=download)
-    with bar(f"{images.name}, {split}") as update:
-        result = evaluate(
-            model, images, batch_size=batch_size, on_batch=update, told=not no_condition, count=count
-        )  # fmt: skip
-    classified = verified = None
-    if classify:
-        with bar(f"{images.name}, {split}, classes") as update:
-            classified = accuracy(model, images, batch_size=batch_size, on_batch=update, count=count)
-    if verify:
-        verified = verification(model, images, count=count)
+    _check_alone()
+    with Workers(run, pick_device(device), processes) as workers:
+        with download_bar() as download:
+            images = load_like(workers.model, data, split, progress=download)
+        with bar(f"{images.name}, {split}") as update:
+            result = evaluate(
+                workers, images, batch_size=batch_size, on_batch=update, told=not no_condition, count=count
+            )  # fmt: skip
+        classified = verified = None
+        if classify:
+            with bar(f"{images.name}, {split}, classes") as update:
+                classified = accuracy(workers, images, batch_size=batch_size, on_batch=update, count=count)
+        if verify:
+            verified = verification(workers.model, images, count=count)
     if as_json:
-        found = result.as_dict()
-        if classified is not None:
-            found |= {"accuracy": classified.accuracy, "accuracy_standard_error": classified.standard_error}
-        if verified is not None:
-            found["verification"] = verified.as_dict()
-        typer.echo(json.dumps(found))
-        return
-    typer.echo(
+        typer.echo(json.dumps(_as_dict(result, classified, verified)))
+    else:
+        typer.echo("\n".join(_lines(result, classified, verified)))
+
+
+def _as_dict(result: Evaluation, classified: Accuracy | None, verified: Verification | None) -> dict[str, Any]:
+    found = result.as_dict()
+    if classified is not None:
+        found |= {"accuracy": classified.accuracy, "accuracy_standard_error": classified.standard_error}
+    if verified is not None:
+        found["verification"] = verified.as_dict()
+    return found
+
+
+def _lines(result: Evaluation, classified: Accuracy | None, verified: Verification | None) -> Iterator[str]:
+    yield (
         f"{result.nats:.2f} nats/image   {result.bits_per_dim:.4f} bits/dim   +- {result.standard_error:.2f} nats   "
         f"{result.images} images   {result.data} {result.split}, {result.protocol}   {result.seconds:.1f} s"
     )
     if classified is not None:
-        typer.echo(
+        yield (
             f"accuracy {100 * classified.accuracy:.1f} % +- {100 * classified.standard_error:.1f} "
             f"({classified.images} images, Bayes' rule)"
         )
     if verified is not None:
-        typer.echo(
+        yield (
             f"verification: AUC {verified.auc:.3f}, equal error rate {verified.equal_error_rate:.3f}, nearest image of "
             f"the same class {100 * verified.nearest:.0f} %   {verified.images} images of {verified.classes} classes, "
             f"{verified.same_pairs} pairs of one and {verified.other_pairs} of two"
+        )
+
+
+def _check_alone() -> None:
+    """Raises ConfigError under a launcher of several processes, each of which would measure every image."""
+    from pixelrnn.processes import launched
+
+    if (world := launched().world) > 1:
+        raise ConfigError(
+            f"A launcher started {world} processes, and evaluate would measure every image in each of them. Start it "
+            f"once, without the launcher:  pixelrnn evaluate RUN --processes {world}"
         )

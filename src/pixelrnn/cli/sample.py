@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,7 +14,6 @@ from pixelrnn.cli.common import (
     Device,
     Guidance,
     RunFolder,
-    Seed,
     Temperature,
     check_encoder,
     class_of,
@@ -24,6 +24,7 @@ from pixelrnn.cli.common import (
     save_array,
     walk_bar,
 )
+from pixelrnn.cli.drawing import SHEET, Drawing, Wish, draw_shards
 from pixelrnn.cli.pictures import read_pictures
 from pixelrnn.errors import ConfigError
 
@@ -36,72 +37,90 @@ EXAMPLE = (
     "  pixelrnn sample runs/mnist-gated-class --label 3 --guidance 1.5 -o threes.png\n"
     "  pixelrnn sample runs/mnist-gated-class --label all -n 10 -o classes.png\n"
     "  pixelrnn sample runs/faces --like photo.png -n 8 -o alike.png\n"
+    "  pixelrnn sample runs/mnist -n 100000 --shards many --processes 4\n"
+    "  srun --ntasks 8 pixelrnn sample runs/mnist -n 100000 --shards many\n"
 )
+_SHARD = 1000  # images of a file
 
 
 def run(
     run: RunFolder,
     n: int = typer.Option(16, "-n", min=1, help="How many; with --label all, of each class."),
-    out: Path = typer.Option(Path("samples.png"), "-o", "--out", help="The picture to write, a grid of all of them."),
+    out: Path | None = typer.Option(
+        None, "-o", "--out", help="The picture to write, a grid of all of them; left out: samples.png. With --shards "
+        f"the first {SHEET} of them; left out: none.",
+    ),
     label: str | None = typer.Option(None, "--label", help="A class, by name or number; all: a row of n for each."),
     like: Path | None = typer.Option(None, "--like", help="A picture; images are drawn given its code."),
     guidance: Guidance = 1.0,
     temperature: Temperature = 1.0,
     size: str | None = typer.Option(None, "--size", help="HxW of each; left out: as trained."),
-    seed: Seed = None,
+    seed: int | None = typer.Option(
+        None, "--seed", help="The same seed gives the same images; left out: a new one, with --shards 0."
+    ),
     array: Path | None = typer.Option(None, "--array", help="Also write the integers, (n, C, H, W), as .npy."),
+    shards: Path | None = typer.Option(None, "--shards", help="Write the integers into files of this folder instead."),
+    shard_size: int | None = typer.Option(
+        None, "--shard-size", min=1, help=f"Images in a file of --shards; left out: {_SHARD}."
+    ),
+    processes: int = typer.Option(1, "--processes", min=1, help="Draw for --shards in so many processes."),
     device: Device = "auto",
-) -> None:
-    """Draw new images and write them as one picture.
+) -> None:  # fmt: skip
+    """Draw new images and write them as one picture, or very many of them as arrays.
 
     A model that learned with classes draws of a class (--label), one with an encoder what has the code of a picture
     (--like, cropped and resized as needed); without them both draw from everything they learned.
+
+    --shards FOLDER writes samples-00000.npy, samples-00001.npy, ..., each (n, C, H, W) uint8: the same images whatever
+    the number of files and processes. The same command goes on where an earlier one was stopped. Under torchrun or
+    SLURM's srun, on one machine or many, each process draws its part of the files into the folder they share.
     """
-    from pixelrnn.data import grid, save_picture
-    from pixelrnn.model import PixelModel
+    from pixelrnn.processes import Workers
 
-    model = PixelModel.load(run, pick_device(device))
-    wish = _wish(model, n, label, like)
-    if guidance != 1 and not wish.told:
-        raise ConfigError("--guidance exaggerates a condition: give --label or --like too.")
-    height, width = parse_size(size) or model.size
-    clock = Clock()
-    with walk_bar("sampling", wish.images, height, BATCH) as on_row:
-        images = model.sample(
-            wish.images, size=(height, width), temperature=temperature, seed=seed, batch_size=BATCH, guidance=guidance,
-            on_row=on_row, **wish.told,
-        ).cpu()  # fmt: skip
-    seconds = clock.seconds
-    save_picture(grid(images, model.levels, rows_of=wish.rows_of), out)
-    if array is not None:
-        save_array(images.numpy(), array)
-    typer.echo(f"{out}  {wish.images} images {height}x{width}   {seconds:.1f} s")
+    _check_together(shards, shard_size, processes, array)
+    with Workers(run, pick_device(device), processes) as workers:
+        wish = _wish(workers.model, n, label, like)
+        if guidance != 1 and not wish.told:
+            raise ConfigError("--guidance exaggerates a condition: give --label or --like too.")
+        options = {
+            "size": parse_size(size) or workers.model.size, "temperature": temperature, "guidance": guidance,
+            "seed": seed,
+        }  # fmt: skip
+        if shards is None:
+            _draw_picture(workers.model, wish, options, out or Path("samples.png"), array)
+        else:
+            drawing = Drawing(shards, wish, options | {"seed": seed or 0}, shard_size or _SHARD)
+            draw_shards(workers, drawing, out)
 
 
-class _Wish(NamedTuple):
-    """How many images, what the model is told, and how many are in a row (None: about as many as rows)."""
+def _check_together(shards: Path | None, shard_size: int | None, processes: int, array: Path | None) -> None:
+    """Raises ConfigError for options that do not go together."""
+    if shards is None and (processes > 1 or shard_size is not None):
+        raise ConfigError("--processes and --shard-size are for many images in files: give --shards FOLDER too.")
+    if shards is not None and array is not None:
+        raise ConfigError("The files of --shards hold the integers already: leave --array out.")
 
-    images: int
-    told: dict[str, Any]
-    rows_of: int | None
 
-
-def _wish(model: PixelModel, n: int, label: str | None, like: Path | None) -> _Wish:
+def _wish(model: PixelModel, n: int, label: str | None, like: Path | None) -> Wish:
+    import numpy as np
     import torch
 
     told: dict[str, Any] = {}
+    in_short: dict[str, Any] = {"label": label, "like": None}
     images, rows_of = n, None
     if label == "all":
         images, rows_of = n * classes_of(model), n
-        told["label"] = torch.arange(classes_of(model)).repeat_interleave(n)
+        told["label"] = np.arange(classes_of(model)).repeat(n)
     elif label is not None:
-        told["label"] = class_of(model, label)
+        in_short["label"] = told["label"] = class_of(model, label)
     if like is not None:
         check_encoder(model, "draw what is like a picture")
+        picture = read_pictures(model, [like], model.size)
         with torch.no_grad():
-            told["vector"] = model.encode(read_pictures(model, [like], model.size))[0]
+            told["vector"] = model.encode(picture)[0].cpu().numpy()
+        in_short["like"] = hashlib.sha256(picture.numpy().tobytes()).hexdigest()
     _note_what_is_left_out(model, told)
-    return _Wish(images, told, rows_of)
+    return Wish(images, told, rows_of, in_short)
 
 
 def _note_what_is_left_out(model: PixelModel, told: dict[str, Any]) -> None:
@@ -112,3 +131,18 @@ def _note_what_is_left_out(model: PixelModel, told: dict[str, Any]) -> None:
         note("the model has an encoder, but draws without a code; --like PICTURE gives it one")
     if map_channels:
         note("the model learned to restore pictures, but draws new ones; pixelrnn restore gives it a picture")
+
+
+def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: Path, array: Path | None) -> None:
+    """All images as one picture."""
+    from pixelrnn.data import grid, save_picture
+
+    height, width = options["size"]
+    clock = Clock()
+    with walk_bar("sampling", wish.images, height, BATCH) as on_row:
+        images = model.sample(wish.images, batch_size=BATCH, on_row=on_row, **options, **wish.told).cpu()
+    seconds = clock.seconds
+    save_picture(grid(images, model.levels, rows_of=wish.rows_of), out)
+    if array is not None:
+        save_array(images.numpy(), array)
+    typer.echo(f"{out}  {wish.images} images {height}x{width}   {seconds:.1f} s")

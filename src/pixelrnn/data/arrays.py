@@ -2,29 +2,26 @@
 
 `.npy` is one array of images. `.npz` holds either `images` (and `labels`), or one array per split:
 `train_images`, `valid_images`, `test_images` (and `train_labels`, ...); `class_names` is used if it is there.
-An array without splits is split 80/10/10 by the same seeded permutation as a folder.
+An array without splits is split 80/10/10 by the same seeded permutation as a folder. `.npy` stays on disk, and may be
+larger than memory; an image is read when it is asked for, and its values are checked then.
 
-Shapes:  (N, H, W) is gray. Of 4 dimensions, channels are the second, (N, C, H, W), if that is 1 to 4,
-         otherwise the last, (N, H, W, C), if that is 1 to 4. Where both are, (N, C, H, W) is taken.
+Shapes:  those that `pixels.as_pixels` knows
 Values:  integers 0..255, kept as they are; the source has 256 values.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pixelrnn.data.cache import cached_array
 from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, check_split
+from pixelrnn.data.mapped import Shards
 from pixelrnn.data.npz import ArrayHeader, check_bytes, npz_headers, read_npy, read_npz
-from pixelrnn.data.splits import split_places
-from pixelrnn.errors import DataError, ImageError
-
-_CHANNELS = (1, 2, 3, 4)
-_CHUNK = 1 << 24  # values checked at once
+from pixelrnn.data.pixels import as_pixels, check_images
+from pixelrnn.data.splits import split_places, splits_of
+from pixelrnn.errors import DataError
 
 
 def load_array_file(path: Path, split: str) -> ImageData:
@@ -37,51 +34,25 @@ def load_array_file(path: Path, split: str) -> ImageData:
     return _load_npz(path, split) if path.suffix.lower() == ".npz" else _load_npy(path, split)
 
 
-def as_pixels(array: npt.NDArray[Any], what: str) -> Pixels:
-    """An array of images in the order (N, C, H, W), as bytes.
+def array_splits(path: Path) -> tuple[str, ...]:
+    """The splits of an `.npy` or `.npz` file: those that it names, or those that it is split into.
 
-    Shapes:  (N, H, W), (N, C, H, W) or (N, H, W, C) integers 0..255 -> (N, C, H, W) uint8
-    Raises:  ImageError if the shape, type or range does not fit; `what` names the array
+    Raises:  DataError for a file that is damaged or has no images
     """
-    _check_images(ArrayHeader(array.shape, array.dtype), what)
-    if array.ndim == 3:
-        array = array[:, None]
-    elif array.shape[1] not in _CHANNELS:
-        array = array.transpose(0, 3, 1, 2)
-    if array.dtype != np.uint8:
-        for start in range(0, len(array), step := max(1, _CHUNK // max(1, int(np.prod(array.shape[1:]))))):
-            _check_range(array[start : start + step], what)
-    return array.astype(np.uint8, copy=False)
-
-
-def _check_images(header: ArrayHeader, what: str) -> None:
-    """Raises ImageError unless type and shape are those of images."""
-    if not np.issubdtype(header.dtype, np.integer):
-        raise ImageError(
-            f"{what} must hold integers 0..255, but {header.dtype} came. Convert it, for example by "
-            "(255 * x).round().astype('uint8') for values from 0 to 1."
-        )
-    shape = header.shape
-    channels_fit = len(shape) == 3 or (len(shape) == 4 and (shape[1] in _CHANNELS or shape[3] in _CHANNELS))
-    if not channels_fit or 0 in shape[1:]:
-        raise ImageError(
-            f"{what} has shape {shape}, but images are (N, H, W), (N, C, H, W) or (N, H, W, C) "
-            "with 1 to 4 channels. Reshape it."
-        )
-
-
-def _check_range(part: npt.NDArray[Any], what: str) -> None:
-    if part.size and (part.min() < 0 or part.max() > 255):
-        raise ImageError(
-            f"{what} must hold values 0..255, but values from {part.min()} to {part.max()} came. "
-            "Scale it and convert it to uint8."
-        )
+    if path.suffix.lower() != ".npz":
+        return splits_of(len(np.atleast_1d(read_npy(path))))
+    headers = npz_headers(path)
+    images = headers.get("images")
+    named = tuple(split for split in SPLITS if f"{split}_images" in headers)
+    return named or splits_of(images.shape[0] if images is not None and images.shape else 0)
 
 
 def _load_npy(path: Path, split: str) -> ImageData:
     array = read_npy(path)
-    places = split_places(_count(ArrayHeader(array.shape, array.dtype), path.name), split, path.name)
-    return ImageData(path.stem, split, as_pixels(array[places], path.name), None, (), 256)
+    count = _count(ArrayHeader(array.shape, array.dtype), path.name)
+    _, *image = as_pixels(array[:0], path.name).shape
+    places = split_places(count, split, path.name)
+    return ImageData(path.stem, split, Shards([(path, count)], (image[0], image[1], image[2]), places), None, (), 256)
 
 
 def _load_npz(path: Path, split: str) -> ImageData:
@@ -101,6 +72,7 @@ def _load_npz(path: Path, split: str) -> ImageData:
             f"{path} holds {', '.join(headers) or 'no array'}, but images or train_images (valid_images, test_images) "
             "was expected. Rename the array."
         )
+    check_bytes(headers[key].bytes, f"{key} in {path.name}")
     count = _count(headers[key], f"{key} in {path.name}")
     places = split_places(count, split, path.name) if key == "images" else None
 
@@ -117,10 +89,9 @@ def _load_npz(path: Path, split: str) -> ImageData:
 
 def _count(header: ArrayHeader, what: str) -> int:
     """The number of images, once the header alone shows images that can be read."""
-    check_bytes(header.bytes, what)
     if header.shape[:1] in ((), (0,)):
         raise DataError(f"{what} is empty (shape {header.shape}). At least one image is needed.")
-    _check_images(header, what)
+    check_images(header.shape, header.dtype, what)
     return header.shape[0]
 
 

@@ -21,13 +21,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pixelrnn.data.arrays import as_pixels
 from pixelrnn.data.cache import cached_array
 from pixelrnn.data.cifar import read_cifar_binary
 from pixelrnn.data.download import fetch
 from pixelrnn.data.idx import read_idx
 from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, Progress, check_split
 from pixelrnn.data.npz import npz_headers, read_npz
+from pixelrnn.data.pixels import as_pixels
 from pixelrnn.errors import DataError, unknown
 
 Read: TypeAlias = Callable[[str, Progress | None], tuple[Pixels, Labels]]
@@ -67,6 +67,17 @@ def load_builtin(name: str, split: str, progress: Progress | None = None) -> Ima
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(entry.class_names):
         raise DataError(f"The labels of {name} must be 0..{len(entry.class_names) - 1}, but {labels.max()} came.")
     return ImageData(name, split, images, labels, entry.class_names, entry.source)
+
+
+def builtin_splits(name: str) -> tuple[str, ...]:
+    """The splits of a data set of BUILT_IN: all, unless the only file that is there lacks some.
+
+    Raises:  DataError if the file is damaged
+    """
+    npz = _local("cifar10.npz") if name == "cifar10" else None
+    if npz is None or _local(_CIFAR_FOLDER) or _local(_CIFAR_TAR):
+        return SPLITS
+    return tuple(_npz_splits(npz)) or SPLITS
 
 
 def _digits(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:

@@ -15,8 +15,10 @@ files that are no pictures are passed over. Reading, cropping and colour: see `d
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +26,37 @@ import numpy as np
 from pixelrnn.data.decode import decode, picture_formats, read_header
 from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, check_split, check_wishes
 from pixelrnn.data.npz import check_bytes
-from pixelrnn.data.splits import split_places
+from pixelrnn.data.splits import split_places, splits_of
 from pixelrnn.errors import DataError, ImageError
 
 _SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of one split of a folder, none of them decoded yet.
+
+    Shapes:  image (C, H, W), what each is brought to; labels (N,) int64 or None
+    """
+
+    files: tuple[Path, ...]
+    image: tuple[int, int, int]
+    labels: Labels | None
+    class_names: tuple[str, ...]
+    pixel_limit: int | None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def decoded(self) -> Iterator[Pixels]:
+        """One picture after the other.
+
+        Shapes:  (C, H, W) uint8
+        Raises:  DataError if one is unreadable or too large; ImageError if its values cannot be bytes
+        """
+        channels, *size = self.image
+        for file in self.files:
+            yield decode(file, channels=channels, size=(size[0], size[1]), pixel_limit=self.pixel_limit)
 
 
 def load_folder(
@@ -46,25 +75,54 @@ def load_folder(
                ImageError if sizes differ and none is given; ConfigError for a wrong split, size or channels
     """
     check_split(split)
+    found = find_pictures(path, size=size, channels=channels, pixel_limit=pixel_limit, needed=split)[split]
+    shape = (len(found), *found.image)
+    check_bytes(math.prod(shape), f"{shape[0]} pictures of {shape[2]} x {shape[3]}")
+    images: Pixels = np.empty(shape, dtype=np.uint8)
+    for place, image in enumerate(found.decoded()):
+        images[place] = image
+    images.flags.writeable = False
+    return ImageData(path.resolve().name, split, images, found.labels, found.class_names, 256)
+
+
+def find_pictures(
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    pixel_limit: int | None = None,
+    needed: str | None = None,
+) -> dict[str, Pictures]:
+    """The splits of a folder of pictures; no picture is decoded, but all headers are read unless both wishes are given.
+
+    size, channels:  as in `load_folder`
+    needed:          a split that must be there
+    Raises:          as `load_folder`
+    """
     check_wishes(size, channels)
-    files = _files_by_split(path, split)
+    files = _files_by_split(path, needed)
     every = sorted((file for group in files.values() for file in group), key=lambda file: file.path)
     if not every:
         raise DataError(f"{path} holds no picture. Give a folder with pictures in it or in its sub-folders.")
-    if split not in files:
+    if needed is not None and needed not in files:
         raise DataError(
-            f"{path} has no split {split!r}: its sub-folders hold {' and '.join(files)}. Use one of these, "
-            f"or add a sub-folder {split!r}."
+            f"{path} has no split {needed!r}: its sub-folders hold {' and '.join(files)}. Use one of these, "
+            f"or add a sub-folder {needed!r}."
         )
     if size is None or channels is None:
         size, channels = _common(every, size, channels, pixel_limit)
-    chosen = files[split]
-    images = _decode_all(chosen, channels, size, pixel_limit)
-    classes = tuple(sorted({_class(file) for file in every}))
-    if "" in classes:
-        return ImageData(path.resolve().name, split, images, None, (), 256)
-    labels: Labels = np.array([classes.index(_class(file)) for file in chosen], dtype=np.int64)
-    return ImageData(path.resolve().name, split, images, labels, classes, 256)
+    numbers = {name: number for number, name in enumerate(sorted({_class(file) for file in every}))}
+    names = () if "" in numbers else tuple(numbers)
+    return {
+        split: Pictures(
+            files=tuple(file.path for file in group),
+            image=(channels, *size),
+            labels=np.array([numbers[_class(file)] for file in group], dtype=np.int64) if names else None,
+            class_names=names,
+            pixel_limit=pixel_limit,
+        )
+        for split, group in files.items()
+    }
 
 
 class _File:
@@ -80,10 +138,10 @@ def _class(file: _File) -> str:
     return first if rest else ""
 
 
-def _files_by_split(path: Path, split: str) -> dict[str, list[_File]]:
+def _files_by_split(path: Path, needed: str | None) -> dict[str, list[_File]]:
     """The files of each split that the folder has, or that it is split into.
 
-    Raises:  DataError if the folder cannot be read, or holds too few pictures for `split`
+    Raises:  DataError if the folder cannot be read, or holds too few pictures for the split that is needed
     """
     try:
         names = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
@@ -98,8 +156,9 @@ def _files_by_split(path: Path, split: str) -> dict[str, list[_File]]:
     every = _pictures(path)
     if not every:
         return {}
-    split_places(len(every), split, str(path))  # refuses what is too few
-    parts = SPLITS if len(every) >= 3 else ("train",)
+    if needed is not None:
+        split_places(len(every), needed, str(path))  # refuses what is too few
+    parts = splits_of(len(every))
     return {part: [every[place] for place in split_places(len(every), part, str(path))] for part in parts}
 
 
@@ -141,13 +200,3 @@ def _common(
             )
     assert first is not None  # the caller has at least one file
     return size or first, channels or (1 if gray else 3)
-
-
-def _decode_all(files: list[_File], channels: int, size: tuple[int, int], pixel_limit: int | None) -> Pixels:
-    shape = (len(files), channels, *size)
-    check_bytes(int(np.prod(shape)), f"{len(files)} pictures of {size[0]} x {size[1]}")
-    images: Pixels = np.empty(shape, dtype=np.uint8)
-    for place, file in enumerate(files):
-        images[place] = decode(file.path, channels=channels, size=size, pixel_limit=pixel_limit)
-    images.flags.writeable = False
-    return images

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelrnn.errors import ConfigError, ImageError, unknown
 
+if TYPE_CHECKING:
+    from pixelrnn.data.mapped import Shards
+
 Pixels: TypeAlias = npt.NDArray[np.uint8]
+PixelStore: TypeAlias = "Pixels | Shards"
+"""Images in memory, or on disk until they are read. Both have a shape, and are read by `images[places]`."""
 Labels: TypeAlias = npt.NDArray[np.int64]
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with a description, the bytes done and the bytes in all (0 if that is not known)."""
@@ -26,13 +31,13 @@ SPLITS = ("train", "valid", "test")
 class ImageData:
     """One split of a data set.
 
-    Shapes:  images (N, C, H, W) uint8, values 0..source-1, read only and possibly memory-mapped;
+    Shapes:  images (N, C, H, W) uint8, values 0..source-1, read only, possibly on disk (`Shards`);
              labels (N,) int64, places in class_names, or None where the data set has none
     """
 
     name: str
     split: str
-    images: Pixels
+    images: PixelStore
     labels: Labels | None
     class_names: tuple[str, ...]
     source: int

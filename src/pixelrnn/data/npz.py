@@ -80,19 +80,39 @@ def read_npz(path: Path, name: str, limit: int | None = None) -> npt.NDArray[Any
             return array
 
 
-def read_npy(path: Path, limit: int | None = None) -> npt.NDArray[Any]:
-    """The array of an `.npy` file, memory-mapped read-only.
+def read_npy(path: Path) -> npt.NDArray[Any]:
+    """The array of an `.npy` file, memory-mapped read-only: it may be larger than memory.
 
-    Raises:  DataError if the file is absent, damaged, pickled or too large
+    Raises:  DataError if the file is absent, damaged or pickled, or promises a large array that it does not hold
     """
     with _words_for(path):
         with path.open("rb") as stream:
             header = _read_header(stream, path)
-        check_bytes(header.bytes, str(path), limit)
+        if header.bytes > path.stat().st_size:
+            check_bytes(header.bytes, str(path))
         if not header.bytes:
             return np.empty(header.shape, header.dtype)  # nothing cannot be mapped
         array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
         return array
+
+
+def check_npy(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    """Checks by header and length, without reading it, that an `.npy` file holds such an array.
+
+    Raises:  DataError if it does not, or the file is absent or no array
+    """
+    with _words_for(path), path.open("rb") as stream:
+        header = _read_header(stream, path)
+        missing = stream.tell() + header.bytes - path.stat().st_size
+    expected = ArrayHeader(shape, np.dtype(dtype))
+    if header != expected:
+        raise DataError(
+            f"{path} is damaged: {expected.dtype} of shape {shape} was expected, but {header.dtype} of shape "
+            f"{header.shape} came. Get or write it again."
+        )
+    if missing:
+        wrong = f"{abs(missing):,} bytes are {'missing' if missing > 0 else 'too many'}"
+        raise DataError(f"{path} is damaged: {wrong}. Get or write it again.")
 
 
 def check_bytes(count: int, what: str, limit: int | None = None) -> None:

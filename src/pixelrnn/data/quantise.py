@@ -10,12 +10,14 @@ Source:  stochastic binarisation as in Salakhutdinov and Murray, On the Quantita
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from pixelrnn.data.images import Pixels
+from pixelrnn.data.images import Pixels, PixelStore
+from pixelrnn.data.mapped import Shards
+from pixelrnn.data.pixels import check_values
 from pixelrnn.errors import ConfigError, ImageError, unknown
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ class Levels:
     fixed       every split is drawn once, with a generator of its own
     threshold   1 where v / (source - 1) > 0.5
 
-    Training:  `start = raw if levels.redrawn else levels.fixed(raw)`, then `levels.draw(batch, generator)`
-               for every batch of `start`.
+    Training:  `start = raw if levels.redrawn else levels.fixed(raw)`, then `levels.draw(batch, numbers)`
+               for every batch of `start`, with other random numbers each time.
     Raises:    ConfigError for a value out of its range or an unknown binarisation
     """
 
@@ -86,11 +88,18 @@ class Levels:
             return "binarised by threshold 0.5"
         return f"{self.levels} levels " + ("as they are" if self.levels == self.source else "by floor")
 
-    def fixed(self, images: npt.NDArray[Any]) -> Pixels:
+    @overload
+    def fixed(self, images: npt.NDArray[Any]) -> Pixels: ...
+
+    @overload
+    def fixed(self, images: Shards) -> Any: ...  # a PixelStore
+
+    def fixed(self, images: npt.NDArray[Any] | Shards) -> PixelStore:
         """The levels of one whole split, always the same: for validation and test, and for training if not redrawn.
 
         A drawn binarisation is `default_rng(BINARISATION_SEED).random(images.shape) < images / (source - 1)`:
-        call it once on a whole split, as a part of a split is drawn differently.
+        call it once on a whole split, as a part of a split is drawn differently. What is drawn is kept in memory.
+        Where nothing is drawn, images on disk stay there: their values become levels, and are checked, when read.
 
         Shapes:  images (N, ...) integers 0..source-1 -> the same shape, uint8 0..levels-1
         Raises:  ImageError if a value is no integer in 0..source-1
@@ -99,19 +108,24 @@ class Levels:
             raise ImageError(f"Images must hold integers 0..{self.source - 1}, but {images.dtype} came.")
         if self.levels == self.source == 256 and images.dtype == np.uint8:
             return images  # nothing to do, and a memory-mapped array stays on disk
+        drawn = self.binarise in ("stochastic", "fixed")
+        if isinstance(images, Shards) and not drawn:
+            return images.through(self._table)
         result = np.empty(images.shape, dtype=np.uint8)
         generator = np.random.default_rng(BINARISATION_SEED)
         rows = max(1, _CHUNK // max(1, int(np.prod(images.shape[1:]))))
         for start in range(0, len(images), rows):
             part = np.asarray(images[start : start + rows])
-            self._check_range(part)
-            result[start : start + rows] = self._levels_of(part, generator)
+            check_values(part, self.source)
+            # A generator hands out one stream, so chunk after chunk equals one draw of the whole shape.
+            levels = generator.random(part.shape) < part / (self.source - 1) if drawn else self._table[part]
+            result[start : start + rows] = levels
         return result
 
-    def draw(self, images: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    def draw(self, images: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """A training batch: drawn anew where `redrawn`, otherwise handed back, as `fixed` has already made it.
 
-        Shapes:  images (B, ...) uint8 -> the same shape, uint8 0..levels-1
+        Shapes:  images (B, ...) uint8 and random numbers in 0..1, as many, -> the same shape, uint8 0..levels-1
         Raises:  ImageError if a value is too large: source values where levels were expected
         """
         import torch
@@ -124,22 +138,13 @@ class Levels:
             )
         if not self.redrawn:
             return images
-        device = images.device if generator is None else generator.device
-        uniform = torch.rand(images.shape, generator=generator, device=device, dtype=torch.float32).to(images.device)
-        return (uniform < images.to(torch.float32) / (self.source - 1)).to(torch.uint8)
+        return (numbers.view(images.shape) < images.to(torch.float32) / (self.source - 1)).to(torch.uint8)
 
-    def _levels_of(self, part: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArray[Any]:
+    @property
+    def _table(self) -> Pixels:
+        """The level of each value of the source, if nothing is drawn: (source,) uint8."""
+        values = np.arange(self.source)
         if self.binarise == "threshold":
-            return np.asarray(part / (self.source - 1) > 0.5)
-        if self.binarise is not None:
-            # A generator hands out one stream, so chunk after chunk equals one draw of the whole shape.
-            return np.asarray(generator.random(part.shape) < part / (self.source - 1))
+            return (values / (self.source - 1) > 0.5).astype(np.uint8)
         # In integers: v / source * levels in floating point can fall just below a whole number.
-        table = (np.arange(self.source) * self.levels // self.source).astype(np.uint8)
-        return np.asarray(table[part])
-
-    def _check_range(self, part: npt.NDArray[Any]) -> None:
-        if part.size and not (part.min() >= 0 and part.max() < self.source):
-            raise ImageError(
-                f"Images must hold values 0..{self.source - 1}, but values from {part.min()} to {part.max()} came."
-            )
+        return (values * self.levels // self.source).astype(np.uint8)

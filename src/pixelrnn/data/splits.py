@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pixelrnn.data.images import SPLITS
 from pixelrnn.errors import DataError
 
 SPLIT_SEED = 20160125
+_LEAST = 3  # images, so that every split has one
+
+
+def splits_of(count: int) -> tuple[str, ...]:
+    """The splits that `count` images are split into: too few are all for training."""
+    return SPLITS if count >= _LEAST else ("train",)
 
 
 def split_places(count: int, split: str, name: str) -> npt.NDArray[np.int64]:
@@ -21,10 +28,10 @@ def split_places(count: int, split: str, name: str) -> npt.NDArray[np.int64]:
     Raises:  DataError if the split would be empty; `name` is the data set's name in that message
     """
     order: npt.NDArray[Any] = np.random.default_rng(SPLIT_SEED).permutation(count)
-    part = max(1, count // 10) if count >= 3 else 0
+    part = max(1, count // 10) if count >= _LEAST else 0
     places = {"valid": order[:part], "test": order[part : 2 * part], "train": order[2 * part :]}[split]
     if not len(places):
         raise DataError(
-            f"{name} has {count} image(s), so the split {split!r} would be empty. At least 3 images are needed."
+            f"{name} has {count} image(s), so the split {split!r} would be empty. At least {_LEAST} images are needed."
         )
     return np.sort(places).astype(np.int64)

@@ -1,0 +1,180 @@
+"""Very many images, drawn into the files of a folder by any number of processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from pixelrnn.cli.common import BATCH, Clock, bar, note, save_array
+from pixelrnn.errors import ConfigError, DataError, RunFolderError
+
+if TYPE_CHECKING:
+    from pixelrnn.data import Pixels
+    from pixelrnn.model import PixelModel
+    from pixelrnn.processes import Workers
+
+SHEET = 64  # images of the picture of many
+_SETTINGS, _FORMAT, _FORMAT_VERSION = "samples.json", "pixelrnn-samples", 1
+
+
+class Wish(NamedTuple):
+    """How many images, what the model is told, how many are in a row (None: about as many as rows); in short."""
+
+    images: int
+    told: dict[str, Any]
+    rows_of: int | None
+    in_short: dict[str, Any]
+
+
+class Drawing(NamedTuple):
+    """Images that are drawn into shards, files of a folder: image i is image i of the seed, in shard i // shard_size.
+
+    `options` are those of `PixelModel.sample`.
+    """
+
+    folder: Path
+    wish: Wish
+    options: dict[str, Any]
+    shard_size: int
+
+    @property
+    def shards(self) -> int:
+        """How many."""
+        return -(-self.wish.images // self.shard_size)
+
+    def path(self, shard: int) -> Path:
+        """Its file."""
+        return self.folder / f"samples-{shard:05}.npy"
+
+    def images_of(self, shard: int) -> range:
+        """The images in it."""
+        return range(self.wish.images)[shard * self.shard_size : (shard + 1) * self.shard_size]
+
+    def jobs(self, shard: int) -> Iterator[dict[str, Any]]:
+        """Its batches, as arguments of `PixelModel.sample`."""
+        images = self.images_of(shard)
+        for start in images[::BATCH]:
+            part = slice(start, min(start + BATCH, images.stop))
+            told = dict(self.wish.told)
+            if self.wish.in_short["label"] == "all":
+                told["label"] = told["label"][part]
+            yield {"n": part.stop - start, "start": start, "batch_size": BATCH, **self.options, **told}
+
+    def settings(self, workers: Workers) -> dict[str, Any]:
+        """All that the images depend on, and how they are cut."""
+        options = {**self.options, "size": [workers.model.channels, *self.options["size"]]}
+        return {
+            "format": _FORMAT, "format_version": _FORMAT_VERSION, "weights": workers.weights,
+            "images": self.wish.images, "shard_size": self.shard_size, "levels": workers.model.levels, **options,
+            **self.wish.in_short,
+        }  # fmt: skip
+
+
+def _draw(model: PixelModel, arguments: dict[str, Any]) -> Pixels:
+    """A batch, in a worker."""
+    images: Pixels = model.sample(**arguments).cpu().numpy()
+    return images
+
+
+def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
+    """This process's part of the shards, those left out that are there already."""
+    import numpy as np
+
+    from pixelrnn.processes import launched
+
+    place, (height, width) = launched(), drawing.options["size"]
+    if out is not None and place.world > 1:
+        raise ConfigError(
+            "-o needs images of other processes of the launcher. Leave it out, and when all have ended start this "
+            "command once more, without the launcher: it draws nothing anew, and writes the picture."
+        )
+    clock = Clock()
+    workers.model.sample(0, **drawing.options)  # what is out of its range is said before a folder is begun
+    _claim(drawing.folder, drawing.settings(workers))
+    mine = place.share(drawing.shards)
+    missing = [shard for shard in mine if not _is_there(drawing, shard, workers.model.channels)]
+    done, total = 0, sum(len(drawing.images_of(shard)) for shard in missing)
+    drawn = workers.map(_draw, (job for shard in missing for job in drawing.jobs(shard)))
+    with bar("sampling") as update:
+        for shard in missing:
+            parts = []
+            for _, images in zip(drawing.jobs(shard), drawn, strict=False):
+                parts.append(images)
+                done += len(images)
+                update(done, total)
+            save_array(np.concatenate(parts), drawing.path(shard))
+    if out is not None:
+        _save_sheet(drawing, workers.model.levels, out)
+    of = f" of {drawing.shards} (process {place.rank} of {place.world})" if place.world > 1 else ""
+    before = f", {len(mine) - len(missing)} of them were there" if len(missing) < len(mine) else ""
+    typer.echo(
+        f"{drawing.folder}  {sum(len(drawing.images_of(shard)) for shard in mine)} images {height}x{width} in "
+        f"{len(mine)} files{of}{before}   {clock.seconds:.1f} s"
+    )
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Write the settings into a new folder, or see that they are those of a folder that was begun.
+
+    Raises: ConfigError if it was begun with others; RunFolderError if it holds something else, or cannot be written
+    """
+    from pixelrnn.files import write_atomic
+
+    path = folder / _SETTINGS
+    shards = any(folder.glob("samples-*.npy"))  # asked first: another process writes the settings before a shard
+    try:
+        if not path.exists():
+            if shards:
+                raise RunFolderError(f"{folder} holds samples-*.npy but no {_SETTINGS}. Take another folder.")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, (json.dumps(settings, indent=2) + "\n").encode())
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path} cannot be read as JSON ({error}). Take another folder.") from error
+    if not isinstance(found, dict) or found.get("format") != _FORMAT:
+        raise RunFolderError(f"{path} was not written by this package. Take another folder.")
+    other = [key for key, value in settings.items() if found.get(key) != value]
+    if other:
+        there = ", ".join(f"{key} {_short(found.get(key))} (asked for now: {_short(settings[key])})" for key in other)
+        raise ConfigError(f"{folder} holds images of other settings: {there}. Take these to go on, or another folder.")
+
+
+def _short(value: Any) -> str:
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) > 20 else str(value)
+
+
+def _is_there(drawing: Drawing, shard: int, channels: int) -> bool:
+    """Whether a shard's file is there and, by its header and length, whole."""
+    import numpy as np
+
+    from pixelrnn.data.npz import read_npy
+
+    path, shape = drawing.path(shard), (len(drawing.images_of(shard)), channels, *drawing.options["size"])
+    if not path.exists():
+        return False
+    try:
+        array = read_npy(path)
+    except DataError:
+        array = np.empty(0)
+    whole = array.shape == shape and array.dtype == np.uint8
+    if not whole:
+        note(f"{path} is not whole, and is drawn anew")
+    return whole
+
+
+def _save_sheet(drawing: Drawing, levels: int, out: Path) -> None:
+    """The first images as one picture."""
+    import numpy as np
+
+    from pixelrnn.data import grid, save_picture
+    from pixelrnn.data.npz import read_npy
+
+    first = range(min(drawing.shards, -(-SHEET // drawing.shard_size)))
+    images = np.concatenate([read_npy(drawing.path(shard))[:SHEET] for shard in first])[:SHEET]
+    save_picture(grid(images, levels, rows_of=drawing.wish.rows_of if drawing.wish.images <= SHEET else None), out)

@@ -1,0 +1,65 @@
+"""pixelrnn pack: any data set as a folder of arrays that is read image by image, however large it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from pixelrnn.cli.common import Clock, download_bar, parse_size
+from pixelrnn.errors import ConfigError
+
+EXAMPLE = (
+    "\b\nExamples:\n"
+    "  pixelrnn pack photos/ --out photos-32 --size 32x32\n"
+    "  pixelrnn train digits --out runs/photos --data photos-32 --set levels=16\n"
+    "  pixelrnn pack --check photos-32\n"
+)
+
+
+def run(
+    source: str | None = typer.Argument(None, help="A data set's name, a folder of pictures, an .npz or .npy file."),
+    out: Path | None = typer.Option(None, "--out", help="The folder to make; it must not exist."),
+    size: str | None = typer.Option(None, "--size", help="HxW to crop and resize the pictures of a folder to."),
+    channels: int | None = typer.Option(
+        None, "--channels", help="1 for gray, 3 for colour; left out: gray if all pictures of the folder are."
+    ),
+    shard_mb: int = typer.Option(64, "--shard-mb", min=1, help="Megabytes of images in one file."),
+    check: Path | None = typer.Option(
+        None, "--check", help="Instead: read every file of a packed folder and compare it with what was written."
+    ),
+) -> None:
+    """Decode a data set once, into a folder that --data takes and that may be larger than memory.
+
+    All its splits are packed. Pictures are decoded one by one.
+    """
+    clock = Clock()
+    if check is not None and source is None and out is None:
+        _check(check, clock)
+    elif check is None and source is not None and out is not None:
+        _pack(source, out, parse_size(size), channels, shard_mb * 1_000_000, clock)
+    else:
+        raise ConfigError("Say what to pack and where to, SOURCE --out FOLDER, or what to check, --check FOLDER.")
+
+
+def _pack(
+    source: str, out: Path, size: tuple[int, int] | None, channels: int | None, shard_bytes: int, clock: Clock
+) -> None:
+    from pixelrnn.data import pack
+
+    with download_bar() as update:
+        packed = pack(source, out, size=size, channels=channels, shard_bytes=shard_bytes, progress=update)
+    counts = ", ".join(f"{split} {count}" for split, count in packed.counts.items())
+    depth, height, width = packed.image
+    typer.echo(
+        f"{out}  {counts} images {height}x{width}, {depth} {'channel' if depth == 1 else 'channels'}   "
+        f"{packed.bytes / 1e6:.1f} MB   {clock.seconds:.1f} s"
+    )
+
+
+def _check(folder: Path, clock: Clock) -> None:
+    from pixelrnn.data import check_shards
+
+    with download_bar() as update:
+        files, size = check_shards(folder, progress=update)
+    typer.echo(f"{folder}  {files} files as they were written   {size / 1e6:.1f} MB   {clock.seconds:.1f} s")

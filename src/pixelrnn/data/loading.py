@@ -1,0 +1,73 @@
+"""A data set by its name or its path: which reader it is for, and which splits it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelrnn.data.arrays import array_splits, load_array_file
+from pixelrnn.data.builtin import BUILT_IN, builtin_splits, load_builtin
+from pixelrnn.data.folder import load_folder
+from pixelrnn.data.images import ImageData, Progress, check_fits, check_split, check_wishes
+from pixelrnn.data.shard_index import holds_shards
+from pixelrnn.data.shards import load_shards, shard_splits
+from pixelrnn.errors import ConfigError, unknown
+
+
+def load_data(
+    name_or_path: str | Path,
+    split: str,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    progress: Progress | None = None,
+) -> ImageData:
+    """One split (train, valid, test) of a data set, by name or by the path of a folder, `.npz` or `.npy` file.
+
+    A folder holds pictures, or what `pack` wrote. A name wins over a path: write ./mnist for a folder called mnist.
+
+    size:      (rows, columns). Pictures of a folder are cropped and resized to it; other data must have it.
+    channels:  1 or 3. Pictures of a folder are converted to it; other data must have it.
+    progress:  told of a download: description, bytes done, bytes in all
+    Shapes:    images (N, C, H, W) uint8, labels (N,) int64 or None
+    Raises:    ConfigError for an unknown name, split, size or channels; ImageError for images that do not fit;
+               DataError for what is absent, unreadable, empty or too large; DownloadError for what cannot be fetched
+    """
+    check_split(split)
+    check_wishes(size, channels)
+    path = data_path(name_or_path)
+    if path is None:
+        return check_fits(load_builtin(str(name_or_path), split, progress), size, channels)
+    if holds_pictures(path):
+        return load_folder(path, split, size=size, channels=channels)
+    return check_fits((load_shards if path.is_dir() else load_array_file)(path, split), size, channels)
+
+
+def data_path(name_or_path: str | Path) -> Path | None:
+    """Where a data set lies: a folder, an `.npz` or `.npy` file; None for one that is known by its name.
+
+    Raises:  ConfigError if there is none of that name or path
+    """
+    if isinstance(name_or_path, str) and name_or_path in BUILT_IN:
+        return None
+    path = Path(name_or_path).expanduser()
+    if not path.exists():
+        raise unknown("data set", name_or_path, BUILT_IN, "The path of a folder, .npz or .npy file works too.")
+    if not path.is_dir() and path.suffix.lower() not in (".npz", ".npy"):
+        raise ConfigError(f"{path} is no data set. Give a folder of pictures, an .npz or .npy file, or a name.")
+    return path
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether a path is that of a folder of pictures, which are brought to any size, and not of what `pack` wrote."""
+    return path.is_dir() and not holds_shards(path)
+
+
+def splits_in(name_or_path: str | Path) -> tuple[str, ...]:
+    """The splits of a data set that is no folder of pictures.
+
+    Raises:  ConfigError for an unknown name; DataError for what is damaged
+    """
+    path = data_path(name_or_path)
+    if path is None:
+        return builtin_splits(str(name_or_path))
+    return shard_splits(path) if path.is_dir() else array_splits(path)

@@ -1,0 +1,77 @@
+"""Arrays of unknown order and type as images (N, C, H, W) of bytes, and values through a table.
+
+Shapes:  (N, H, W) is gray. Of 4 dimensions, channels are the second, (N, C, H, W), if that is 1 to 4,
+         otherwise the last, (N, H, W, C), if that is 1 to 4. Where both are, (N, C, H, W) is taken.
+Values:  integers 0..255
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelrnn.data.images import Pixels
+from pixelrnn.errors import ImageError
+
+_CHANNELS = (1, 2, 3, 4)
+_CHUNK = 1 << 24  # values checked at once
+
+
+def as_pixels(array: npt.NDArray[Any], what: str) -> Pixels:
+    """An array of images in the order (N, C, H, W), as bytes.
+
+    Shapes:  (N, H, W), (N, C, H, W) or (N, H, W, C) integers 0..255 -> (N, C, H, W) uint8
+    Raises:  ImageError if the shape, type or range does not fit; `what` names the array
+    """
+    check_images(array.shape, array.dtype, what)
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.shape[1] not in _CHANNELS:
+        array = array.transpose(0, 3, 1, 2)
+    if array.dtype != np.uint8:
+        for start in range(0, len(array), step := max(1, _CHUNK // max(1, int(np.prod(array.shape[1:]))))):
+            _check_range(array[start : start + step], what)
+    return array.astype(np.uint8, copy=False)
+
+
+def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
+    """Raises ImageError unless type and shape are those of images."""
+    if not np.issubdtype(dtype, np.integer):
+        raise ImageError(
+            f"{what} must hold integers 0..255, but {dtype} came. Convert it, for example by "
+            "(255 * x).round().astype('uint8') for values from 0 to 1."
+        )
+    channels_fit = len(shape) == 3 or (len(shape) == 4 and (shape[1] in _CHANNELS or shape[3] in _CHANNELS))
+    if not channels_fit or 0 in shape[1:]:
+        raise ImageError(
+            f"{what} has shape {shape}, but images are (N, H, W), (N, C, H, W) or (N, H, W, C) "
+            "with 1 to 4 channels. Reshape it."
+        )
+
+
+def look_up(values: npt.NDArray[Any], table: Pixels) -> Pixels:
+    """What a table says of values: table[values].
+
+    Shapes:  values of any shape, integers 0..K-1, table (K,) uint8 -> the shape of values, uint8
+    Raises:  ImageError if a value is not in 0..K-1
+    """
+    check_values(values, len(table))
+    return np.asarray(table[values])
+
+
+def check_values(values: npt.NDArray[Any], count: int) -> None:
+    """Raises ImageError unless all values are in 0..count-1."""
+    if values.size and not (values.min() >= 0 and values.max() < count):
+        raise ImageError(
+            f"Images must hold values 0..{count - 1}, but values from {values.min()} to {values.max()} came."
+        )
+
+
+def _check_range(part: npt.NDArray[Any], what: str) -> None:
+    if part.size and (part.min() < 0 or part.max() > 255):
+        raise ImageError(
+            f"{what} must hold values 0..255, but values from {part.min()} to {part.max()} came. "
+            "Scale it and convert it to uint8."
+        )
