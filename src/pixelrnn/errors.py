@@ -61,6 +61,10 @@ class StoppedError(TrainingError):
     """A training that was stopped by a signal, after it was saved; the message says how to go on."""
 
 
+class ProcessError(PixelRNNError):
+    """A process of several that ended by itself."""
+
+
 class CausalityError(PixelRNNError):
     """A network whose parameters for a pixel depend on that pixel or on a later one."""
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from pixelrnn.conditions import described, kind_of, told_of, torch_labels
-from pixelrnn.data import ImageData, Labels, Levels, Pixels, Progress, data_names, load_data
+from pixelrnn.data import ImageData, Labels, Levels, Pixels, Progress, data_names, holds_pictures, load_data
 from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.model import PixelModel
 from pixelrnn.processes import Workers
-from pixelrnn.verification import Verification, verify
+from pixelrnn.verification import MOST_IMAGES, Verification, verify
 
 Result = TypeVar("Result")
 
@@ -56,7 +56,7 @@ def load_like(
     name = name_or_path or settings.get("name")
     if not name:
         raise ConfigError("This model does not say what it was trained on. Name a data set:  --data NAME|PATH")
-    if Path(name).is_dir() and name not in data_names():  # pictures are brought to the model's size and colours
+    if name not in data_names() and holds_pictures(Path(name)):  # pictures are brought to the model's size and colours
         data = load_data(name, split, size=model.size, channels=model.channels)
     else:
         data = load_data(name, split, progress=progress)
@@ -137,11 +137,12 @@ def accuracy(
 
 @torch.inference_mode()
 def verification(model: PixelModel, data: ImageData, *, count: int | None = None) -> Verification:
-    """How well the distance of two images' codes tells whether they are of one class.
+    """How well the distance of two images' codes tells whether they are of one class, of the first 2,000 at most.
 
     Raises: ConditionError if the model has no encoder; DataError if the data has no two classes, or no image
     """
-    found = [_tensors(model, batch) for batch in _batches(model, data, 64, count)]
+    most = MOST_IMAGES if count is None else min(count, MOST_IMAGES)
+    found = [_tensors(model, batch) for batch in _batches(model, data, 64, most)]
     labels = [mine for _, mine in found if mine is not None]
     if not labels:
         raise DataError(f"{data.name} has no classes to compare by. Give each class, or each person, a sub-folder.")
@@ -217,7 +218,7 @@ def _batches(model: PixelModel, data: ImageData, batch_size: int, count: int | N
     levels, total = levels_for(model, data), len(data) if count is None else min(count, len(data))
     drawn: Pixels | None = None
     if levels.binarise in ("stochastic", "fixed"):
-        drawn = levels.fixed(data.images if total == len(data) else data.images[:total])
+        drawn = np.asarray(levels.fixed(data.images if total == len(data) else data.images[:total]))
     for first in range(0, total, batch_size):
         part = slice(first, min(first + batch_size, total))
         images = levels.fixed(np.asarray(data.images[part])) if drawn is None else drawn[part]

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pixelrnn.errors import ConfigError, ModelFolderError, PixelRNNError
+from pixelrnn.errors import ConfigError, ModelFolderError, ProcessError
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -131,7 +131,7 @@ class Workers:
         """work(model, job) of every job, in their order; jobs are asked for a few at a time.
 
         Arguments: work, a function of a module; jobs and results travel between processes, so arrays and plain values
-        Raises:    PixelRNNError if a worker process ended by itself; whatever `work` raises
+        Raises:    ProcessError if a worker process ended by itself; whatever `work` raises
         """
         if self._pool is None:
             yield from (work(self.model, job) for job in jobs)
@@ -148,7 +148,7 @@ class Workers:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise PixelRNNError(
+            raise ProcessError(
                 f"One of the {self.processes} worker processes ended before its work was done; most often the memory "
                 "does not suffice for so many. All were ended. Take fewer processes."
             ) from error

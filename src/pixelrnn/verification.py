@@ -12,7 +12,7 @@ from torch import Tensor
 from pixelrnn.errors import DataError
 from pixelrnn.model import PixelModel
 
-_MOST = 2000  # images, which make two million pairs
+MOST_IMAGES = 2000  # images, which make two million pairs
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def verify(model: PixelModel, images: Tensor, labels: Tensor) -> Verification:
 
     Raises: ConditionError if the model has no encoder; DataError if all pairs are of one kind
     """
-    images, labels = images[:_MOST], labels[:_MOST]
+    images, labels = images[:MOST_IMAGES], labels[:MOST_IMAGES]
     codes = torch.cat([model.encode(some) for some in images.split(64)]).cpu().double()
     distances = torch.cdist(codes, codes)
     one, two = torch.triu_indices(len(codes), len(codes), 1)

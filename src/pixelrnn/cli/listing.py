@@ -39,7 +39,10 @@ def _networks() -> dict[str, str]:
 def _data() -> dict[str, str]:
     from pixelrnn.data import data_descriptions
 
-    return {**data_descriptions(), "PATH": "a folder of pictures (class = sub-folder), an .npz or .npy file"}
+    return {
+        **data_descriptions(),
+        "PATH": "a folder of pictures (class = sub-folder) or what `pixelrnn pack` wrote, an .npz or .npy file",
+    }
 
 
 def _first_line(thing: type) -> str:

@@ -92,7 +92,7 @@ class Levels:
     def fixed(self, images: npt.NDArray[Any]) -> Pixels: ...
 
     @overload
-    def fixed(self, images: Shards) -> Any: ...  # a PixelStore
+    def fixed(self, images: Shards) -> PixelStore: ...
 
     def fixed(self, images: npt.NDArray[Any] | Shards) -> PixelStore:
         """The levels of one whole split, always the same: for validation and test, and for training if not redrawn.

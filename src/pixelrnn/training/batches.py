@@ -34,7 +34,7 @@ class Images(Dataset[Batch]):
 
     def put_on(self, device: torch.device) -> None:
         """Keep the pixels on an accelerator, if they take at most a quarter of the memory that is free there."""
-        if isinstance(self.pixels, np.ndarray) and device.type == "cuda":
+        if not isinstance(self.pixels, Tensor) and device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
             if self.pixels.nbytes <= free // 4:
                 self.pixels = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)

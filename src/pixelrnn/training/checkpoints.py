@@ -18,7 +18,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from pixelrnn.errors import TrainingError, StoppedError
+from pixelrnn.errors import StoppedError, TrainingError
 from pixelrnn.files import replacing
 from pixelrnn.training.module import PixelTraining
 

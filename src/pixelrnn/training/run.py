@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
+import math
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
@@ -42,7 +43,7 @@ from pixelrnn.training.presets import Preset
 from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare_folder
 from pixelrnn.verification import verify
 
-_LOOKED_AT = 10_000  # images
+_LOOKED_AT = 1 << 25  # values
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ def _about(
 
 def _check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
     """Raises ConfigError if all pixels that are looked at are of one level."""
-    some = batches.train[list(range(min(len(batches.train), _LOOKED_AT)))].pixels
+    pixels = batches.train.pixels
+    some = pixels[: max(1, _LOOKED_AT // math.prod(pixels.shape[1:]))]
     if some.min() == some.max():
         raise ConfigError(
             f"Every pixel of {name} falls on one level of {preset.data.levels}. If its values are not bytes "
