@@ -54,7 +54,7 @@ def build(
 
 
 def load(folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
-    """A trained model from its folder, ready for evaluation.
+    """A trained model from its folder, or one that comes with the package by its name, ready for evaluation.
 
     Raises: ModelFolderError if the folder is missing, damaged, or was not written by this package
     """

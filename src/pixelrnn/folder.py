@@ -77,7 +77,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     if not folder.is_dir():
-        raise ModelFolderError(f"There is no model folder {folder}. Train one:  pixelrnn train PRESET --out {folder}")
+        raise ModelFolderError(
+            f"There is no model folder {folder}. Train one:  pixelrnn train PRESET --out {folder}   or take one that "
+            "comes with the package:  pixelrnn list weights"
+        )
     if not path.is_file():
         raise ModelFolderError(
             f"{folder} has no {CONFIG}, so it is no model folder (or its training has not reached its first save)."

@@ -20,6 +20,7 @@ from pixelrnn.heads import HEADS, head_options
 from pixelrnn.networks import build_network, options_of
 from pixelrnn.options import CONDITION, build_condition, check_geometry, condition_option, head_option
 from pixelrnn.pace import Pace
+from pixelrnn.shipped import folder_of
 from pixelrnn.walk import Method, walk
 
 Row = tuple[int, int, Tensor]  # index of the first image of a batch, row, that row of the images
@@ -243,22 +244,25 @@ class PixelModel(nn.Module):
         _exhaust(self._rows(pixels, mask, told, temperature, seed, method, span, batch_size), on_row)
         return pixels
 
-    def save(self, folder: str | Path, card: str | None = None) -> None:
-        """Write the model as a folder: config.json, model.safetensors, README.md.
+    def save(self, folder: str | Path, card: str | None = None, *, half: bool = False) -> None:
+        """Write the model as a folder: config.json, model.safetensors, README.md; with `half`, the weights in 16 bits.
 
         Raises: RunFolderError if the folder cannot be written
         """
         config = {**self.config, "parameters": self.num_parameters, "about": self.about}
-        folders.write_folder(Path(folder), config, self.state_dict(), card or self._plain_card())
+        weights = {name: each.half() if half else each for name, each in self.state_dict().items()}
+        folders.write_folder(Path(folder), config, weights, card or self._plain_card())
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
-        """A model from its folder, ready for evaluation; nothing is unpickled and the weights' hash is verified.
+        """A model from its folder, or one that comes with the package by its name, ready for evaluation.
+
+        Nothing is unpickled and the weights' hash is verified. Weights in 16 bits become 32.
 
         Raises: ModelFolderError if a file is missing, damaged, or was not written by this package; ConfigError if the
                 device is not there
         """
-        path = Path(folder)
+        path = folder_of(folder)
         config = folders.read_config(path)
         wanted = [config[key] for key in ("network", "head", "size", "channels", "levels", "options")]
         try:

@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pixelrnn.errors import ConfigError, ModelFolderError, ProcessError
+from pixelrnn.shipped import folder_of
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -96,7 +97,7 @@ class Workers:
     def __init__(self, folder: str | Path, device: str = "cpu", processes: int = 1) -> None:
         from pixelrnn.checks import at_least
 
-        self.folder, self.device = Path(folder), device
+        self.folder, self.device = folder_of(folder), device
         self.processes = at_least("The number of processes", processes, 1)
         if self.processes == 1 and launched().world > 1:
             _take_gpu(device, launched().local)

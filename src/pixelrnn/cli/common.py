@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pixelrnn.model import PixelModel
 
-RunFolder = Annotated[Path, typer.Argument(help="A run folder, or any model folder.")]
+RunFolder = Annotated[str, typer.Argument(help="A run folder, any model folder, or a name of `pixelrnn list weights`.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
 Guidance = Annotated[
     float,

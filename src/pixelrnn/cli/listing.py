@@ -9,9 +9,9 @@ from pixelrnn.errors import unknown
 EXAMPLE = "\b\nExample:\n  pixelrnn list presets\n"
 
 
-def run(what: str = typer.Argument("all", help="presets, networks, data, or all.")) -> None:
-    """List presets, networks or data sets."""
-    tables = {"presets": _presets, "networks": _networks, "data": _data}
+def run(what: str = typer.Argument("all", help="presets, networks, data, weights, or all.")) -> None:
+    """List presets, networks, data sets, or the trained models that come with the package."""
+    tables = {"presets": _presets, "networks": _networks, "data": _data, "weights": _weights}
     if what != "all" and what not in tables:
         raise unknown("list of", what, [*tables, "all"])
     for name, rows in tables.items():
@@ -43,6 +43,13 @@ def _data() -> dict[str, str]:
         **data_descriptions(),
         "PATH": "a folder of pictures (class = sub-folder) or what `pixelrnn pack` wrote, an .npz or .npy file",
     }
+
+
+def _weights() -> dict[str, str]:
+    from pixelrnn.folder import read_config
+    from pixelrnn.shipped import shipped
+
+    return {name: read_config(folder)["about"]["summary"] for name, folder in shipped().items()}
 
 
 def _first_line(thing: type) -> str:

@@ -9,6 +9,25 @@ from pixelrnn.model import PixelModel
 
 def model_card(model: PixelModel) -> str:
     """Markdown for a run folder's README.md, from the model's config and what training wrote into `about`."""
+    return "\n".join(_lines(model, "FOLDER"))
+
+
+def shipped_card(model: PixelModel, name: str) -> str:
+    """The same for a model that comes with the package, with what its 16-bit weights were measured to give."""
+    found = model.about["shipped"]
+    lines = _lines(model, name)
+    lines[0] = f"# {name}"
+    lines[2] = f"{model.about['summary']}. {lines[2]}"
+    measured = next(place for place, line in enumerate(lines) if line.startswith("| **validation**"))
+    lines.insert(
+        measured + 1,
+        f"| **these weights, 16 bits** | **{found['nats']:.2f} +- {found['standard_error']:.2f} nats per image** on "
+        f"the first {found['images']} test images ({found['nats_in_32_bits']:.2f} with 32 bits) |",
+    )
+    return "\n".join(lines)
+
+
+def _lines(model: PixelModel, folder: str) -> list[str]:
     about: dict[str, Any] = model.about
     preset, progress = about["preset"], about["progress"]
     settings = preset["training"]
@@ -30,7 +49,7 @@ def model_card(model: PixelModel) -> str:
         f"| trained on | {about['data']}, train split, {about['train_images']:,} images; {about['protocol']} |",
         f"| training | {progress['images']:,} images seen in {progress['seconds']:.0f} s, epoch {progress['epoch']}, "
         f"{settings['optimizer']}, learning rate {settings['learning_rate']}, batch {settings['batch_size']}, "
-        f"average of weights {settings['ema']}, seed {settings['seed']}, device {about['device']} |",
+        f"average of weights {settings['ema']}, seed {settings['seed']}, {about['machine']} |",
         f"| **validation** | **{progress['valid_nats']:.2f} +- {progress['standard_error']:.2f} nats per image, "
         f"{progress['bits_per_dim']:.4f} bits/dim** "
         f"({about['valid_images']:,} images, on which the epoch was chosen) |",
@@ -40,5 +59,5 @@ def model_card(model: PixelModel) -> str:
     if preset["assumed"]:
         lines.append(f"| assumed, as the source leaves it open | {', '.join(preset['assumed'])} |")
     lines += ["", "Made by:", "", f"    {about['command']}", "", "Measure it, and use it:", ""]
-    lines += ["    pixelrnn evaluate FOLDER", "    pixelrnn sample FOLDER -n 16 -o samples.png", ""]
-    return "\n".join(lines)
+    lines += [f"    pixelrnn evaluate {folder}", f"    pixelrnn sample {folder} -n 16 -o samples.png", ""]
+    return lines

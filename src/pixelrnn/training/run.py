@@ -11,6 +11,7 @@ import dataclasses
 import importlib.util
 import logging
 import math
+import platform
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
@@ -191,10 +192,19 @@ def _about(
     return {
         "pixelrnn": pixelrnn.__version__, "preset": preset.as_dict(), "protocol": levels.protocol,
         "data": train_data.name, "source_values": train_data.source, "train_images": len(train_data),
-        "valid_images": len(valid_data), "device": machine.device, "processes": machine.devices * machine.nodes,
+        "valid_images": len(valid_data), "machine": _machine(machine),
         "torch": torch.__version__, **_classes(preset, train_data),
         "command": command or f"pixelrnn train {preset.name} --out FOLDER",
     }  # fmt: skip
+
+
+def _machine(machine: Machine) -> str:
+    """What kind of machine a training runs on, in words."""
+    processes = machine.devices * machine.nodes
+    each = f"{processes} processes, each " if processes > 1 else ""
+    if machine.device != "cpu" and torch.cuda.is_available():
+        return f"{each}{torch.cuda.get_device_name()}"
+    return f"{each}{torch.get_num_threads()} CPU thread(s), {platform.machine()}"
 
 
 def _check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:

@@ -1,0 +1,55 @@
+"""Put a trained model into the package: its weights in 16 bits, measured before and after.
+
+    python scripts/ship.py runs/mnist-gated-class mnist "digits 0 to 9, told which: binary, 28 x 28"
+
+Ends with status 1 if the file is too large, or the likelihood differs by more than it may.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+
+import pixelrnn
+from pixelrnn.cli.common import bar
+from pixelrnn.data import grid, save_picture
+from pixelrnn.evaluation import evaluate, load_like
+from pixelrnn.training.card import shipped_card
+
+WEIGHTS = Path(pixelrnn.__file__).parent / "weights"
+LARGEST, MOST = 3_000_000, 0.05  # bytes, nats
+MEASURED = 500  # images, which a test measures again
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("summary", help="one line for `pixelrnn list weights`")
+    args = parser.parse_args()
+    model, folder = pixelrnn.load(args.run), WEIGHTS / args.name
+    data = load_like(model, None, "test")
+    with bar("32 bits") as update:
+        before = evaluate(model, data, count=MEASURED, on_batch=update)
+    model.save(folder, "in the making", half=True)
+    small = pixelrnn.load(folder)
+    with bar("16 bits") as update:
+        after = evaluate(small, data, count=MEASURED, on_batch=update)
+    model.about["summary"] = args.summary
+    model.about["shipped"] = {**dataclasses.asdict(after), "nats_in_32_bits": before.nats}
+    model.save(folder, shipped_card(model, args.name), half=True)
+    told = {"label": list(range(model.condition.classes)) * 4} if model.condition and model.condition.classes else {}
+    count = len(told["label"]) if told else 40
+    save_picture(grid(small.sample(count, seed=0, **told), model.levels, rows_of=count // 4), folder / "samples.png")
+    size = (folder / "model.safetensors").stat().st_size
+    print(f"{folder}  {size:,} bytes   {before.nats:.3f} nats in 32 bits, {after.nats:.3f} in 16, {MEASURED} images")
+    if size > LARGEST or abs(after.nats - before.nats) > MOST:
+        shutil.rmtree(folder)
+        sys.exit(f"not shipped: at most {LARGEST:,} bytes and {MOST} nats of difference")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The models that come with the package are what their cards say, and are found by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import pixelrnn
+from pixelrnn.errors import DataError, DownloadError, ModelFolderError
+from pixelrnn.evaluation import evaluate, load_like
+from pixelrnn.shipped import folder_of, shipped
+
+LARGEST = 3_000_000  # bytes
+
+
+@pytest.fixture(autouse=True)
+def _single_precision() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_model_is_what_its_card_says(name: str) -> None:
+    model = pixelrnn.load(name)
+    assert all(each.dtype == torch.float32 for each in model.parameters())
+    said = model.about["shipped"]
+    assert f"{said['nats']:.2f} +- {said['standard_error']:.2f}" in (folder_of(name) / "README.md").read_text()
+    assert (folder_of(name) / "model.safetensors").stat().st_size <= LARGEST
+    assert abs(said["nats"] - said["nats_in_32_bits"]) <= 0.05
+    try:
+        data = load_like(model, None, said["split"])
+    except (DataError, DownloadError) as error:
+        pytest.skip(f"its data is not here: {error}")
+    found = evaluate(model, data, count=said["images"])
+    assert (found.images, found.protocol) == (said["images"], said["protocol"])
+    assert found.nats == pytest.approx(said["nats"], abs=0.01)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_model_draws_images_that_are_not_all_alike(name: str) -> None:
+    images = pixelrnn.load(name).sample(4, seed=0)
+    assert len(images.unique(dim=0)) == 4
+
+
+def test_a_name_wins_over_a_path_and_a_path_is_written_with_its_folder(tmp_path: Path) -> None:
+    for name, folder in shipped().items():
+        assert folder_of(name) == folder
+        assert folder_of(f"./{name}") == folder_of(Path(name)) == Path(name)
+    with pytest.raises(ModelFolderError, match="pixelrnn list weights"):
+        pixelrnn.load(tmp_path / "nothing")
