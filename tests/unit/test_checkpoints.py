@@ -14,6 +14,7 @@ import torch
 
 import pixelrnn
 from pixelrnn.errors import TrainingError
+from pixelrnn.training.callbacks import moving_average
 from pixelrnn.training.checkpoints import WholeFiles
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset, load_preset
@@ -150,3 +151,15 @@ def test_a_model_folder_that_is_being_written_again_is_the_old_one_or_the_new_on
         assert torch.equal(mine, theirs)
     new.save(tmp_path / "model")
     assert names_in(tmp_path / "model") == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_the_average_of_the_weights_is_its_definition() -> None:
+    torch.manual_seed(0)
+    weights = [torch.randn(3, 2, dtype=torch.float64) for _ in range(41)]
+    average, update = [weights[0].clone()], moving_average(0.6)
+    expected = weights[0].clone()
+    for step, current in enumerate(weights[1:], start=1):
+        update(average, [current], torch.tensor(step))
+        share = min(0.6, (1 + step) / (10 + step))
+        expected = share * expected + (1 - share) * current
+    torch.testing.assert_close(average[0], expected)

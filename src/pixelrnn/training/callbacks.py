@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
@@ -93,6 +94,21 @@ class KeepBest(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.images = state_dict["best"], state_dict["images"]
+
+
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """An exponential moving average of weights that forgets its first weights soon.
+
+    After n steps the decay is min(decay, (1 + n) / (10 + n)), as TensorFlow's `ExponentialMovingAverage` has it with
+    `num_updates`: with 0.999 all along, a short training would end with a third of its random first weights.
+    """
+
+    @torch.no_grad()
+    def update(average: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:
+        share = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        torch._foreach_lerp_(average, current, 1 - share)
+
+    return update
 
 
 class TimeLimit(Callback):

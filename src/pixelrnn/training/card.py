@@ -49,7 +49,7 @@ def _lines(model: PixelModel, folder: str) -> list[str]:
         f"| trained on | {about['data']}, train split, {about['train_images']:,} images; {about['protocol']} |",
         f"| training | {progress['images']:,} images seen in {progress['seconds']:.0f} s, epoch {progress['epoch']}, "
         f"{settings['optimizer']}, learning rate {settings['learning_rate']}, batch {settings['batch_size']}, "
-        f"average of weights {settings['ema']}, seed {settings['seed']}, {about['machine']} |",
+        f"average of weights {settings['ema']}, seed {settings['seed']}, {about.get('machine') or about['device']} |",
         f"| **validation** | **{progress['valid_nats']:.2f} +- {progress['standard_error']:.2f} nats per image, "
         f"{progress['bits_per_dim']:.4f} bits/dim** "
         f"({about['valid_images']:,} images, on which the epoch was chosen) |",

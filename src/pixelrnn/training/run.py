@@ -22,7 +22,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -35,7 +35,7 @@ from pixelrnn.files import write_atomic
 from pixelrnn.folder import holds_model, read_config
 from pixelrnn.model import PixelModel
 from pixelrnn.training.batches import PixelBatches
-from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit
+from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit, moving_average
 from pixelrnn.training.checkpoints import Checkpoints, SkippedSteps, StopSignals, WholeFiles
 from pixelrnn.training.embedding import freeze, train_encoder
 from pixelrnn.training.memory import keep_freed_memory
@@ -143,7 +143,7 @@ def _fit(
     signals = StopSignals()
     callbacks: list[Callback] = [keep, SkippedSteps(folder)]
     if preset.training.ema:
-        callbacks.append(EMAWeightAveraging(decay=preset.training.ema, use_buffers=False))
+        callbacks.append(WeightAveraging(use_buffers=False, multi_avg_fn=moving_average(preset.training.ema)))
     if limit:
         callbacks.append(TimeLimit(limit))
     if bar:
