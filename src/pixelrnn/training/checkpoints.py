@@ -32,6 +32,7 @@ class WholeFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Called by the trainer: write `checkpoint` as the file `path`."""
         path = Path(path)
         for key in ("state_dict", "current_model_state"):
             _check_finite(checkpoint.get(key, {}), path)
@@ -158,6 +159,7 @@ class SkippedSteps(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Write down what is new; end the training if it has come too often."""
         assert isinstance(module, PixelTraining)
         if trainer.is_global_zero and len(module.skipped) > self.written:
             lines = [json.dumps(each._asdict()) + "\n" for each in module.skipped[self.written :]]

@@ -55,8 +55,8 @@ class TrainingSettings:
     schedule       "cosine" (to zero at the end of the epochs, or of the time limit) or "constant"
     warmup         steps over which the learning rate rises from zero, a fifth of all steps at the most
     weight_decay   of adamw
-    ema            decay of the moving average of the weights that is validated and saved, 0: none; it
-                   is less in the first steps
+    ema            decay of the moving average of the weights that is validated and saved (less in the first steps);
+                   0 for none
     clip           largest norm of the gradient of the mean nats per pixel and colour; 0 for none
     mirror         show every other image, by chance, mirrored left to right
     encoder_steps  the encoder first learns for so many steps to tell the data's classes apart (triplet loss), and then
