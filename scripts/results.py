@@ -1,17 +1,23 @@
-"""Write docs/results.md from run folders: nothing in it is typed by hand.
+"""Train the models of docs/results.md, and write it from their run folders: nothing in it is typed by hand.
 
+    python scripts/results.py scripts/results.toml --train     # those that are not there yet, one after the other
     python scripts/results.py scripts/results.toml --out docs/results.md
 
-Each model is evaluated on its whole split, once: what was found is kept in RUN/results.json beside the hash of the
-weights that it belongs to. Runs that are not there are left out, and named on standard error.
+Several processes of the first may run at once: each takes the next run that nobody has begun. Where a table names
+a split, each model is evaluated on the whole of it, once: what was found is kept in RUN/results.json beside the hash of
+the weights that it belongs to. Runs that are not there are left out, and named on standard error.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import shlex
+import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +26,28 @@ from pixelrnn.cli.common import bar
 from pixelrnn.data import grid, save_picture
 from pixelrnn.evaluation import accuracy, evaluate, load_like
 from pixelrnn.files import write_atomic
-from pixelrnn.folder import read_config
+from pixelrnn.folder import holds_model, read_config
 from pixelrnn.model import PixelModel
 
-HEAD = {
-    "nats": "| model | parameters | told | images seen | training | test, nats/image | validation | the paper |\n"
-    "|---|---|---|---|---|---|---|---|",
-    "bits": "| model | parameters | told | images seen | training | bits/dim | validation | the paper |\n"
-    "|---|---|---|---|---|---|---|---|",
+Table = dict[str, Any]
+
+UNITS: dict[str, Callable[[int, int], float]] = {  # (pixels, channels) to what nats per image are divided by
+    "nats": lambda pixels, channels: 1,
+    "nats/pixel": lambda pixels, channels: pixels,
+    "bits/dim": lambda pixels, channels: pixels * channels * math.log(2),
 }
+
+
+def train(plan: Table) -> None:
+    """Train what no folder is there for."""
+    for table in plan["table"]:
+        for entry in table["run"]:
+            folder = Path(entry["folder"])
+            if folder.exists():
+                continue
+            folder.mkdir(parents=True)  # says to others that it is begun
+            command = [sys.executable, "-m", "pixelrnn", "train", *shlex.split(entry["train"]), "--out", str(folder)]
+            subprocess.run(command, check=True)
 
 
 def measured(run: Path, split: str) -> dict[str, Any]:
@@ -50,59 +69,90 @@ def measured(run: Path, split: str) -> dict[str, Any]:
     return found
 
 
-def row(run: Path, entry: dict[str, Any], found: dict[str, Any], unit: str) -> str:
-    """One line of a table."""
+def cells(entry: Table, table: Table) -> dict[str, str]:
+    """One line of a table, by column."""
+    run = Path(entry["folder"])
     config = read_config(run)
     about, options = config["about"], config["options"]
     progress = about["progress"]
     sizes = " x ".join(str(options[key]) for key in ("layers", "width") if options.get(key))
-    name = entry.get("name") or f"{config['network']} {sizes}"
-    if unit == "nats":
-        value, valid = f"**{found['nats']:.2f} +- {found['standard_error']:.2f}**", f"{progress['valid_nats']:.2f}"
-    else:
-        error = found["standard_error"] * found["bits_per_dim"] / found["nats"]
-        value, valid = f"**{found['bits_per_dim']:.3f} +- {error:.3f}**", f"{progress['bits_per_dim']:.3f}"
-    told = found["protocol"].partition(", given ")[2] or "nothing"
-    if "accuracy" in found:
-        told += (
-            f"; {100 * found['accuracy']:.1f} +- {100 * found['accuracy_standard_error']:.1f} % right by Bayes' rule"
-        )
-    training = f"{progress['seconds']:,.0f} s, {about.get('machine') or about['device']}: `{about['command']}`"
-    return (
-        f"| {name} | {config['parameters']:,} | {told} | {progress['images']:,} | {training} | {value} | {valid} | "
-        f"{entry.get('paper', '')} |"
-    )
+    unit = table["unit"]
+    line = {
+        "model": entry.get("name") or f"{config['network']} {sizes}",
+        "parameters": f"{config['parameters']:,}",
+        "images seen": f"{progress['images']:,}",
+        "seconds": f"{progress['seconds']:,.0f}",
+        f"validation, {unit}": _value(progress["valid_nats"], progress["standard_error"], unit, config),
+    }
+    if "split" in table and table["split"] != "valid":
+        found = measured(run, table["split"])
+        line[f"{table['split']}, {unit}"] = f"**{_value(found['nats'], found['standard_error'], unit, config)}**"
+        line["given"] = found["protocol"].partition(", given ")[2] or "nothing"
+        if "accuracy" in found:
+            right, error = 100 * found["accuracy"], 100 * found["accuracy_standard_error"]
+            line["given"] += f"; class by Bayes' rule {right:.1f} +- {error:.1f} % right"
+    if any("paper" in other for other in table["run"]):
+        line["the paper"] = entry.get("paper", "")
+    return line
 
 
-def draw(run: Path, name: str, folder: Path, model: PixelModel) -> str:
-    """A sheet of samples beside the document; the line that shows it."""
+def _value(nats: float, error: float, unit: str, config: dict[str, Any]) -> str:
+    """Nats per image and their standard error, in a unit of UNITS."""
+    height, width = config["size"]
+    parts, digits = UNITS[unit](height * width, config["channels"]), 2 if unit == "nats" else 4
+    return f"{nats / parts:.{digits}f} +- {error / parts:.{digits}f}"
+
+
+def machine(run: Path) -> str:
+    """What a run was trained on, as its config says it."""
+    about = read_config(run)["about"]
+    return str(about.get("machine") or about["device"])
+
+
+def draw(run: Path, folder: Path, model: PixelModel) -> str:
+    """A sheet of samples beside the document; the lines that show it."""
     classes = model.condition.classes if model.condition is not None else 0
     told = {"label": [number % classes for number in range(40)]} if classes else {}
     folder.mkdir(parents=True, exist_ok=True)
-    save_picture(grid(model.sample(40, seed=0, **told), model.levels, columns=10), folder / f"{name}.png")
-    return f'![{name}](images/results/{name}.png)\n\n*{name}, `pixelrnn.load("{run}")`, forty images of seed 0.*'
+    save_picture(grid(model.sample(40, seed=0, **told), model.levels, columns=10), folder / f"{run.name}.png")
+    return f"![Samples of {run.name}](images/results/{run.name}.png)\n\n*{run.name}: forty images of seed 0.*"
+
+
+def section(table: Table, images: Path) -> list[str]:
+    """Heading, text, table, commands and pictures of one table."""
+    there = [entry for entry in table["run"] if holds_model(Path(entry["folder"]))]
+    for entry in table["run"]:
+        if entry not in there:
+            print(f"left out: there is no model in {entry['folder']}", file=sys.stderr)
+    if not there:
+        return []
+    lines = [f"## {table['title']}", "", table["text"].strip(), ""]
+    found = [cells(entry, table) for entry in there]
+    columns = list(found[0])
+    lines += ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    lines += ["| " + " | ".join(line[column] for column in columns) + " |" for line in found]
+    runs = [Path(entry["folder"]) for entry in there]
+    lines += ["", f"Trained on: {'; '.join(sorted({machine(run) for run in runs}))}. Commands:", ""]
+    lines += [f"    {read_config(run)['about']['command']}" for run in runs]
+    if table.get("pictures"):
+        for run in runs:
+            lines += ["", draw(run, images, pixelrnn.load(run))]
+    return [*lines, ""]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plan", type=Path)
+    parser.add_argument("--train", action="store_true", help="train what is missing, and write nothing")
     parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
     args = parser.parse_args()
     plan = tomllib.loads(args.plan.read_text())
+    if args.train:
+        train(plan)
+        return
     lines = ["# Results", "", f"Written by `python scripts/results.py {args.plan}` from the folders of the runs.", ""]
     for table in plan["table"]:
-        lines += [f"## {table['title']}", "", table["text"].strip(), "", HEAD[table["unit"]]]
-        pictures = []
-        for entry in table["run"]:
-            run = Path(entry["folder"])
-            if not (run / "config.json").is_file():
-                print(f"left out: there is no {run}", file=sys.stderr)
-                continue
-            found = measured(run, table.get("split", "test"))
-            lines.append(row(run, entry, found, table["unit"]))
-            if table.get("pictures", True):
-                pictures.append(draw(run, run.name, args.out.parent / "images" / "results", pixelrnn.load(run)))
-        lines += ["", *(f"{picture}\n" for picture in pictures)]
+        lines += section(table, args.out.parent / "images" / "results")
     args.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
