@@ -143,6 +143,7 @@ def test_the_processes_of_a_launcher_draw_every_file_once(
     np.testing.assert_array_equal(images_in(tmp_path / "many"), pixelrnn.load(run).sample(50, seed=0))
     assert_refused(cli(*arguments, "-o", tmp_path / "x.png"), MISUSED, "without the launcher")
     assert_refused(cli("evaluate", run), MISUSED, "started 3 processes", "--processes 3")
+    assert_refused(cli("sample", run, "-o", tmp_path / "x.png"), MISUSED, "the same picture", "--shards FOLDER")
 
 
 class OnDisk:

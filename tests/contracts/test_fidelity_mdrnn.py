@@ -119,6 +119,11 @@ def test_a_multi_directional_network_cannot_be_built_as_a_model_of_images(option
     assert "mdrnn" not in pixelrnn.networks()
 
 
+def test_ride_is_said_to_be_the_spatial_lstm() -> None:
+    with pytest.raises(ConfigError, match=r'"spatial-lstm", whose head is "mcgsm"'):
+        pixelrnn.build("ride", size=(5, 4), levels=4, layers=1)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 4, 4), (1, 4, 4, 4), (3, 4, 4), (1, 3, 0, 4), (0, 3, 4, 4)], ids=str)
 def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match=r"\(B, 3, H, W\)"):

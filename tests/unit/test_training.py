@@ -95,6 +95,17 @@ def test_a_run_is_never_overwritten_unasked(tmp_path: Path) -> None:
     assert weights_hash(tmp_path / "run") != before
 
 
+def test_a_run_killed_before_its_first_file_was_whole_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "run" / "training").mkdir(parents=True)
+    (tmp_path / "run" / "training" / ".preset.json.1.tmp").write_text("{")
+    train(tiny(), tmp_path / "run", resume=True)
+    assert not list((tmp_path / "run" / "training").glob(".*"))
+    (tmp_path / "other" / "training").mkdir(parents=True)
+    (tmp_path / "other" / "training" / "plan.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="holds training, which were not written"):
+        train(tiny(), tmp_path / "other", overwrite=True)
+
+
 def test_overwriting_a_run_leaves_other_files_alone(tmp_path: Path) -> None:
     train(tiny(), tmp_path / "run")
     (tmp_path / "run" / "notes.txt").write_text("mine")

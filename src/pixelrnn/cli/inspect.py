@@ -94,11 +94,11 @@ def _model(what: str, changes: dict[str, Any], *, of_many: bool) -> PixelModel:
     """A model by folder or name; an option that only some of many networks have goes to those."""
     import pixelrnn
     from pixelrnn.errors import unknown
-    from pixelrnn.networks import NOT_CAUSAL, options_of
+    from pixelrnn.networks import NOT_NETWORKS, options_of
 
     if Path(what).is_dir():
         return pixelrnn.load(what)
-    if what not in [*pixelrnn.networks(), *NOT_CAUSAL]:
+    if what not in [*pixelrnn.networks(), *NOT_NETWORKS]:
         raise unknown("model folder or network", what, pixelrnn.networks())
     known = options_of(what)
     options: dict[str, Any] = {key: value for key, value in {"layers": 7, "width": 8}.items() if key in known}

@@ -136,7 +136,12 @@ def _note_what_is_left_out(model: PixelModel, told: dict[str, Any]) -> None:
 def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: Path, array: Path | None) -> None:
     """All images as one picture."""
     from pixelrnn.data import grid, save_picture
+    from pixelrnn.processes import launched
 
+    if launched().world > 1:
+        raise ConfigError(
+            "Every process of the launcher would write the same picture: give --shards FOLDER, or no launcher."
+        )
     height, width = options["size"]
     clock = Clock()
     with walk_bar("sampling", wish.images, height, BATCH) as on_row:

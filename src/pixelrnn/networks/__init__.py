@@ -31,10 +31,12 @@ NETWORKS: dict[str, type[Network]] = {
     "mcgsm": NeighbourhoodMixture,
 }
 
-NOT_CAUSAL = {
+NOT_NETWORKS = {
     "mdrnn": "The multi-directional network (mdrnn) reads the whole image, from all four corners, so it cannot predict "
     'a pixel from the ones before it. Its causal direction alone is "mdlstm"; as an encoder of images that are given, '
     "it is pixelrnn.networks.MultiDirectionalLSTM.",
+    "ride": 'RIDE (ride) is "spatial-lstm", whose head is "mcgsm" unless another is asked for: the hidden states of a '
+    'spatial LSTM, and a mixture of Gaussian scale mixtures told of them. The mixture alone is the network "mcgsm".',
 }
 
 
@@ -54,8 +56,8 @@ def options_of(name: str) -> dict[str, Any]:
 
     Raises: ConfigError for an unknown network
     """
-    if name in NOT_CAUSAL:
-        raise ConfigError(NOT_CAUSAL[name])
+    if name in NOT_NETWORKS:
+        raise ConfigError(NOT_NETWORKS[name])
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
     parameters = inspect.signature(NETWORKS[name]).parameters.values()

@@ -66,7 +66,7 @@ def check_folder(folder: Path, preset: Preset, *, resume: bool, overwrite: bool)
 
     Raises: RunFolderError or ConfigError
     """
-    there = [name for name in OURS if (folder / name).exists()]
+    there = [name for name in OURS if _holds_something(folder / name)]
     if not there:
         return
     is_run = (folder / "training" / "preset.json").is_file()
@@ -81,6 +81,11 @@ def check_folder(folder: Path, preset: Preset, *, resume: bool, overwrite: bool)
         if is_run:
             _same(saved_preset(folder), preset)
         _check_checkpoint(folder / "training" / "last.ckpt")
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether there is a file, or a folder with more in it than what a killed process left half written."""
+    return any(path.glob("[!.]*")) if path.is_dir() else path.exists()
 
 
 def _check_checkpoint(path: Path) -> None:
