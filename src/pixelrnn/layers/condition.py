@@ -67,7 +67,7 @@ class Condition(nn.Module):
         super().__init__()
         self.classes, self.vector_size, self.map_channels = classes, vector_size, map_channels
         self.size, self.width, self.dropout = size, width, dropout
-        self.label = nn.Embedding(classes, width) if classes else None
+        self.label = _Labels(classes, width) if classes else None
         self.vector = nn.Linear(vector_size, width) if vector_size else None
         self.map = _Around(map_channels, width) if map_channels else None
         self.place = _Place(size, width) if spatial and (classes or vector_size) else None
@@ -163,6 +163,15 @@ _OPTIONS = {"label": "classes=", "vector": "vector_size=", "map": "map_channels=
 
 
 # Not the canvas' padding in what follows: all of a condition is known beforehand.
+
+
+class _Labels(nn.Embedding):
+    """An embedding that draws nothing on the meta device, where models are loaded: PyTorch would import its compiler
+    for that, which takes longer than all the rest."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 class _Around(nn.Sequential):
