@@ -25,6 +25,8 @@ from pixelrnn.processes import Workers
 from pixelrnn.verification import MOST_IMAGES, Verification, verify
 
 Result = TypeVar("Result")
+_LOOKED_AT = 1 << 25  # values
+_FEW_LEVELS = 64  # bytes that are all smaller than that are taken for levels, until it is said
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,13 @@ class Evaluation:
 
 
 def load_like(
-    model: PixelModel, name_or_path: str | None, split: str, *, progress: Progress | None = None
-) -> ImageData:
+    model: PixelModel, name_or_path: str | None, split: str, *, values: int | None = None,
+    progress: Progress | None = None,
+) -> ImageData:  # fmt: skip
     """One split of a data set, read the way the model's own training set was; None is that training set.
 
-    Raises: ConfigError, DataError or ImageError if it does not exist, cannot be read or does not fit
+    Arguments: values, how many a pixel may have: 4 for 0..3; None: what the data set or the training says, or 256
+    Raises:    ConfigError, DataError or ImageError if it does not exist, cannot be read or does not fit
     """
     settings = model.about.get("preset", {}).get("data", {})
     name = name_or_path or settings.get("name")
@@ -66,7 +70,17 @@ def load_like(
             f"was trained on {model.size[0]} x {model.size[1]} with {model.channels}. Take data of that kind, or train "
             "a model on these."
         )
-    return dataclasses.replace(data, source=settings["values"]) if settings.get("values") else data
+    values = values or settings.get("values")
+    if values:
+        return dataclasses.replace(data, source=values)
+    if name_or_path and Path(name_or_path).suffix.lower() in (".npy", ".npz") and model.levels <= _FEW_LEVELS:
+        some = data.images[: max(1, _LOOKED_AT // math.prod(data.images.shape[1:]))]
+        if len(some) and int(some.max()) < model.levels:
+            raise ConfigError(
+                f"No value of {data.name} is above {int(some.max())}, though bytes 0..255 were expected. If they are "
+                f"the model's levels already, say so:  --values {model.levels}   if they are dark bytes:  --values 256"
+            )
+    return data
 
 
 def levels_for(model: PixelModel, data: ImageData) -> Levels:

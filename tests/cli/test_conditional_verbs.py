@@ -179,6 +179,20 @@ def test_reconstruct_shows_pictures_or_data_and_prints_nats(cli: Cli, told_code:
         assert (tiles[:, 1:] == in_bytes(samples).reshape(2, 3, 8, 8)).all()
 
 
+def test_arrays_of_levels_must_be_called_so(cli: Cli, told_code: Path, told_half: Path, tmp_path: Path) -> None:
+    drawn, out = tmp_path / "drawn.npz", ["-o", tmp_path / "out.png"]
+    images = load_data("digits", "test").images[:3]
+    np.savez(drawn, test_images=images)
+    for verb, *rest in (("evaluate", told_code), ("reconstruct", told_code, *out), ("restore", told_half, *out)):
+        assert_refused(cli(verb, *rest, "--data", drawn), MISUSED, "above 16", "--values 17", "--values 256")
+        assert_done(cli(verb, *rest, "--data", drawn, "--values", 17))
+        assert_done(cli(verb, *rest, "--data", drawn, "--values", 256))
+    model = pixelrnn.load(told_code)
+    codes = model.encode(torch.from_numpy(images)).detach()
+    nats = -model.log_prob(torch.from_numpy(images), vector=codes).mean().item()
+    assert cli("evaluate", told_code, "--data", drawn, "--values", 17).out.startswith(f"{nats:.2f} nats/image")
+
+
 @pytest.mark.parametrize("kind", ["half", "blur"])
 def test_restore_shows_and_prints_the_most_probable_first(
     cli: Cli, request: pytest.FixtureRequest, tmp_path: Path, kind: str

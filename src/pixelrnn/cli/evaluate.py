@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pixelrnn.cli.common import Device, RunFolder, bar, download_bar, pick_device
+from pixelrnn.cli.pictures import DataValues
 from pixelrnn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def run(
         None, "--data", help="A data set's name or path; left out: the one it learned from."
     ),
     split: str = typer.Option("test", "--split", help="train, valid or test."),
+    values: DataValues = None,
     batch_size: int = typer.Option(
         25, "--batch-size", min=1, help="Images at a time; the figures do not depend on it."
     ),
@@ -57,7 +59,7 @@ def run(
     _check_alone()
     with Workers(run, pick_device(device), processes) as workers:
         with download_bar() as download:
-            images = load_like(workers.model, data, split, progress=download)
+            images = load_like(workers.model, data, split, values=values, progress=download)
         with bar(f"{images.name}, {split}") as update:
             result = evaluate(
                 workers, images, batch_size=batch_size, on_batch=update, told=not no_condition, count=count

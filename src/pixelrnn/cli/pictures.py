@@ -20,6 +20,10 @@ DataInstead = Annotated[
     str | None, typer.Option("--data", help="Instead of pictures: the first images of a data set, by name or path.")
 ]
 DataSplit = Annotated[str, typer.Option("--split", help="Of --data: train, valid or test.")]
+DataValues = Annotated[
+    int | None,
+    typer.Option("--values", min=2, max=256, help="Of a pixel in --data, if they are not bytes: 4 for 0..3."),
+]
 DataCount = Annotated[int, typer.Option("--count", min=1, help="How many images of --data.")]
 
 
@@ -60,7 +64,7 @@ def levels_of(model: PixelModel, pixels: np.ndarray) -> Tensor:
 
 
 def pictures_or_data(
-    model: PixelModel, pictures: list[Path] | None, data: str | None, split: str, count: int
+    model: PixelModel, pictures: list[Path] | None, data: str | None, split: str, count: int, values: int | None
 ) -> Chosen:  # fmt: skip
     """Pictures brought to the model's size, or the first `count` images of a data set.
 
@@ -69,7 +73,7 @@ def pictures_or_data(
     check_one_of(pictures, data)
     if pictures:
         return Chosen([str(path) for path in pictures], read_pictures(model, pictures, model.size))
-    return first_images(model, str(data), split, count)
+    return first_images(model, str(data), split, count, values)
 
 
 def check_one_of(pictures: list[Path] | None, data: str | None) -> None:
@@ -78,7 +82,7 @@ def check_one_of(pictures: list[Path] | None, data: str | None) -> None:
         raise ConfigError("Say what to work on, in one way: names of pictures, or --data NAME|PATH.")
 
 
-def first_images(model: PixelModel, data: str, split: str, count: int) -> Chosen:
+def first_images(model: PixelModel, data: str, split: str, count: int, values: int | None) -> Chosen:
     """The first images of a split, as the model's levels: binarised with the whole split, as `evaluate` does."""
     import torch
 
@@ -86,7 +90,7 @@ def first_images(model: PixelModel, data: str, split: str, count: int) -> Chosen
     from pixelrnn.evaluation import levels_for, load_like
 
     with download_bar() as download:
-        found = load_like(model, data, split, progress=download)
+        found = load_like(model, data, split, values=values, progress=download)
     if not len(found):
         raise DataError(f"{found.name} has no image in its split {split!r}.")
     pixels = levels_for(model, found).fixed(found.images)[:count].copy()

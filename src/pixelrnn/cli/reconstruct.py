@@ -18,7 +18,7 @@ from pixelrnn.cli.common import (
     pick_device,
     walk_bar,
 )
-from pixelrnn.cli.pictures import DataCount, DataInstead, DataSplit, pictures_or_data
+from pixelrnn.cli.pictures import DataCount, DataInstead, DataSplit, DataValues, pictures_or_data
 
 EXAMPLE = (
     "\b\nExamples:\n"
@@ -35,6 +35,7 @@ def run(
     data: DataInstead = None,
     split: DataSplit = "test",
     count: DataCount = 8,
+    values: DataValues = None,
     guidance: Guidance = 1.0,
     temperature: Temperature = 1.0,
     seed: Seed = None,
@@ -53,7 +54,7 @@ def run(
 
     model = PixelModel.load(run, pick_device(device))
     check_encoder(model, "reconstruct")
-    images = pictures_or_data(model, pictures, data, split, count).images
+    images = pictures_or_data(model, pictures, data, split, count, values).images
     clock = Clock()
     with torch.no_grad():
         codes = model.encode(images)

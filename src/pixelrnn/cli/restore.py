@@ -19,7 +19,15 @@ from pixelrnn.cli.common import (
     pick_device,
     walk_bar,
 )
-from pixelrnn.cli.pictures import DataCount, DataInstead, DataSplit, check_one_of, first_images, read_pictures
+from pixelrnn.cli.pictures import (
+    DataCount,
+    DataInstead,
+    DataSplit,
+    DataValues,
+    check_one_of,
+    first_images,
+    read_pictures,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,6 +52,7 @@ def run(
     data: DataInstead = None,
     split: DataSplit = "test",
     count: DataCount = 8,
+    values: DataValues = None,
     guidance: Guidance = 1.0,
     temperature: Temperature = 1.0,
     seed: Seed = None,
@@ -66,7 +75,7 @@ def run(
     if pictures:
         tasks = [_of_picture(model, kind, path) for path in pictures]
     else:
-        tasks = _of_data(model, kind, str(data), split, count)
+        tasks = _of_data(model, kind, str(data), split, count, values)
     maps = torch.stack([task.map for task in tasks])
     clock = Clock()
     with walk_bar("restoring", len(tasks) * n, model.size[0], BATCH) as on_row:
@@ -120,10 +129,10 @@ def _of_picture(model: PixelModel, kind: str, path: Path) -> _Task:
     return _Task(str(path), degraded(whole, model.levels, kind)[0], whole[0])
 
 
-def _of_data(model: PixelModel, kind: str, data: str, split: str, count: int) -> list[_Task]:
+def _of_data(model: PixelModel, kind: str, data: str, split: str, count: int, values: int | None) -> list[_Task]:
     from pixelrnn.conditions import degraded
 
-    names, images = first_images(model, data, split, count)
+    names, images = first_images(model, data, split, count, values)
     maps = degraded(images, model.levels, kind)
     return [_Task(*each) for each in zip(names, maps, images, strict=True)]
 
