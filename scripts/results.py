@@ -3,9 +3,10 @@
     python scripts/results.py scripts/results.toml --train     # those that are not there yet, one after the other
     python scripts/results.py scripts/results.toml --out docs/results.md
 
-Several processes of the first may run at once: each takes the next run that nobody has begun. Where a table names
-a split, each model is evaluated on the whole of it, once: what was found is kept in RUN/results.json beside the hash of
-the weights that it belongs to. Runs that are not there are left out, and named on standard error.
+Several processes of the first may run at once, begun a few seconds apart: each takes the next run that is not finished
+and that no other is at. Where a table names a split, each model is evaluated on the whole of it, once: what was found
+is kept in RUN/results.json beside the hash of the weights that it belongs to. Runs that are not there are left out,
+and named on standard error.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 import pixelrnn
 from pixelrnn.cli.common import bar
 from pixelrnn.data import grid, save_picture
@@ -28,6 +31,7 @@ from pixelrnn.evaluation import accuracy, evaluate, load_like
 from pixelrnn.files import write_atomic
 from pixelrnn.folder import holds_model, read_config
 from pixelrnn.model import PixelModel
+from pixelrnn.training.run_folder import finished
 
 Table = dict[str, Any]
 
@@ -38,16 +42,30 @@ UNITS: dict[str, Callable[[int, int], float]] = {  # (pixels, channels) to what 
 }
 
 
-def train(plan: Table) -> None:
-    """Train what no folder is there for."""
+def train(plan: Table) -> bool:
+    """Train every run that is not finished and that no other process is at; whether all of these came to their end."""
+    fine = True
     for table in plan["table"]:
         for entry in table["run"]:
             folder = Path(entry["folder"])
-            if folder.exists():
+            if finished(folder) or busy(folder):
                 continue
-            folder.mkdir(parents=True)  # says to others that it is begun
-            command = [sys.executable, "-m", "pixelrnn", "train", *shlex.split(entry["train"]), "--out", str(folder)]
-            subprocess.run(command, check=True)
+            command = ["pixelrnn", "train", *shlex.split(entry["train"]), "--out", str(folder)]
+            command += ["--resume"] * folder.exists()
+            print(shlex.join(command), file=sys.stderr)
+            fine &= subprocess.run([sys.executable, "-m", *command], check=False).returncode == 0
+    return fine
+
+
+def busy(folder: Path) -> bool:
+    """Whether a training is at work in the folder."""
+    if not folder.is_dir():
+        return False
+    try:
+        FileLock(folder / ".lock").acquire(timeout=0).lock.release()
+    except Timeout:
+        return True
+    return False
 
 
 def measured(run: Path, split: str) -> dict[str, Any]:
@@ -148,8 +166,7 @@ def main() -> None:
     args = parser.parse_args()
     plan = tomllib.loads(args.plan.read_text())
     if args.train:
-        train(plan)
-        return
+        sys.exit(not train(plan))
     lines = ["# Results", "", f"Written by `python scripts/results.py {args.plan}` from the folders of the runs.", ""]
     for table in plan["table"]:
         lines += section(table, args.out.parent / "images" / "results")

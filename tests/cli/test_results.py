@@ -1,0 +1,83 @@
+"""scripts/results.py: the trainings of a plan, and the document that is written from their folders."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+import pixelrnn
+from pixelrnn.evaluation import evaluate, load_like
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "results.py"
+PLAN = """
+[[table]]
+title = "Digits"
+unit = "bits/dim"
+split = "test"
+pictures = true
+text = "Small."
+
+[[table.run]]
+folder = "runs/a"
+train = "digits --epochs 1 --set width=4 --set layers=1 --set condition=class"
+paper = "none"
+
+[[table.run]]
+folder = "runs/missing"
+train = "digits --epochs 1 --set width=6 --set layers=1"
+
+[[table]]
+title = "Nothing here"
+unit = "nats"
+text = "Small."
+
+[[table.run]]
+folder = "runs/missing"
+train = "digits --epochs 1 --set width=6 --set layers=1"
+"""
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
+    """Call `results("--train")` in a folder that holds plan.toml."""
+    monkeypatch.chdir(tmp_path)
+    Path("plan.toml").write_text(PLAN)
+    Path("docs").mkdir()
+
+    def call(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["results.py", "plan.toml", *arguments])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+    return call
+
+
+def test_a_plan_is_trained_and_written_down(results, capfd: pytest.CaptureFixture[str]) -> None:  # noqa: ANN001
+    Path("runs/missing").mkdir(parents=True)
+    with FileLock("runs/missing/.lock"), pytest.raises(SystemExit) as stop:  # another process is at it
+        results("--train")
+    assert not stop.value.code
+    assert not Path("runs/missing/config.json").exists()
+    results()
+    text, model = Path("docs/results.md").read_text(), pixelrnn.load("runs/a")
+    found = evaluate(model, load_like(model, None, "test"))
+    value, error = found.bits_per_dim, found.standard_error * found.bits_per_dim / found.nats
+    assert f"| **{value:.4f} +- {error:.4f}** |" in text
+    assert f"| {model.num_parameters:,} | {model.about['progress']['images']:,} |" in text
+    assert f"    {model.about['command']}\n" in text
+    assert "the class of the image; class by Bayes' rule " in text
+    assert Path("docs/images/results/a.png").is_file()
+    assert "missing" not in text
+    assert "Nothing here" not in text
+    assert "no model in runs/missing" in capfd.readouterr().err
+    kept = Path("runs/a/results.json")
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"nats": 1.0}))
+    results()
+    assert f"{1 / (64 * 0.6931472):.4f} +-" in Path("docs/results.md").read_text(), "measured once"
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"sha256": "of other weights"}))
+    results()
+    assert f"| **{value:.4f} +- {error:.4f}** |" in Path("docs/results.md").read_text(), "measured anew"
