@@ -26,11 +26,11 @@ from filelock import FileLock, Timeout
 
 import pixelrnn
 from pixelrnn.cli.common import bar
-from pixelrnn.data import grid, save_picture
+from pixelrnn.data import save_picture
 from pixelrnn.evaluation import accuracy, evaluate, load_like
 from pixelrnn.files import write_atomic
 from pixelrnn.folder import holds_model, read_config
-from pixelrnn.model import PixelModel
+from pixelrnn.sheets import sample_sheet
 from pixelrnn.training.run_folder import finished
 
 Table = dict[str, Any]
@@ -127,12 +127,11 @@ def machine(run: Path) -> str:
     return str(about.get("machine") or about["device"])
 
 
-def draw(run: Path, folder: Path, model: PixelModel) -> str:
+def draw(run: Path, folder: Path, split: str) -> str:
     """A sheet of samples beside the document; the lines that show it."""
-    classes = model.condition.classes if model.condition is not None else 0
-    told = {"label": [number % classes for number in range(40)]} if classes else {}
+    model = pixelrnn.load(run)
     folder.mkdir(parents=True, exist_ok=True)
-    save_picture(grid(model.sample(40, seed=0, **told), model.levels, columns=10), folder / f"{run.name}.png")
+    save_picture(sample_sheet(model, load_like(model, None, split)), folder / f"{run.name}.png")
     return f"![Samples of {run.name}](images/results/{run.name}.png)\n\n*{run.name}: forty images of seed 0.*"
 
 
@@ -154,7 +153,7 @@ def section(table: Table, images: Path) -> list[str]:
     lines += [f"    {read_config(run)['about']['command']}" for run in runs]
     if table.get("pictures"):
         for run in runs:
-            lines += ["", draw(run, images, pixelrnn.load(run))]
+            lines += ["", draw(run, images, table["split"])]
     return [*lines, ""]
 
 

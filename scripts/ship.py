@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pixelrnn
 from pixelrnn.cli.common import bar
-from pixelrnn.data import grid, save_picture
+from pixelrnn.data import save_picture
 from pixelrnn.evaluation import evaluate, load_like
+from pixelrnn.sheets import sample_sheet
 from pixelrnn.training.card import shipped_card
 
 WEIGHTS = Path(pixelrnn.__file__).parent / "weights"
@@ -41,9 +42,7 @@ def main() -> None:
     model.about["summary"] = args.summary
     model.about["shipped"] = {**dataclasses.asdict(after), "nats_in_32_bits": before.nats}
     model.save(folder, shipped_card(model, args.name), half=True)
-    told = {"label": list(range(model.condition.classes)) * 4} if model.condition and model.condition.classes else {}
-    count = len(told["label"]) if told else 40
-    save_picture(grid(small.sample(count, seed=0, **told), model.levels, rows_of=count // 4), folder / "samples.png")
+    save_picture(sample_sheet(small, data), folder / "samples.png")
     size = (folder / "model.safetensors").stat().st_size
     print(f"{folder}  {size:,} bytes   {before.nats:.3f} nats in 32 bits, {after.nats:.3f} in 16, {MEASURED} images")
     if size > LARGEST or abs(after.nats - before.nats) > MOST:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelrnn.data import grid
+from pixelrnn.conditions import kind_of, told_of, torch_labels
+from pixelrnn.data import ImageData, grid
+from pixelrnn.evaluation import levels_for
 from pixelrnn.model import OnRow, PixelModel
 
 if TYPE_CHECKING:
@@ -34,6 +37,20 @@ def completion_sheet(
     whole = in_bytes(images, model.levels)
     kept = torch.where(known.cpu(), whole, GRAY)
     return sheet_of_rows([whole, kept, in_bytes(done, model.levels).unflatten(0, (len(images), n))])
+
+
+@torch.no_grad()
+def sample_sheet(model: PixelModel, data: ImageData, columns: int = 10, rows: int = 4, seed: int = 0) -> Image:
+    """New images; a conditional model is told, for each column, of one image of `data`, which are of all its classes.
+
+    Raises: DataError if the model learned from classes and `data` has none
+    """
+    order = np.arange(len(data)) if data.labels is None else np.argsort(data.labels, kind="stable")
+    places = order[(np.arange(columns) * 2 + 1) * len(data) // (2 * columns)]
+    levels, labels = torch.from_numpy(levels_for(model, data).fixed(data.images)[places]), torch_labels(data.labels)
+    told = told_of(model, kind_of(model), levels, None if labels is None else labels[places])
+    told = {name: each.repeat(rows, *[1] * (each.ndim - 1)) for name, each in told.items()}
+    return grid(model.sample(columns * rows, seed=seed, **told), model.levels, columns=columns)
 
 
 def sheet_of_rows(columns: Sequence[Tensor]) -> Image:

@@ -7,10 +7,13 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 import pixelrnn
+from pixelrnn.data import grid
 from pixelrnn.evaluation import evaluate, load_like
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "results.py"
@@ -70,7 +73,10 @@ def test_a_plan_is_trained_and_written_down(results, capfd: pytest.CaptureFixtur
     assert f"| {model.num_parameters:,} | {model.about['progress']['images']:,} |" in text
     assert f"    {model.about['command']}\n" in text
     assert "the class of the image; class by Bayes' rule " in text
-    assert Path("docs/images/results/a.png").is_file()
+    drawn = grid(model.sample(40, label=[*range(10)] * 4, seed=0), 17, columns=10)
+    assert np.array_equal(np.asarray(Image.open("docs/images/results/a.png")), np.asarray(drawn)), (
+        "a column for a class"
+    )
     assert "missing" not in text
     assert "Nothing here" not in text
     assert "no model in runs/missing" in capfd.readouterr().err
