@@ -44,7 +44,9 @@ def main() -> None:
     model.save(folder, shipped_card(model, args.name), half=True)
     save_picture(sample_sheet(small, data), folder / "samples.png")
     size = (folder / "model.safetensors").stat().st_size
-    print(f"{folder}  {size:,} bytes   {before.nats:.3f} nats in 32 bits, {after.nats:.3f} in 16, {MEASURED} images")
+    print(
+        f"{folder}  {size:,} bytes   {before.nats:.3f} nats in 32 bits, {after.nats:.3f} in 16, {after.images} images"
+    )
     if size > LARGEST or abs(after.nats - before.nats) > MOST:
         shutil.rmtree(folder)
         sys.exit(f"not shipped: at most {LARGEST:,} bytes and {MOST} nats of difference")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pixelrnn.conditions import described
 from pixelrnn.model import PixelModel
 
 
@@ -21,10 +22,15 @@ def shipped_card(model: PixelModel, name: str) -> str:
     measured = next(place for place, line in enumerate(lines) if line.startswith("| **validation**"))
     lines.insert(
         measured + 1,
-        f"| **these weights, 16 bits** | **{found['nats']:.2f} +- {found['standard_error']:.2f} nats per image** on "
+        f"| **these weights, 16 bits** | **{found['nats']:.2f} +- {found['standard_error']:.2f} "
+        f"nats per image{_given(model)}** on "
         f"the first {found['images']} test images ({found['nats_in_32_bits']:.2f} with 32 bits) |",
     )
     return "\n".join(lines)
+
+
+def _given(model: PixelModel) -> str:
+    return f" given {described(model)}" if described(model) else ""
 
 
 def _lines(model: PixelModel, folder: str) -> list[str]:
@@ -50,8 +56,8 @@ def _lines(model: PixelModel, folder: str) -> list[str]:
         f"| training | {progress['images']:,} images seen in {progress['seconds']:.0f} s, epoch {progress['epoch']}, "
         f"{settings['optimizer']}, learning rate {settings['learning_rate']}, batch {settings['batch_size']}, "
         f"average of weights {settings['ema']}, seed {settings['seed']}, {about.get('machine') or about['device']} |",
-        f"| **validation** | **{progress['valid_nats']:.2f} +- {progress['standard_error']:.2f} nats per image, "
-        f"{progress['bits_per_dim']:.4f} bits/dim** "
+        f"| **validation** | **{progress['valid_nats']:.2f} +- {progress['standard_error']:.2f} "
+        f"nats per image{_given(model)}, {progress['bits_per_dim']:.4f} bits/dim** "
         f"({about['valid_images']:,} images, on which the epoch was chosen) |",
     ]
     if preset["source"]:
