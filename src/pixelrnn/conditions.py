@@ -18,6 +18,8 @@ CONDITIONS = {
     "blur": "the image, blurred",
 }
 
+GIVE_CLASSES = "Give each class a sub-folder, no picture beside them, or an .npz file labels with its images."
+
 
 def told_of(model: PixelModel, kind: str, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
     """The condition of some images, as arguments of `log_prob` and `sample`.
@@ -29,7 +31,10 @@ def told_of(model: PixelModel, kind: str, images: Tensor, labels: Tensor | None)
     told: dict[str, Any] = {}
     if kind == "class":
         if labels is None:
-            raise DataError("The model learned from classes, but this data has none. Give each class a sub-folder.")
+            raise DataError(
+                f"The model learned from classes, but this data has none. {GIVE_CLASSES} "
+                "To tell it none:  --no-condition"
+            )
         told["label"] = labels.to(model.device)
     elif kind:
         told["map"] = degraded(images, model.levels, kind).to(model.device, model.dtype)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelrnn.conditions import described, kind_of, told_of, torch_labels
+from pixelrnn.conditions import GIVE_CLASSES, described, kind_of, told_of, torch_labels
 from pixelrnn.data import ImageData, Labels, Levels, Pixels, Progress, data_names, holds_pictures, load_data
 from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.model import PixelModel
@@ -31,14 +31,15 @@ _FEW_LEVELS = 64  # bytes that are all smaller than that are taken for levels, u
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model gives to a data set: nats per image, smaller is better, and the standard error of their mean."""
+    """What a model gives to a data set: nats per image, smaller is better, and the standard error of their mean (None
+    for a single image)."""
 
     data: str
     split: str
     protocol: str
     images: int
     nats: float
-    standard_error: float
+    standard_error: float | None
     bits_per_dim: float
     seconds: float
 
@@ -60,6 +61,8 @@ def load_like(
     name = name_or_path or settings.get("name")
     if not name:
         raise ConfigError("This model does not say what it was trained on. Name a data set:  --data NAME|PATH")
+    if not name_or_path and name not in data_names() and not Path(name).exists():
+        raise ConfigError(f"The model learned from {name!r}, which is not here. Say where it is:  --data PATH")
     if name not in data_names() and holds_pictures(Path(name)):  # pictures are brought to the model's size and colours
         data = load_data(name, split, size=model.size, channels=model.channels)
     else:
@@ -75,10 +78,11 @@ def load_like(
         return dataclasses.replace(data, source=values)
     if name_or_path and Path(name_or_path).suffix.lower() in (".npy", ".npz") and model.levels <= _FEW_LEVELS:
         some = data.images[: max(1, _LOOKED_AT // math.prod(data.images.shape[1:]))]
-        if len(some) and int(some.max()) < model.levels:
+        if len(some) and int(some.max()) < max(model.levels, _FEW_LEVELS // 2):
             raise ConfigError(
-                f"No value of {data.name} is above {int(some.max())}, though bytes 0..255 were expected. If they are "
-                f"the model's levels already, say so:  --values {model.levels}   if they are dark bytes:  --values 256"
+                f"No value of {data.name} is above {int(some.max())}, though bytes 0..255 were expected. Say how many "
+                f"values there are, {model.levels} if they are the model's levels:  --values {model.levels}   if they "
+                "are dark bytes:  --values 256"
             )
     return data
 
@@ -116,7 +120,7 @@ def evaluate(
         protocol=levels.protocol + (f", given {described(here)}" if told and described(here) else ""),
         images=len(every),
         nats=float(every.mean()),
-        standard_error=float(every.std() / math.sqrt(len(every))) if len(every) > 1 else math.nan,
+        standard_error=float(every.std() / math.sqrt(len(every))) if len(every) > 1 else None,
         bits_per_dim=float(every.mean()) / (math.prod(data.images.shape[1:]) * math.log(2)),
         seconds=time.perf_counter() - began,
     )
@@ -124,7 +128,8 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The share of images, 0..1, whose most probable label is right, and its standard error."""
+    """The share of images, 0..1, whose most probable label is right, and its error: the standard deviation of what the
+    true share may be, all shares alike beforehand, which is not zero where all or none are right."""
 
     images: int
     accuracy: float
@@ -143,10 +148,11 @@ def accuracy(
     """
     _check_names(_here(model), data)
     if data.labels is None:
-        raise DataError(f"{data.name} has no classes to compare with. Give each class a sub-folder.")
+        raise DataError(f"{data.name} has no classes to compare with. {GIVE_CLASSES}")
     every = np.concatenate(list(_of_batches(model, _right, data, batch_size, count, on_batch)))
-    share = float(every.mean())
-    return Accuracy(len(every), share, math.sqrt(share * (1 - share) / len(every)))
+    count, right = len(every), int(every.sum())
+    error = math.sqrt((right + 1) * (count - right + 1) / (count + 3)) / (count + 2)  # of a beta distribution
+    return Accuracy(count, right / count, error)
 
 
 @torch.inference_mode()
@@ -159,7 +165,7 @@ def verification(model: PixelModel, data: ImageData, *, count: int | None = None
     found = [_tensors(model, batch) for batch in _batches(model, data, 64, most)]
     labels = [mine for _, mine in found if mine is not None]
     if not labels:
-        raise DataError(f"{data.name} has no classes to compare by. Give each class, or each person, a sub-folder.")
+        raise DataError(f"{data.name} has no classes to compare by. {GIVE_CLASSES}")
     return verify(model, torch.cat([some for some, _ in found]), torch.cat(labels))
 
 
@@ -167,11 +173,15 @@ def _check_names(model: PixelModel, data: ImageData) -> None:
     """Raises DataError if the classes of the data are not the first of those that the model learned."""
     names, known = list(data.class_names), model.about.get("class_names")
     if known and names != known[: len(names)]:
-        raise DataError(f"The classes of {data.name} ({_few(names)}) are not those of the model ({_few(known)}).")
+        strange = [name for name in names if name not in known]
+        raise DataError(
+            f"The {len(names)} classes of {data.name} ({_few(names)}) are not the model's {len(known)} ({_few(known)})"
+            f"{f': it does not know {_few(strange)}' if strange else ''}. To tell it none:  --no-condition"
+        )
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return ", ".join(names) if len(names) < 7 else f"{', '.join(names[:3])}, ..., {names[-1]}"
 
 
 class Batch(NamedTuple):

@@ -76,6 +76,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises: ModelFolderError if the folder is missing, is no model folder, is of a newer format or is damaged
     """
     path = folder / CONFIG
+    if folder.is_file():
+        raise ModelFolderError(f"{folder} is a file, but a model is a folder with {CONFIG} in it.")
     if not folder.is_dir():
         raise ModelFolderError(
             f"There is no model folder {folder}. Train one:  pixelrnn train PRESET --out {folder}   or take one that "

@@ -312,7 +312,11 @@ class PixelModel(nn.Module):
         seed = int(torch.randint(2**62, ()).item()) if seed is None else at_least("The seed", seed, 0)
         way: Method = "naive" if method == "naive" else "cached"
         told = self._checked_condition(len(pixels), (pixels.shape[2], pixels.shape[3]), *asked[:3])
-        guided = asked.guidance != 1 and any(each is not None for each in told)
+        guided = asked.guidance != 1
+        if guided and len(pixels) and all(each is None for each in told):
+            raise ConditionError(
+                "guidance exaggerates a condition, but the images are told none: give label, vector or map."
+            )
 
         def rows() -> Iterator[Row]:
             """Batch after batch."""

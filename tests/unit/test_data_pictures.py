@@ -267,9 +267,14 @@ def test_an_unknown_extension_is_a_data_error(tmp_path: Path, name: str) -> None
 
 def test_a_place_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
-    for path in (tmp_path / "nowhere" / "a.png", tmp_path / "folder.png"):
-        with pytest.raises(DataError, match=f"{path.name} cannot be written"):
+    for path, word in (
+        (tmp_path / "nowhere" / "a.png", "no folder .*nowhere"),
+        (tmp_path / "folder.png", "is a folder"),
+    ):
+        with pytest.raises(DataError, match=word):
             save_picture(Image.new("L", (2, 2)), path)
+    with pytest.raises(DataError, match="cannot be written"):
+        save_picture(Image.new("L", (2, 2)), tmp_path / f"{'a' * 300}.png")
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
 
 

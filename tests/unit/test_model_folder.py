@@ -249,7 +249,7 @@ def test_a_folder_that_is_not_there_is_an_error_that_says_how_to_make_one(tmp_pa
     with pytest.raises(ModelFolderError, match=r"no model folder .*nowhere.*pixelrnn train"):
         pixelrnn.load(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModelFolderError, match="no model folder"):
+    with pytest.raises(ModelFolderError, match="is a file, but a model is a folder"):
         pixelrnn.load(tmp_path / "file")
 
 

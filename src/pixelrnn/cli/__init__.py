@@ -25,6 +25,8 @@ from pixelrnn.cli import (
 )
 from pixelrnn.errors import ConfigError, PixelRNNError
 
+_INTERRUPTED = 130  # Typer's exit status after Ctrl-C, by a shell's custom
+
 app = typer.Typer(
     name="pixelrnn",
     help="Image models that know the probability of every pixel: train them, measure them, sample from them, finish "
@@ -73,4 +75,8 @@ def main() -> NoReturn:
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except BrokenPipeError:
         sys.exit(1)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("Stopped.", file=sys.stderr)
+        raise
     sys.exit(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,15 +15,60 @@ from pixelrnn.errors import ConditionError, ConfigError, unknown
 if TYPE_CHECKING:
     import numpy as np
 
+    from pixelrnn.data import ImageData
     from pixelrnn.model import PixelModel
 
-RunFolder = Annotated[str, typer.Argument(help="A run folder, any model folder, or a name of `pixelrnn list weights`.")]
+
+def picture_out(path: Path | None) -> Path | None:
+    """Raises DataError before anything is drawn, if the picture could not be written."""
+    from pixelrnn.data.pictures import picture_format
+
+    if path is not None:
+        picture_format(path)
+    return path
+
+
+def array_out(path: Path | None) -> Path | None:
+    """Raises before anything is drawn, if the array could not be written."""
+    from pixelrnn.data.pictures import check_place
+
+    if path is not None:
+        if path.suffix != ".npy":
+            raise ConfigError(f"Arrays are written as .npy files, but {path} came.")
+        check_place(path)
+    return path
+
+
+def run_folder(name: str) -> str:
+    """Tells of a folder that is called like a model of the package."""
+    from pixelrnn.shipped import shipped
+
+    if name in shipped() and Path(name).is_dir():
+        note(f"{name} is the model that comes with the package; write ./{name} for the folder of that name here")
+    return name
+
+
+def data_set(name: str | None) -> str | None:
+    """Tells of a folder that is called like a built-in data set."""
+    from pixelrnn.data import data_names
+
+    if name in data_names() and Path(str(name)).is_dir():
+        note(f"{name} is the data set of that name; write ./{name} for the folder here")
+    return name
+
+
+RunFolder = Annotated[
+    str,
+    typer.Argument(help="A run folder, any model folder, or a name of `pixelrnn list weights`.", callback=run_folder),
+]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
 Guidance = Annotated[
     float,
     typer.Option("--guidance", help="Above 1 exaggerates the condition, at twice the price; 1 as it was learned."),
 ]
-Temperature = Annotated[float, typer.Option("--temperature", help="Below 1 more probable images, 0 the most probable.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", help="Below 1 more probable images, 0 the most probable value of each pixel.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same images; left out: a new one.")]
 BATCH = 64  # images that are drawn at a time
 
@@ -90,6 +135,37 @@ def check_encoder(model: PixelModel, wish: str) -> None:
             f"The model has no encoder, so it cannot {wish}. Train one that has:  pixelrnn train mnist-autoencoder, "
             "or for faces  pixelrnn train faces"
         )
+
+
+def check_guidance(model: PixelModel, guidance: float, how: str) -> None:
+    """Raises ConfigError if a model that is told nothing is to exaggerate it; `how` names the options that tell."""
+    if guidance != 1:
+        if model.condition is None:
+            raise ConfigError("The model learned without conditions, so --guidance has nothing to exaggerate.")
+        raise ConfigError(f"--guidance exaggerates a condition: give {how} too.")
+
+
+def check_not_an_input(out: Path, inputs: list[Path]) -> None:
+    """Raises ConfigError if a picture that is read would be written over."""
+    if any(out.resolve() == path.resolve() for path in inputs):
+        raise ConfigError(f"-o {out} would be written over a picture that is read. Choose another name.")
+
+
+def note_what_is_left_out(model: PixelModel, told: Iterable[str]) -> None:
+    """Tells what the model learned to be told of, and is not: "label" or "vector"."""
+    classes, _, map_channels = (0, 0, 0) if model.condition is None else model.condition.kinds
+    if classes and "label" not in told:
+        note(f"the model knows {classes} classes, but draws from all; --label chooses one")
+    if model.encoder is not None and "vector" not in told:
+        note("the model has an encoder, but draws without a code; pixelrnn sample --like PICTURE gives it one")
+    if map_channels:
+        note("the model learned to restore pictures, but draws without one; pixelrnn restore gives it a picture")
+
+
+def note_split(data: ImageData) -> None:
+    """Tells that data without splits was split."""
+    if data.whole and len(data) < data.whole:
+        note(f"{len(data)} of the {data.whole} images of {data.name}: the split {data.split}; --split all takes all")
 
 
 def note(text: str) -> None:

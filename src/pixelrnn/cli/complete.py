@@ -15,10 +15,14 @@ from pixelrnn.cli.common import (
     RunFolder,
     Seed,
     Temperature,
+    check_guidance,
+    check_not_an_input,
     class_of,
     note,
+    note_what_is_left_out,
     parse_size,
     pick_device,
+    picture_out,
     walk_bar,
 )
 from pixelrnn.cli.pictures import read_pictures
@@ -34,15 +38,19 @@ EXAMPLE = (
     "  pixelrnn complete runs/digits three.png -o out.png --keep top -n 4\n"
     "  pixelrnn complete runs/mine a.png b.png -o out.png --mask known.png\n"
     "  pixelrnn complete runs/mnist-gated-class three.png -o out.png --keep top --label 3\n"
-    "\n\nThe mask is as large as the pictures, white where they are known."
+    "\n\nThe mask is as large as the pictures, white where they are known. What is transparent counts as white."
 )
 
 
 def run(
     run: RunFolder,
     pictures: list[Path] = typer.Argument(..., help="Pictures to complete."),
-    out: Path = typer.Option(Path("completions.png"), "-o", "--out", help="The picture to write, a row for each."),
-    mask: Path | None = typer.Option(None, "--mask", help="White where the pictures are known."),
+    out: Path = typer.Option(
+        Path("completions.png"), "-o", "--out", help="The picture to write, a row for each.", callback=picture_out
+    ),
+    mask: Path | None = typer.Option(
+        None, "--mask", help="A picture, white (128..255) where the pictures are known, black where not."
+    ),
     keep: str | None = typer.Option(None, "--keep", help="top or left: this half is known."),
     n: int = typer.Option(4, "-n", min=1, help="Completions of each."),
     size: str | None = typer.Option(
@@ -67,6 +75,7 @@ def run(
 
     if (mask is None) == (keep is None):
         raise ConfigError("Say what is known, in one way: --keep top, --keep left, or --mask MASK.png.")
+    check_not_an_input(out, [*pictures, *([mask] if mask else [])])
     model = PixelModel.load(run, pick_device(device))
     number = _label(model, label, guidance)
     images = read_pictures(model, pictures, parse_size(size))
@@ -77,6 +86,8 @@ def run(
     known = _known(mask, keep, height, width)
     if known.all():
         note("the mask says that every pixel is known; there is nothing to complete")
+    if not known.any():
+        note("the mask says that no pixel is known (it is white, 128..255, where they are); all is drawn")
     clock = Clock()
     with walk_bar("completing", len(images) * n, height, BATCH) as on_row:
         sheet = completion_sheet(
@@ -88,12 +99,12 @@ def run(
 
 
 def _label(model: PixelModel, label: str | None, guidance: float) -> int | None:
+    if label == "all":
+        raise ConfigError("A picture is completed under one class: --label takes one here.")
     if label is not None:
         return class_of(model, label)
-    if guidance != 1:
-        raise ConfigError("--guidance exaggerates a condition: give --label too.")
-    if model.condition is not None and model.condition.classes:
-        note("the model knows classes, but completes without one; --label chooses one")
+    check_guidance(model, guidance, "--label")
+    note_what_is_left_out(model, ())
     return None
 
 

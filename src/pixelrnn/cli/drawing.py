@@ -99,14 +99,18 @@ def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
     missing = [shard for shard in mine if not _is_there(drawing, shard, workers.model.channels)]
     done, total = 0, sum(len(drawing.images_of(shard)) for shard in missing)
     drawn = workers.map(_draw, (job for shard in missing for job in drawing.jobs(shard)))
-    with bar("sampling") as update:
-        for shard in missing:
-            parts = []
-            for _, images in zip(drawing.jobs(shard), drawn, strict=False):
-                parts.append(images)
-                done += len(images)
-                update(done, total)
-            save_array(np.concatenate(parts), drawing.path(shard))
+    try:
+        with bar("sampling") as update:
+            for shard in missing:
+                parts = []
+                for _, images in zip(drawing.jobs(shard), drawn, strict=False):
+                    parts.append(images)
+                    done += len(images)
+                    update(done, total)
+                save_array(np.concatenate(parts), drawing.path(shard))
+    except KeyboardInterrupt:
+        note("the files that are whole stay; the same command goes on")
+        raise
     if out is not None:
         _save_sheet(drawing, workers.model.levels, out)
     of = f" of {drawing.shards} (process {place.rank} of {place.world})" if place.world > 1 else ""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pixelrnn.cli.common import Device, RunFolder, bar, download_bar, pick_device
-from pixelrnn.cli.pictures import DataValues
+from pixelrnn.cli.common import Device, RunFolder, bar, data_set, download_bar, note_split, pick_device
+from pixelrnn.cli.pictures import DataSplit, DataValues
 from pixelrnn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ EXAMPLE = (
 def run(
     run: RunFolder,
     data: str | None = typer.Option(
-        None, "--data", help="A data set's name or path; left out: the one it learned from."
+        None, "--data", help="A data set's name or path; left out: the one it learned from.", callback=data_set
     ),
-    split: str = typer.Option("test", "--split", help="train, valid or test."),
+    split: DataSplit = "test",
     values: DataValues = None,
     batch_size: int = typer.Option(
         25, "--batch-size", min=1, help="Images at a time; the figures do not depend on it."
@@ -57,9 +57,13 @@ def run(
     from pixelrnn.processes import Workers
 
     _check_alone()
+    if classify and no_condition:
+        raise ConfigError("--classify tells the model every class in turn, --no-condition none: give one of them.")
     with Workers(run, pick_device(device), processes) as workers:
         with download_bar() as download:
             images = load_like(workers.model, data, split, values=values, progress=download)
+        if data is not None:
+            note_split(images)
         with bar(f"{images.name}, {split}") as update:
             result = evaluate(
                 workers, images, batch_size=batch_size, on_batch=update, told=not no_condition, count=count
@@ -86,8 +90,9 @@ def _as_dict(result: Evaluation, classified: Accuracy | None, verified: Verifica
 
 
 def _lines(result: Evaluation, classified: Accuracy | None, verified: Verification | None) -> Iterator[str]:
+    error = "" if result.standard_error is None else f"+- {result.standard_error:.2f} nats   "
     yield (
-        f"{result.nats:.2f} nats/image   {result.bits_per_dim:.4f} bits/dim   +- {result.standard_error:.2f} nats   "
+        f"{result.nats:.2f} nats/image   {result.bits_per_dim:.4f} bits/dim   {error}"
         f"{result.images} images   {result.data} {result.split}, {result.protocol}   {result.seconds:.1f} s"
     )
     if classified is not None:

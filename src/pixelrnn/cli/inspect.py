@@ -95,8 +95,9 @@ def _model(what: str, changes: dict[str, Any], *, of_many: bool) -> PixelModel:
     import pixelrnn
     from pixelrnn.errors import unknown
     from pixelrnn.networks import NOT_NETWORKS, options_of
+    from pixelrnn.shipped import shipped
 
-    if Path(what).is_dir():
+    if Path(what).is_dir() or what in shipped():
         return pixelrnn.load(what)
     if what not in [*pixelrnn.networks(), *NOT_NETWORKS]:
         raise unknown("model folder or network", what, pixelrnn.networks())

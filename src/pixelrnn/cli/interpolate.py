@@ -13,7 +13,9 @@ from pixelrnn.cli.common import (
     RunFolder,
     Temperature,
     check_encoder,
+    check_not_an_input,
     pick_device,
+    picture_out,
     walk_bar,
 )
 from pixelrnn.cli.pictures import read_pictures
@@ -29,7 +31,7 @@ EXAMPLE = (
 def run(
     run: RunFolder,
     pictures: list[Path] = typer.Argument(..., help="Two pictures, cropped and resized to the model's size."),
-    out: Path = typer.Option(Path("strip.png"), "-o", "--out", help="The picture to write."),
+    out: Path = typer.Option(Path("strip.png"), "-o", "--out", help="The picture to write.", callback=picture_out),
     steps: int = typer.Option(8, "--steps", min=2, help="Codes from the first to the second, both included."),
     rows: int = typer.Option(1, "--rows", min=1, max=64, help="Rows, each with random numbers of its own."),
     guidance: Guidance = 1.0,
@@ -47,6 +49,7 @@ def run(
 
     if len(pictures) != 2:
         raise ConfigError(f"To interpolate takes two pictures, not {len(pictures)}:  pixelrnn interpolate RUN A B")
+    check_not_an_input(out, pictures)
     model = PixelModel.load(run, pick_device(device))
     check_encoder(model, "interpolate")
     ends = read_pictures(model, pictures, model.size)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from pixelrnn.cli.common import Clock, download_bar, parse_size
+from pixelrnn.cli.common import Clock, data_set, download_bar, parse_size
 from pixelrnn.errors import ConfigError
 
 EXAMPLE = (
@@ -18,11 +18,16 @@ EXAMPLE = (
 
 
 def run(
-    source: str | None = typer.Argument(None, help="A data set's name, a folder of pictures, an .npz or .npy file."),
+    source: str | None = typer.Argument(
+        None, help="A data set's name, a folder of pictures, an .npz or .npy file.", callback=data_set
+    ),
     out: Path | None = typer.Option(None, "--out", help="The folder to make; it must not exist."),
     size: str | None = typer.Option(None, "--size", help="HxW to crop and resize the pictures of a folder to."),
     channels: int | None = typer.Option(
         None, "--channels", help="1 for gray, 3 for colour; left out: gray if all pictures of the folder are."
+    ),
+    values: int | None = typer.Option(
+        None, "--values", min=2, max=256, help="Of a pixel in an array file, if they are not bytes: 4 for 0..3."
     ),
     shard_mb: int = typer.Option(64, "--shard-mb", min=1, help="Megabytes of images in one file."),
     check: Path | None = typer.Option(
@@ -37,18 +42,21 @@ def run(
     if check is not None and source is None and out is None:
         _check(check, clock)
     elif check is None and source is not None and out is not None:
-        _pack(source, out, parse_size(size), channels, shard_mb * 1_000_000, clock)
+        _pack(source, out, parse_size(size), channels, values, shard_mb * 1_000_000, clock)
     else:
         raise ConfigError("Say what to pack and where to, SOURCE --out FOLDER, or what to check, --check FOLDER.")
 
 
 def _pack(
-    source: str, out: Path, size: tuple[int, int] | None, channels: int | None, shard_bytes: int, clock: Clock
-) -> None:
+    source: str, out: Path, size: tuple[int, int] | None, channels: int | None, values: int | None, shard_bytes: int,
+    clock: Clock,
+) -> None:  # fmt: skip
     from pixelrnn.data import pack
 
     with download_bar() as update:
-        packed = pack(source, out, size=size, channels=channels, shard_bytes=shard_bytes, progress=update)
+        packed = pack(
+            source, out, size=size, channels=channels, values=values, shard_bytes=shard_bytes, progress=update
+        )
     counts = ", ".join(f"{split} {count}" for split, count in packed.counts.items())
     depth, height, width = packed.image
     typer.echo(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from pixelrnn.cli.common import download_bar
+from pixelrnn.cli.common import data_set, download_bar, note_split
 from pixelrnn.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from pixelrnn.model import PixelModel
 
 DataInstead = Annotated[
-    str | None, typer.Option("--data", help="Instead of pictures: the first images of a data set, by name or path.")
+    str | None,
+    typer.Option(
+        "--data", help="Instead of pictures: the first images of a data set, by name or path.", callback=data_set
+    ),
 ]
-DataSplit = Annotated[str, typer.Option("--split", help="Of --data: train, valid or test.")]
+DataSplit = Annotated[
+    str, typer.Option("--split", help="train, valid or test; all, of a folder or file that comes without splits.")
+]
 DataValues = Annotated[
     int | None,
     typer.Option("--values", min=2, max=256, help="Of a pixel in --data, if they are not bytes: 4 for 0..3."),
@@ -91,6 +96,7 @@ def first_images(model: PixelModel, data: str, split: str, count: int, values: i
 
     with download_bar() as download:
         found = load_like(model, data, split, values=values, progress=download)
+    note_split(found)
     if not len(found):
         raise DataError(f"{found.name} has no image in its split {split!r}.")
     pixels = levels_for(model, found).fixed(found.images)[:count].copy()

@@ -15,7 +15,9 @@ from pixelrnn.cli.common import (
     Seed,
     Temperature,
     check_encoder,
+    check_not_an_input,
     pick_device,
+    picture_out,
     walk_bar,
 )
 from pixelrnn.cli.pictures import DataCount, DataInstead, DataSplit, DataValues, pictures_or_data
@@ -30,7 +32,9 @@ EXAMPLE = (
 def run(
     run: RunFolder,
     pictures: list[Path] | None = typer.Argument(None, help="Pictures, cropped and resized to the model's size."),
-    out: Path = typer.Option(Path("reconstructions.png"), "-o", "--out", help="The picture to write, a row for each."),
+    out: Path = typer.Option(
+        Path("reconstructions.png"), "-o", "--out", help="The picture to write, a row for each.", callback=picture_out
+    ),
     n: int = typer.Option(4, "-n", min=1, help="Images drawn given the code of each."),
     data: DataInstead = None,
     split: DataSplit = "test",
@@ -52,6 +56,7 @@ def run(
     from pixelrnn.model import PixelModel
     from pixelrnn.sheets import in_bytes, nats_of, sheet_of_rows
 
+    check_not_an_input(out, pictures or [])
     model = PixelModel.load(run, pick_device(device))
     check_encoder(model, "reconstruct")
     images = pictures_or_data(model, pictures, data, split, count, values).images

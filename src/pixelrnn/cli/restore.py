@@ -15,8 +15,10 @@ from pixelrnn.cli.common import (
     RunFolder,
     Seed,
     Temperature,
+    check_not_an_input,
     note,
     pick_device,
+    picture_out,
     walk_bar,
 )
 from pixelrnn.cli.pictures import (
@@ -47,7 +49,9 @@ EXAMPLE = (
 def run(
     run: RunFolder,
     pictures: list[Path] | None = typer.Argument(None, help="Pictures: small ones, or whole ones to be degraded."),
-    out: Path = typer.Option(Path("restorations.png"), "-o", "--out", help="The picture to write, a row for each."),
+    out: Path = typer.Option(
+        Path("restorations.png"), "-o", "--out", help="The picture to write, a row for each.", callback=picture_out
+    ),
     n: int = typer.Option(4, "-n", min=1, help="Restorations of each."),
     data: DataInstead = None,
     split: DataSplit = "test",
@@ -69,6 +73,7 @@ def run(
     from pixelrnn.model import PixelModel
     from pixelrnn.sheets import restorations
 
+    check_not_an_input(out, pictures or [])
     model = PixelModel.load(run, pick_device(device))
     kind = _kind(model)
     check_one_of(pictures, data)

@@ -15,12 +15,16 @@ from pixelrnn.cli.common import (
     Guidance,
     RunFolder,
     Temperature,
+    array_out,
     check_encoder,
+    check_guidance,
+    check_not_an_input,
     class_of,
     classes_of,
-    note,
+    note_what_is_left_out,
     parse_size,
     pick_device,
+    picture_out,
     save_array,
     walk_bar,
 )
@@ -48,7 +52,7 @@ def run(
     n: int = typer.Option(16, "-n", min=1, help="How many; with --label all, of each class."),
     out: Path | None = typer.Option(
         None, "-o", "--out", help="The picture to write, a grid of all of them; left out: samples.png. With --shards "
-        f"the first {SHEET} of them; left out: none.",
+        f"the first {SHEET} of them; left out: none.", callback=picture_out,
     ),
     label: str | None = typer.Option(None, "--label", help="A class, by name or number; all: a row of n for each."),
     like: Path | None = typer.Option(None, "--like", help="A picture; images are drawn given its code."),
@@ -58,7 +62,9 @@ def run(
     seed: int | None = typer.Option(
         None, "--seed", help="The same seed gives the same images; left out: a new one, with --shards 0."
     ),
-    array: Path | None = typer.Option(None, "--array", help="Also write the integers, (n, C, H, W), as .npy."),
+    array: Path | None = typer.Option(
+        None, "--array", help="Also write the integers, (n, C, H, W), as .npy.", callback=array_out
+    ),
     shards: Path | None = typer.Option(None, "--shards", help="Write the integers into files of this folder instead."),
     shard_size: int | None = typer.Option(
         None, "--shard-size", min=1, help=f"Images in a file of --shards; left out: {_SHARD}."
@@ -71,6 +77,8 @@ def run(
     A model that learned with classes draws of a class (--label), one with an encoder what has the code of a picture
     (--like, cropped and resized as needed); without them both draw from everything they learned.
 
+    With --label all image i is one of class i // n.
+
     --shards FOLDER writes samples-00000.npy, samples-00001.npy, ..., each (n, C, H, W) uint8: the same images whatever
     the number of files and processes. The same command goes on where an earlier one was stopped. Under torchrun or
     SLURM's srun, on one machine or many, each process draws its part of the files into the folder they share.
@@ -78,10 +86,12 @@ def run(
     from pixelrnn.processes import Workers
 
     _check_together(shards, shard_size, processes, array)
+    if like is not None:
+        check_not_an_input(out or Path("samples.png"), [like])
     with Workers(run, pick_device(device), processes) as workers:
+        if label is None and like is None:
+            check_guidance(workers.model, guidance, "--label or --like")
         wish = _wish(workers.model, n, label, like)
-        if guidance != 1 and not wish.told:
-            raise ConfigError("--guidance exaggerates a condition: give --label or --like too.")
         options = {
             "size": parse_size(size) or workers.model.size, "temperature": temperature, "guidance": guidance,
             "seed": seed,
@@ -119,18 +129,8 @@ def _wish(model: PixelModel, n: int, label: str | None, like: Path | None) -> Wi
         with torch.no_grad():
             told["vector"] = model.encode(picture)[0].cpu().numpy()
         in_short["like"] = hashlib.sha256(picture.numpy().tobytes()).hexdigest()
-    _note_what_is_left_out(model, told)
+    note_what_is_left_out(model, told)
     return Wish(images, told, rows_of, in_short)
-
-
-def _note_what_is_left_out(model: PixelModel, told: dict[str, Any]) -> None:
-    classes, _, map_channels = (0, 0, 0) if model.condition is None else model.condition.kinds
-    if classes and "label" not in told:
-        note(f"the model knows {classes} classes, but draws from all; --label chooses one, --label all shows each")
-    if model.encoder is not None and "vector" not in told:
-        note("the model has an encoder, but draws without a code; --like PICTURE gives it one")
-    if map_channels:
-        note("the model learned to restore pictures, but draws new ones; pixelrnn restore gives it a picture")
 
 
 def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: Path, array: Path | None) -> None:
@@ -147,7 +147,7 @@ def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: P
     with walk_bar("sampling", wish.images, height, BATCH) as on_row:
         images = model.sample(wish.images, batch_size=BATCH, on_row=on_row, **options, **wish.told).cpu()
     seconds = clock.seconds
-    save_picture(grid(images, model.levels, rows_of=wish.rows_of), out)
     if array is not None:
         save_array(images.numpy(), array)
+    save_picture(grid(images, model.levels, rows_of=wish.rows_of), out)
     typer.echo(f"{out}  {wish.images} images {height}x{width}   {seconds:.1f} s")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pixelrnn.cli.common import Device, bar, download_bar, note, parse_size, pick_device
+from pixelrnn.cli.common import Device, bar, data_set, download_bar, note, parse_size, pick_device
 
 if TYPE_CHECKING:
     from pixelrnn.training.callbacks import Progress
@@ -29,7 +29,9 @@ EXAMPLE = (
 def run(
     preset: str = typer.Argument(..., help="A name of `pixelrnn list presets`, or a TOML file."),
     out: Path = typer.Option(..., "--out", help="The run folder to make."),
-    data: str | None = typer.Option(None, "--data", help="A data set's name, a folder, an .npz or .npy file."),
+    data: str | None = typer.Option(
+        None, "--data", help="A data set's name, a folder, an .npz or .npy file.", callback=data_set
+    ),
     size: str | None = typer.Option(None, "--size", help="HxW to crop and resize the pictures of a folder to."),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images."),
     max_minutes: float | None = typer.Option(
@@ -53,7 +55,6 @@ def run(
     Ctrl-C and SIGTERM save first; --resume goes on from there, and from the last checkpoint after a crash.
     """
     from pixelrnn.training.presets import load_preset
-    from pixelrnn.training.run import Machine, is_first, train
 
     height_width = parse_size(size)
     named = {
@@ -63,7 +64,9 @@ def run(
         "training.seed": seed,
     }
     changes = [*changes, *(f"{key}={_toml(value)}" for key, value in named.items() if value is not None)]
-    settings = load_preset(preset, changes)
+    settings = load_preset(preset, changes)  # before Lightning is imported, which takes seconds
+    from pixelrnn.training.run import Machine, is_first, train
+
     machine = Machine(pick_device(device), devices, nodes, strategy, workers, save_minutes)
     try:
         with download_bar() as download, _encoder_bar() as on_encoder:

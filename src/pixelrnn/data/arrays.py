@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelrnn.data.cache import cached_array
-from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, check_split
+from pixelrnn.data.images import ALL, SPLITS, ImageData, Labels, Pixels, check_split
 from pixelrnn.data.mapped import Shards
 from pixelrnn.data.npz import ArrayHeader, check_bytes, npz_headers, read_npy, read_npz
 from pixelrnn.data.pixels import as_pixels, check_images
@@ -30,7 +30,7 @@ def load_array_file(path: Path, split: str) -> ImageData:
     Raises:  DataError for a file that is damaged, too large, empty or lacks the split;
              ImageError for arrays that are no images; ConfigError for an unknown split
     """
-    check_split(split)
+    check_split(split, (*SPLITS, ALL))
     return _load_npz(path, split) if path.suffix.lower() == ".npz" else _load_npy(path, split)
 
 
@@ -52,7 +52,9 @@ def _load_npy(path: Path, split: str) -> ImageData:
     count = _count(ArrayHeader(array.shape, array.dtype), path.name)
     _, *image = as_pixels(array[:0], path.name).shape
     places = split_places(count, split, path.name)
-    return ImageData(path.stem, split, Shards([(path, count)], (image[0], image[1], image[2]), places), None, (), 256)
+    return ImageData(
+        path.stem, split, Shards([(path, count)], (image[0], image[1], image[2]), places), None, (), 256, count
+    )
 
 
 def _load_npz(path: Path, split: str) -> ImageData:
@@ -63,7 +65,7 @@ def _load_npz(path: Path, split: str) -> ImageData:
     elif per_split:
         raise DataError(
             f"{path} has no split {split!r}: it holds {' and '.join(per_split)}. Use one of these, "
-            f"or add an array {split}_images."
+            f"or add an array {'images' if split == ALL else split + '_images'}."
         )
     elif "images" in headers:
         key, labels_key = "images", "labels"
@@ -84,7 +86,8 @@ def _load_npz(path: Path, split: str) -> ImageData:
     if labels is not None and places is not None:
         labels = labels[places]
     names = () if labels is None else _class_names(path, headers)
-    return ImageData(path.stem, split, cached_array(path, f"{key}:{split}", make), labels, names, 256)
+    whole = None if places is None else count
+    return ImageData(path.stem, split, cached_array(path, f"{key}:{split}", make), labels, names, 256, whole)
 
 
 def _count(header: ArrayHeader, what: str) -> int:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelrnn.data.decode import decode, picture_formats, read_header
-from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, check_split, check_wishes
+from pixelrnn.data.images import ALL, SPLITS, ImageData, Labels, Pixels, check_split, check_wishes
 from pixelrnn.data.npz import check_bytes
 from pixelrnn.data.splits import split_places, splits_of
 from pixelrnn.errors import DataError, ImageError
@@ -44,6 +44,8 @@ class Pictures:
     labels: Labels | None
     class_names: tuple[str, ...]
     pixel_limit: int | None
+    whole: int | None
+    """The pictures of all splits, where the folder came without splits."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -74,7 +76,7 @@ def load_folder(
     Raises:    DataError if the folder is empty, lacks the split, or a picture is unreadable or too large;
                ImageError if sizes differ and none is given; ConfigError for a wrong split, size or channels
     """
-    check_split(split)
+    check_split(split, (*SPLITS, ALL))
     found = find_pictures(path, size=size, channels=channels, pixel_limit=pixel_limit, needed=split)[split]
     shape = (len(found), *found.image)
     check_bytes(math.prod(shape), f"{shape[0]} pictures of {shape[2]} x {shape[3]}")
@@ -82,7 +84,7 @@ def load_folder(
     for place, image in enumerate(found.decoded()):
         images[place] = image
     images.flags.writeable = False
-    return ImageData(path.resolve().name, split, images, found.labels, found.class_names, 256)
+    return ImageData(path.resolve().name, split, images, found.labels, found.class_names, 256, found.whole)
 
 
 def find_pictures(
@@ -100,14 +102,14 @@ def find_pictures(
     Raises:          as `load_folder`
     """
     check_wishes(size, channels)
-    files = _files_by_split(path, needed)
+    files, whole = _files_by_split(path, needed)
     every = sorted((file for group in files.values() for file in group), key=lambda file: file.path)
     if not every:
         raise DataError(f"{path} holds no picture. Give a folder with pictures in it or in its sub-folders.")
     if needed is not None and needed not in files:
         raise DataError(
-            f"{path} has no split {needed!r}: its sub-folders hold {' and '.join(files)}. Use one of these, "
-            f"or add a sub-folder {needed!r}."
+            f"{path} has no split {needed!r}: its sub-folders hold {' and '.join(files)}. Use one of these"
+            f"{'' if needed == ALL else f', or add a sub-folder {needed!r}'}."
         )
     if size is None or channels is None:
         size, channels = _common(every, size, channels, pixel_limit)
@@ -120,6 +122,7 @@ def find_pictures(
             labels=np.array([numbers[_class(file)] for file in group], dtype=np.int64) if names else None,
             class_names=names,
             pixel_limit=pixel_limit,
+            whole=whole,
         )
         for split, group in files.items()
     }
@@ -138,8 +141,8 @@ def _class(file: _File) -> str:
     return first if rest else ""
 
 
-def _files_by_split(path: Path, needed: str | None) -> dict[str, list[_File]]:
-    """The files of each split that the folder has, or that it is split into.
+def _files_by_split(path: Path, needed: str | None) -> tuple[dict[str, list[_File]], int | None]:
+    """The files of each split that the folder has, or that it is split into; how many there are then.
 
     Raises:  DataError if the folder cannot be read, or holds too few pictures for the split that is needed
     """
@@ -152,14 +155,15 @@ def _files_by_split(path: Path, needed: str | None) -> dict[str, list[_File]]:
         files: dict[str, list[_File]] = {}
         for name in folders:
             files.setdefault(_SPLIT_FOLDERS[name.lower()], []).extend(_pictures(path / name))
-        return {split: files[split] for split in SPLITS if files.get(split)}
+        return {split: files[split] for split in SPLITS if files.get(split)}, None
     every = _pictures(path)
     if not every:
-        return {}
+        return {}, None
     if needed is not None:
         split_places(len(every), needed, str(path))  # refuses what is too few
-    parts = splits_of(len(every))
-    return {part: [every[place] for place in split_places(len(every), part, str(path))] for part in parts}
+    parts = (ALL,) if needed == ALL else splits_of(len(every))
+    files = {part: [every[place] for place in split_places(len(every), part, str(path))] for part in parts}
+    return files, len(every)
 
 
 def _pictures(root: Path) -> list[_File]:

@@ -25,6 +25,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with a description, the bytes done and the bytes in all (0 if that is not known)."""
 
 SPLITS = ("train", "valid", "test")
+ALL = "all"  # of the images of a data set that is split here, as it comes without splits
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,8 @@ class ImageData:
     class_names: tuple[str, ...]
     source: int
     """The number of values a pixel can have in the source: 256 for bytes, 17 for the digits."""
+    whole: int | None = None
+    """The images of all splits, where the data set came without splits and is split here."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,10 +60,10 @@ class ImageData:
         return int(self.images.shape[1])
 
 
-def check_split(split: str) -> None:
-    """Raises ConfigError unless `split` is train, valid or test."""
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
+def check_split(split: str, splits: tuple[str, ...] = SPLITS) -> None:
+    """Raises ConfigError unless `split` is one of `splits`."""
+    if split not in splits:
+        raise unknown("split", split, splits)
 
 
 def check_wishes(size: tuple[int, int] | None, channels: int | None) -> None:

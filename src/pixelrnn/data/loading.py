@@ -7,7 +7,7 @@ from pathlib import Path
 from pixelrnn.data.arrays import array_splits, load_array_file
 from pixelrnn.data.builtin import BUILT_IN, builtin_splits, load_builtin
 from pixelrnn.data.folder import load_folder
-from pixelrnn.data.images import ImageData, Progress, check_fits, check_split, check_wishes
+from pixelrnn.data.images import ALL, SPLITS, ImageData, Progress, check_fits, check_split, check_wishes
 from pixelrnn.data.shard_index import holds_shards
 from pixelrnn.data.shards import load_shards, shard_splits
 from pixelrnn.errors import ConfigError, unknown
@@ -23,6 +23,8 @@ def load_data(
 ) -> ImageData:
     """One split (train, valid, test) of a data set, by name or by the path of a folder, `.npz` or `.npy` file.
 
+    "all" are all images of a folder or file that comes without splits, and would be split here.
+
     A folder holds pictures, or what `pack` wrote. A name wins over a path: write ./mnist for a folder called mnist.
 
     size:      (rows, columns). Pictures of a folder are cropped and resized to it; other data must have it.
@@ -32,7 +34,7 @@ def load_data(
     Raises:    ConfigError for an unknown name, split, size or channels; ImageError for images that do not fit;
                DataError for what is absent, unreadable, empty or too large; DownloadError for what cannot be fetched
     """
-    check_split(split)
+    check_split(split, (*SPLITS, ALL))
     check_wishes(size, channels)
     path = data_path(name_or_path)
     if path is None:

@@ -33,6 +33,7 @@ def pack(
     *,
     size: tuple[int, int] | None = None,
     channels: int | None = None,
+    values: int | None = None,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
 ) -> Packed:
@@ -43,6 +44,7 @@ def pack(
 
     source:          as for `load_data`
     size, channels:  as for `load_data`
+    values:          how many a pixel may have, 4 for 0..3; None: what the data set says, 256 for files
     shard_bytes:     of images in one file
     progress:        told of a download and of what is written: description, bytes done, bytes in all
     Raises:          as `load_data`; DataError if the folder exists or cannot be written
@@ -68,7 +70,7 @@ def pack(
         name=found.name,
         labels={split: each.labels for split, each in found.splits.items() if each.labels is not None},
         class_names=found.class_names,
-        values=found.values,
+        values=values or found.values,
         shard_bytes=shard_bytes,
         on_images=on_images,
     )

@@ -95,20 +95,42 @@ def grid(
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
+def check_place(path: Path) -> None:
+    """Raises DataError if there is no folder for a file, or a folder of its name, or no such name is possible."""
+    try:
+        taken, place = path.is_dir(), path.parent.is_dir()
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
+    if taken:
+        raise DataError(f"{path} is a folder. Name a file in it.")
+    if not place:
+        raise DataError(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
+
+
+def picture_format(path: Path) -> str:
+    """The format of a picture's extension.
+
+    Raises:  DataError if it is unknown, or there is no place for the file
+    """
+    from PIL import Image
+
+    found = Image.registered_extensions().get(path.suffix.lower())
+    if found not in Image.SAVE or found is None:
+        raise DataError(f"{path} has no extension of a picture format that can be written. Use .png, for example.")
+    check_place(path)
+    return found
+
+
 def save_picture(picture: Image.Image, path: str | Path) -> None:
     """Writes a picture in the format of its extension; a file appears whole or not at all.
 
     Raises:  DataError if the extension is unknown or the place cannot be written
     """
-    from PIL import Image
-
     path = Path(path)
-    picture_format = Image.registered_extensions().get(path.suffix.lower())
-    if picture_format not in Image.SAVE or picture_format is None:
-        raise DataError(f"{path} has no extension of a picture format that can be written. Use .png, for example.")
+    found = picture_format(path)
     try:
         with replacing(path) as stream:
-            picture.save(stream, format=picture_format)
+            picture.save(stream, format=found)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{path} cannot be written: {reason}. Choose another place or format.") from error

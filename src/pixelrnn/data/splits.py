@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelrnn.data.images import SPLITS
+from pixelrnn.data.images import ALL, SPLITS
 from pixelrnn.errors import DataError
 
 SPLIT_SEED = 20160125
@@ -20,13 +20,15 @@ def splits_of(count: int) -> tuple[str, ...]:
 
 
 def split_places(count: int, split: str, name: str) -> npt.NDArray[np.int64]:
-    """The places, ascending, of the images that `split` gets out of `count`: always the same ones.
+    """The places, ascending, of the images that `split` gets out of `count`: always the same ones; of all, for "all".
 
     With three images or more every split has at least one.
 
     Shapes:  -> (M,) int64
     Raises:  DataError if the split would be empty; `name` is the data set's name in that message
     """
+    if split == ALL:
+        return np.arange(count)
     order: npt.NDArray[Any] = np.random.default_rng(SPLIT_SEED).permutation(count)
     part = max(1, count // 10) if count >= _LEAST else 0
     places = {"valid": order[:part], "test": order[part : 2 * part], "train": order[2 * part :]}[split]

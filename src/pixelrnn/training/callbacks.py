@@ -29,9 +29,9 @@ class Progress:
     step: int
     images: int
     seconds: float
-    train_nats: float
+    train_nats: float | None
     valid_nats: float
-    standard_error: float
+    standard_error: float | None
     bits_per_dim: float
     best: bool
     skipped: int = 0  # steps whose gradient was no finite number
@@ -60,14 +60,15 @@ class KeepBest(Callback):
         nats = module.gathered_nats()
         module.log("valid_nats", nats.mean(), rank_zero_only=True)
         better = float(nats.mean()) < self.best
+        train_nats = trainer.callback_metrics.get("train_nats")  # of the last step
         progress = Progress(
             epoch=trainer.current_epoch + 1,
             step=trainer.global_step,
             images=self.images,
             seconds=round(module.seconds, 1),
-            train_nats=float(trainer.callback_metrics.get("train_nats", math.nan)),
+            train_nats=None if train_nats is None else float(train_nats),
             valid_nats=float(nats.mean()),
-            standard_error=float(nats.std() / math.sqrt(len(nats))) if len(nats) > 1 else math.nan,
+            standard_error=float(nats.std() / math.sqrt(len(nats))) if len(nats) > 1 else None,
             bits_per_dim=float(nats.mean()) / (module.model.dimensions * math.log(2)),
             best=better,
             skipped=len(module.skipped),

@@ -29,6 +29,10 @@ def shipped_card(model: PixelModel, name: str) -> str:
     return "\n".join(lines)
 
 
+def _error(error: float | None) -> str:
+    return "" if error is None else f" +- {error:.2f}"
+
+
 def _given(model: PixelModel) -> str:
     return f" given {described(model)}" if described(model) else ""
 
@@ -56,7 +60,7 @@ def _lines(model: PixelModel, folder: str) -> list[str]:
         f"| training | {progress['images']:,} images seen in {progress['seconds']:.0f} s, epoch {progress['epoch']}, "
         f"{settings['optimizer']}, learning rate {settings['learning_rate']}, batch {settings['batch_size']}, "
         f"average of weights {settings['ema']}, seed {settings['seed']}, {about.get('machine') or about['device']} |",
-        f"| **validation** | **{progress['valid_nats']:.2f} +- {progress['standard_error']:.2f} "
+        f"| **validation** | **{progress['valid_nats']:.2f}{_error(progress['standard_error'])} "
         f"nats per image{_given(model)}, {progress['bits_per_dim']:.4f} bits/dim** "
         f"({about['valid_images']:,} images, on which the epoch was chosen) |",
     ]

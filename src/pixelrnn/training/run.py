@@ -11,6 +11,7 @@ import dataclasses
 import importlib.util
 import logging
 import math
+import os
 import platform
 import warnings
 from collections.abc import Callable
@@ -22,15 +23,17 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
 from pixelrnn.conditions import torch_labels
 from pixelrnn.data import ImageData, Levels, load_data
 from pixelrnn.data import Progress as DownloadProgress
-from pixelrnn.errors import ConfigError, TrainingError
+from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
 from pixelrnn.folder import holds_model, read_config
 from pixelrnn.model import PixelModel
@@ -45,6 +48,7 @@ from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare
 from pixelrnn.verification import verify
 
 _LOOKED_AT = 1 << 25  # values
+_LAUNCHERS = ("WORLD_SIZE", "SLURM_NTASKS", "NODE_RANK", "MASTER_ADDR")  # variables that say one is at work
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,19 @@ class Machine:
         for name, least in (("devices", 1), ("nodes", 1), ("workers", 0), ("save_minutes", 0)):
             if not getattr(self, name) >= least:
                 raise ConfigError(f"{name} must be {least} or more, not {getattr(self, name)}.")
+        if self.chosen_strategy not in ("auto", *StrategyRegistry.available_strategies()):
+            raise unknown("strategy", self.strategy, ["auto", *StrategyRegistry.available_strategies()])
+        if self.nodes > 1 and not any(name in os.environ for name in _LAUNCHERS):
+            raise ConfigError(
+                f"{self.nodes} machines need a launcher that starts this command on each: torchrun, or srun in a SLURM "
+                "job. See docs/scaling.md."
+            )
+
+    @property
+    def chosen_strategy(self) -> str:
+        """For Lightning: "auto" is "ddp" where there are several processes."""
+        several = self.devices * self.nodes > 1
+        return "ddp" if several and self.strategy == "auto" else self.strategy
 
 
 def train(
@@ -114,7 +131,7 @@ def train(
         if first:
             prepare_folder(folder, preset, overwrite=overwrite)
         last = folder / "training" / "last.ckpt"
-        checkpoint = last if resume and not overwrite and last.is_file() else None
+        checkpoint = last if resume and last.is_file() else None
         about = _about(preset, train_data, valid_data, levels, machine, command)
         if settings.encoder_steps:
             about["verification"] = _embed(
@@ -150,7 +167,10 @@ def _fit(
         callbacks.append(Bar())
     callbacks.append(Checkpoints(folder, machine.save_minutes * 60, signals))
     with _quiet(), signals.listening():
-        trainer = _trainer(folder, preset, callbacks, machine, bar)
+        try:
+            trainer = _trainer(folder, preset, callbacks, machine, bar)
+        except (ImportError, ValueError, MisconfigurationException) as error:
+            raise ConfigError(f"Lightning cannot train so: {str(error).splitlines()[0]}") from error
         try:
             trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
             trainer.strategy.barrier()  # the first process may still be writing
@@ -174,10 +194,8 @@ def _trainer(
     loggers: list[Logger] = [CSVLogger(folder, name="logs")]
     if importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(folder, name="logs", version=loggers[0].version))
-    several = machine.devices * machine.nodes > 1
     return lightning.Trainer(
-        accelerator=machine.device, devices=machine.devices, num_nodes=machine.nodes,
-        strategy="ddp" if several and machine.strategy == "auto" else machine.strategy,
+        accelerator=machine.device, devices=machine.devices, num_nodes=machine.nodes, strategy=machine.chosen_strategy,
         max_epochs=settings.epochs, precision=_PRECISIONS[settings.precision],
         accumulate_grad_batches=settings.accumulate, callbacks=callbacks, plugins=[WholeFiles()],
         logger=loggers, num_sanity_val_steps=0, use_distributed_sampler=False, enable_checkpointing=False,

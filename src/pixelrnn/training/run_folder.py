@@ -66,6 +66,8 @@ def check_folder(folder: Path, preset: Preset, *, resume: bool, overwrite: bool)
 
     Raises: RunFolderError or ConfigError
     """
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with a run and --overwrite throws it away: give one of them.")
     there = [name for name in OURS if _holds_something(folder / name)]
     if not there:
         return
@@ -77,7 +79,7 @@ def check_folder(folder: Path, preset: Preset, *, resume: bool, overwrite: bool)
         )
     if not (resume or overwrite):
         raise RunFolderError(f"{folder} already holds a run. Go on with it:  --resume   or throw it away:  --overwrite")
-    if resume and not overwrite:
+    if resume:
         if is_run:
             _same(saved_preset(folder), preset)
         _check_checkpoint(folder / "training" / "last.ckpt")
@@ -121,12 +123,24 @@ def prepare_folder(folder: Path, preset: Preset, *, overwrite: bool) -> None:
 
 
 def _same(before: Preset, now: Preset) -> None:
-    """A resumed run may get more epochs, and nothing else."""
+    """A resumed run may get more epochs, and nothing else.
+
+    Raises: ConfigError
+    """
+    if now.training.epochs < before.training.epochs:
+        raise ConfigError(
+            f"The run began with {before.training.epochs} epochs; it can get more when it is resumed, but not "
+            f"{now.training.epochs}. Leave --epochs as it was."
+        )
     for section in ("data", "model", "training"):
         old, new = before.as_dict()[section], now.as_dict()[section]
         for key in sorted({*old, *new} - {"epochs"}):
-            if old.get(key) != new.get(key):
+            if old.get(key) != new.get(key) and not (key == "name" and _one_path(old[key], new[key])):
                 raise ConfigError(
                     f"The run began with {section}.{key} = {old.get(key)!r}, it cannot go on with {new.get(key)!r}. "
                     "Resume it with the same preset and the same --set, or begin another run."
                 )
+
+
+def _one_path(before: str, now: str) -> bool:
+    return Path(now).exists() and Path(before).resolve() == Path(now).resolve()

@@ -1,0 +1,183 @@
+"""Nothing is lost by a slip, and what means two things is said: output paths, inputs, names, splits, masks, flags."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import Cli
+from PIL import Image
+from test_misuse import DONE, FAILED, MISUSED, array, assert_refused, picture
+
+import pixelrnn
+import pixelrnn.errors
+from pixelrnn.data import load_data
+from pixelrnn.training.run_folder import finished, saved_preset
+
+SMALL = ("--set", "width=4", "--set", "layers=1", "--set", "batch_size=400")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, an empty one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_drawn(
+    cli: Cli, run: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixelrnn.PixelModel, "sample", lambda *_, **__: pytest.fail("was drawn"))
+    monkeypatch.setattr(pixelrnn.PixelModel, "complete", lambda *_, **__: pytest.fail("was drawn"))
+    (here / "folder").mkdir()
+    for bad, word in (("no/x.png", "no folder no"), ("x.xyz", "picture format"), ("folder", "picture format")):
+        assert_refused(cli("sample", run, "-o", bad), FAILED, word)
+        assert_refused(cli("complete", run, picture(here / "a.png"), "--keep", "top", "-o", bad), FAILED, word)
+    assert_refused(cli("sample", run, "--array", "no/x.npy"), FAILED, "no folder no")
+    assert_refused(cli("sample", run, "--array", "x.txt"), MISUSED, ".npy")
+    (here / "x.png").mkdir()
+    assert_refused(cli("sample", run, "-o", "x.png"), FAILED, "x.png is a folder")
+
+
+@pytest.mark.parametrize("verb", ["complete", "restore", "reconstruct", "interpolate", "sample"])
+def test_a_picture_that_is_read_is_never_written_over(
+    cli: Cli, run: Path, told_code: Path, told_half: Path, here: Path, verb: str
+) -> None:
+    mine = picture(here / "mine.png")
+    before = mine.read_bytes()
+    arguments: dict[str, list[object]] = {
+        "complete": [run, mine, "--keep", "top"], "restore": [told_half, mine], "reconstruct": [told_code, mine],
+        "interpolate": [told_code, mine, mine], "sample": [told_code, "--like", mine],
+    }  # fmt: skip
+    assert_refused(cli(verb, *arguments[verb], "-o", "../" + here.name + "/mine.png"), MISUSED, "written over")
+    assert mine.read_bytes() == before
+
+
+def test_to_resume_and_to_overwrite_at_once_is_refused(cli: Cli, run: Path, here: Path) -> None:
+    shutil.copytree(run, "run")
+    before = Path("run/model.safetensors").read_bytes()
+    assert_refused(cli("train", "digits", "--out", "run", "--resume", "--overwrite"), MISUSED, "give one of them")
+    assert Path("run/model.safetensors").read_bytes() == before
+
+
+def test_a_run_cannot_be_resumed_to_fewer_epochs_and_stays_finished(cli: Cli, here: Path) -> None:
+    assert cli("train", "digits", "--out", "run", "--epochs", 2, *SMALL).status == DONE
+    assert_refused(cli("train", "digits", "--out", "run", "--epochs", 1, *SMALL, "--resume"), MISUSED, "began with 2")
+    assert finished(Path("run"))
+    assert saved_preset("run").training.epochs == 2
+
+
+def test_a_run_is_resumed_with_its_data_by_another_path(cli: Cli, here: Path) -> None:
+    np.save("mine.npy", np.random.default_rng(0).integers(0, 256, (12, 6, 6), dtype=np.uint8))
+    assert cli("train", "digits", "--data", "mine.npy", "--out", "run", "--epochs", 1, *SMALL).status == DONE
+    more = ["--out", "run", "--epochs", 2, *SMALL, "--resume"]
+    assert cli("train", "digits", "--data", here / "mine.npy", *more).status == DONE
+    np.save("other.npy", np.load("mine.npy"))
+    assert_refused(cli("train", "digits", "--data", "other.npy", *more), MISUSED, "data.name = ")
+    Path("mine.npy").unlink()
+    assert_refused(cli("evaluate", "run"), MISUSED, "is not here", "--data PATH")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--strategy", "dpp"], ["no strategy 'dpp'", "'ddp'"]),
+        (["--strategy", "fsdp"], ["Lightning cannot train so"]),
+        (["--nodes", "2"], ["torchrun", "srun"]),
+    ],
+)
+def test_processes_that_cannot_be_started_are_one_sentence(
+    cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: list[str]
+) -> None:
+    for name in ("WORLD_SIZE", "SLURM_NTASKS", "NODE_RANK", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    assert_refused(cli("train", "digits", "--out", "x", "--epochs", 1, *SMALL, *arguments), MISUSED, *words)
+
+
+def test_a_folder_called_like_a_model_or_a_data_set_of_the_package_is_told(cli: Cli, run: Path, here: Path) -> None:
+    shutil.copytree(run, "mnist")
+    Path("digits").mkdir()
+    for arguments in (["sample", "mnist", "-n", 1], ["inspect", "mnist", "--size", "1x2"]):
+        assert "write ./mnist for the folder" in (told := cli(*arguments)).err or told.out.startswith("gated"), told.err
+    assert cli("sample", "./mnist", "-n", 1).err == ""
+    assert "write ./digits for the folder here" in cli("evaluate", run, "--data", "digits", "--count", 1).err
+
+
+def test_what_comes_without_splits_is_told_and_can_be_taken_whole(cli: Cli, run: Path, here: Path) -> None:
+    images = load_data("digits", "test").images[:12]
+    np.save("mine.npy", images)
+    np.savez("split.npz", test_images=images)
+    (here / "photos").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image[0] * 15).save(f"photos/{number:02}.png")
+    arguments = ["evaluate", run, "--values", 17, "--json"]
+    one = cli(*arguments, "--data", "mine.npy")
+    assert "1 of the 12 images of mine: the split test; --split all" in one.err
+    assert json.loads(one.out)["standard_error"] is None
+    assert "+-" not in cli(*arguments[:-1], "--data", "mine.npy").out
+    every = cli(*arguments, "--data", "mine.npy", "--split", "all")
+    assert every.err == ""
+    assert json.loads(every.out)["images"] == 12
+    assert json.loads(every.out)["nats"] == json.loads(cli(*arguments, "--data", "split.npz").out)["nats"]
+    photos = cli("evaluate", run, "--data", "photos", "--split", "all", "--json")
+    assert json.loads(photos.out)["images"] == 12
+    assert_refused(cli(*arguments, "--data", "split.npz", "--split", "all"), FAILED, "holds test", "array images")
+    assert_refused(cli(*arguments, "--split", "all"), MISUSED, "no split 'all'")
+
+
+def test_levels_are_packed_as_levels(cli: Cli, run: Path, here: Path) -> None:
+    np.save("mine.npy", load_data("digits", "test").images[:12])
+    assert cli("pack", "mine.npy", "--out", "packed", "--values", 17).status == DONE
+    assert json.loads(Path("packed/shards.json").read_text())["values"] == 17
+    plain = cli("evaluate", run, "--data", "mine.npy", "--values", 17)
+    assert cli("evaluate", run, "--data", "packed").out.split("nats")[0] == plain.out.split("nats")[0]
+    assert_refused(cli("pack", "mine.npy", "--out", "other", "--values", 3), FAILED, "0..2")
+
+
+def test_a_mask_without_a_known_pixel_is_told(cli: Cli, run: Path, here: Path) -> None:
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save("mask.png")  # 0 and 1: all black
+    result = cli("complete", run, picture(here / "a.png"), "--mask", "mask.png", "-n", 1)
+    assert result.status == DONE
+    assert "no pixel is known" in result.err
+
+
+def test_what_a_model_learned_to_be_told_of_is_told_in_completions_too(
+    cli: Cli, told_class: Path, told_code: Path, told_half: Path, here: Path
+) -> None:
+    for folder, word in ((told_class, "--label"), (told_code, "--like"), (told_half, "pixelrnn restore")):
+        assert word in cli("complete", folder, picture(here / "a.png"), "--keep", "top", "-n", 1).err
+    mine = [told_class, here / "a.png", "--keep", "top"]
+    assert_refused(cli("complete", *mine, "--label", "all"), MISUSED, "under one class")
+
+
+def test_guidance_without_a_condition_is_refused(cli: Cli, run: Path, told_class: Path, here: Path) -> None:
+    assert_refused(cli("sample", run, "--guidance", 2), MISUSED, "learned without conditions")
+    assert_refused(cli("sample", told_class, "--guidance", 2), MISUSED, "--label")
+    with pytest.raises(pixelrnn.errors.ConditionError, match="guidance exaggerates a condition"):
+        pixelrnn.load(told_class).sample(2, guidance=2.0)
+
+
+def test_classes_that_do_not_fit_are_named(cli: Cli, told_class: Path, here: Path) -> None:
+    images = load_data("digits", "test").images[:4]
+    np.savez("mine.npz", test_images=images, test_labels=np.array([0, 1, 2, 11]))
+    wrong = cli("evaluate", told_class, "--data", "mine.npz", "--values", 17)
+    assert_refused(wrong, FAILED, "The 12 classes of mine (0, 1, 2, ..., 11)", "10 (0, 1, 2, ..., 9)", "know 10, 11")
+    array(here / "none.npy", images)
+    none = ["evaluate", told_class, "--data", "none.npy", "--values", 17]
+    assert_refused(cli(*none), FAILED, "an .npz file labels", "--no-condition")
+    assert cli(*none, "--no-condition").status == DONE
+    assert_refused(cli("evaluate", told_class, "--classify", "--no-condition"), MISUSED, "one of them")
+
+
+def test_dark_bytes_are_asked_about(cli: Cli, run: Path, here: Path) -> None:
+    np.savez("dark.npz", test_images=load_data("digits", "test").images[:4] // 2)
+    assert_refused(cli("evaluate", run, "--data", "dark.npz"), MISUSED, "above 8", "--values 17", "--values 256")
+
+
+def test_a_file_is_no_model_folder(here: Path) -> None:
+    Path("mine.md").write_text("#")
+    with pytest.raises(pixelrnn.errors.ModelFolderError, match=r"mine\.md is a file"):
+        pixelrnn.load("mine.md")
