@@ -29,9 +29,7 @@ EXAMPLE = (
 def run(
     preset: str = typer.Argument(..., help="A name of `pixelrnn list presets`, or a TOML file."),
     out: Path = typer.Option(..., "--out", help="The run folder to make."),
-    data: str | None = typer.Option(
-        None, "--data", help="A data set's name, a folder, an .npz or .npy file.", callback=data_set
-    ),
+    data: str | None = typer.Option(None, "--data", help="A set's name, a folder, an array file.", callback=data_set),
     size: str | None = typer.Option(None, "--size", help="HxW to crop and resize the pictures of a folder to."),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images."),
     max_minutes: float | None = typer.Option(
