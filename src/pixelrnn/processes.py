@@ -22,11 +22,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pixelrnn.errors import ConfigError, ModelFolderError, ProcessError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+_PATIENCE = 0.2  # seconds
 _AHEAD = 4  # jobs for each worker that are handed out before their results are asked for
 
 
@@ -140,14 +141,14 @@ class Workers:
         waiting: deque[Future[Result]] = deque()
         try:
             for job in jobs:
-                with _uninterrupted():  # a process that is started here leaves Ctrl-C to this one
+                with _uninterrupted():
                     waiting.append(
                         self._pool.submit(_work, work, self.folder.resolve(), self.weights, self.device, job)
                     )
                 if len(waiting) == _AHEAD * self.processes:
-                    yield waiting.popleft().result()
+                    yield _result(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft())
         except BrokenProcessPool as error:
             raise ProcessError(
                 f"One of the {self.processes} worker processes ended before its work was done; most often the memory "
@@ -216,14 +217,30 @@ def _take_gpu(device: str, number: int) -> None:
         torch.cuda.set_device(number % torch.cuda.device_count())
 
 
+def _result(future: Future[Result]) -> Result:
+    """What a future gives; Ctrl-C is looked for while it does not."""
+    while True:
+        with _uninterrupted():
+            if wait([future], _PATIENCE).done:
+                return future.result()
+
+
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits for the block to end, and never comes to a process that is started in it."""
-    if sys.platform == "win32":
+    """Ctrl-C waits for the block to end: in the middle of the pool it could leave a lock closed for ever. And it never
+    comes to a process that is started in it, which takes over what is blocked here."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *signal_and_frame: came.append(signal_and_frame))
+    before = None if sys.platform == "win32" else signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])

@@ -13,6 +13,7 @@ from walks import walked_params
 from worlds import all_images, as_often, count
 
 from pixelrnn.canvas import Whole, scale
+from pixelrnn.errors import ConditionError
 from pixelrnn.model import PixelModel
 from pixelrnn.networks import NETWORKS, default_head
 
@@ -198,5 +199,6 @@ def test_guidance_one_is_the_condition_and_zero_is_none(case: tuple) -> None:
     assert torch.equal(model.sample(4, seed=0, guidance=1.0, **told), plain)
     assert torch.equal(model.sample(4, seed=0, guidance=1 + 1e-12, **told), plain), "by way of the formula"
     assert torch.equal(model.sample(4, seed=0, guidance=0.0, **told), untold)
-    assert torch.equal(model.sample(4, seed=0, guidance=3.0), untold), "nothing is told, so nothing is exaggerated"
+    with pytest.raises(ConditionError, match="exaggerates a condition, but"):
+        model.sample(4, seed=0, guidance=3.0)
     assert not torch.equal(plain, untold)

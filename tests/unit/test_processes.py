@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from models import small
 
 from pixelrnn.errors import ConfigError, ModelFolderError
 from pixelrnn.model import PixelModel
-from pixelrnn.processes import Launched, Workers, launched
+from pixelrnn.processes import Launched, Workers, _uninterrupted, launched
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +89,12 @@ def test_images_drawn_in_parts_are_those_drawn_at_once() -> None:
     np.testing.assert_array_equal(torch.cat(parts), whole)
     with pytest.raises(ConfigError, match="start must be"):
         model.sample(1, start=-1)
+
+
+def test_ctrl_c_in_the_middle_of_the_pool_is_heard_at_its_end() -> None:
+    before, ended = signal.getsignal(signal.SIGINT), False
+    with pytest.raises(KeyboardInterrupt), _uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        ended = True
+    assert ended
+    assert signal.getsignal(signal.SIGINT) is before
