@@ -92,9 +92,14 @@ def test_images_drawn_in_parts_are_those_drawn_at_once() -> None:
 
 
 def test_ctrl_c_in_the_middle_of_the_pool_is_heard_at_its_end() -> None:
-    before, ended = signal.getsignal(signal.SIGINT), False
-    with pytest.raises(KeyboardInterrupt), _uninterrupted():
-        signal.raise_signal(signal.SIGINT)
-        ended = True
+    before, ended = signal.getsignal(signal.SIGINT), []
+
+    def interrupted() -> None:
+        with _uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert ended
     assert signal.getsignal(signal.SIGINT) is before
