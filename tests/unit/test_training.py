@@ -245,7 +245,10 @@ def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path, monkeyp
     train(tiny(), tmp_path / "run")
 
 
-def test_a_checkpoint_within_an_epoch_is_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_checkpoint_within_an_epoch_is_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
     """Saved after every step, and the wish to stop comes in the middle of the second epoch."""
     steps: list[int] = []
     real = Checkpoints.on_train_batch_end
@@ -256,7 +259,7 @@ def test_a_checkpoint_within_an_epoch_is_gone_on_from(tmp_path: Path, monkeypatc
             self.signals.heard = "SIGTERM"
         real(self, trainer, module, *rest)
 
-    preset, machine = tiny("epochs=3", "dropout=0.1", "schedule=cosine"), Machine(save_minutes=0)
+    preset, machine = tiny("epochs=3", "dropout=0.1", "schedule=cosine"), Machine(save_minutes=0, workers=workers)
     train(preset, tmp_path / "unbroken")
     monkeypatch.setattr(Checkpoints, "on_train_batch_end", stop_at_ten)
     with pytest.raises(StoppedError, match="holds step 10"):

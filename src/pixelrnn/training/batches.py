@@ -117,14 +117,15 @@ class _Resumable(DataLoader[Batch]):
         self._order, self._trainer = order, trainer
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch are done; 0 after the last."""
+        """The epoch that is to be gone on with, and how many of its batches are done."""
         assert self._trainer is not None
         progress: Any = self._trainer.fit_loop.epoch_loop.batch_progress
-        return {"batches": progress.current.processed % len(self._order)}
+        done = progress.current.processed
+        return {"epoch": self._order.epoch + done // len(self._order), "batches": done % len(self._order)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the coming epoch there."""
-        self._order.first_batch = state["batches"]
+        """Begin there. The epoch too is set here: workers read ahead before the trainer has said which it is."""
+        self._order.epoch, self._order.first_batch = state["epoch"], state["batches"]
 
 
 class PixelBatches(lightning.LightningDataModule):
