@@ -35,6 +35,7 @@ from pixelrnn.training.run_folder import finished
 
 Table = dict[str, Any]
 
+CLASSIFIED = 3000  # images, as each takes a pass for every class
 UNITS: dict[str, Callable[[int, int], float]] = {  # (pixels, channels) to what nats per image are divided by
     "nats": lambda pixels, channels: 1,
     "nats/pixel": lambda pixels, channels: pixels,
@@ -81,8 +82,11 @@ def measured(run: Path, split: str) -> dict[str, Any]:
         found = {"sha256": weights, **evaluate(model, data, on_batch=update).as_dict()}
     if model.condition is not None and model.condition.classes:
         with bar(f"{run}, classes") as update:
-            classified = accuracy(model, data, on_batch=update)
-        found |= {"accuracy": classified.accuracy, "accuracy_standard_error": classified.standard_error}
+            classified = accuracy(model, data, on_batch=update, count=CLASSIFIED)
+        found |= {
+            "accuracy": classified.accuracy, "accuracy_standard_error": classified.standard_error,
+            "classified": classified.images,
+        }  # fmt: skip
     write_atomic(path, (json.dumps(found, indent=2) + "\n").encode())
     return found
 
@@ -108,7 +112,9 @@ def cells(entry: Table, table: Table) -> dict[str, str]:
         line["given"] = found["protocol"].partition(", given ")[2] or "nothing"
         if "accuracy" in found:
             right, error = 100 * found["accuracy"], 100 * found["accuracy_standard_error"]
-            line["given"] += f"; class by Bayes' rule {right:.1f} +- {error:.1f} % right"
+            line["given"] += (
+                f"; class by Bayes' rule {right:.1f} +- {error:.1f} % right ({found['classified']:,} images)"
+            )
     if any("paper" in other for other in table["run"]):
         line["the paper"] = entry.get("paper", "")
     return line
