@@ -146,7 +146,7 @@ def test_complete_keeps_what_is_known(cli: Cli, run: Path, tmp_path: Path, known
     value = tmp_path / value if flag == "--mask" else value
     result = cli("complete", run, digit(tmp_path / "one.png"), "-o", out, flag, value, "-n", 3, "--seed", 1)
     assert result.status == 0, result.err
-    assert result.out.startswith(f"{out}  3 completions of 1 pictures 8x8")
+    assert result.out.startswith(f"{out}  3 completions of 1 picture 8x8")
     kept = torch.zeros(8, 8, dtype=torch.bool)
     kept[: 4 if value == "top" else 8, : 4 if value == "left" else 8] = True
     if flag == "--mask":

@@ -168,6 +168,11 @@ def note_split(data: ImageData) -> None:
         note(f"{len(data)} of the {data.whole} images of {data.name}: the split {data.split}; --split all takes all")
 
 
+def several(count: int, what: str) -> str:
+    """So many of something: 1 image, 2 images."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def note(text: str) -> None:
     """One line on standard error."""
     typer.echo(f"note: {text}", err=True)

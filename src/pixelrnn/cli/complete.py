@@ -23,6 +23,7 @@ from pixelrnn.cli.common import (
     parse_size,
     pick_device,
     picture_out,
+    several,
     walk_bar,
 )
 from pixelrnn.cli.pictures import read_pictures
@@ -95,7 +96,9 @@ def run(
             guidance=guidance, on_row=on_row,
         )  # fmt: skip
     save_picture(sheet, out)
-    typer.echo(f"{out}  {n} completions of {len(images)} pictures {height}x{width}   {clock.seconds:.1f} s")
+    typer.echo(
+        f"{out}  {several(n, 'completion')} of {several(len(images), 'picture')} {height}x{width}   {clock.seconds:.1f} s"
+    )
 
 
 def _label(model: PixelModel, label: str | None, guidance: float) -> int | None:

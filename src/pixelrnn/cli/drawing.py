@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from pixelrnn.cli.common import BATCH, Clock, bar, note, save_array
+from pixelrnn.cli.common import BATCH, Clock, bar, note, save_array, several
 from pixelrnn.errors import ConfigError, DataError, RunFolderError
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
     of = f" of {drawing.shards} (process {place.rank} of {place.world})" if place.world > 1 else ""
     before = f", {len(mine) - len(missing)} of them were there" if len(missing) < len(mine) else ""
     typer.echo(
-        f"{drawing.folder}  {sum(len(drawing.images_of(shard)) for shard in mine)} images {height}x{width} in "
-        f"{len(mine)} files{of}{before}   {clock.seconds:.1f} s"
+        f"{drawing.folder}  {several(sum(len(drawing.images_of(shard)) for shard in mine), 'image')} {height}x{width} in "
+        f"{several(len(mine), 'file')}{of}{before}   {clock.seconds:.1f} s"
     )
 
 

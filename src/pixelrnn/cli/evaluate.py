@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pixelrnn.cli.common import Device, RunFolder, bar, data_set, download_bar, note_split, pick_device
+from pixelrnn.cli.common import Device, RunFolder, bar, data_set, download_bar, note_split, pick_device, several
 from pixelrnn.cli.pictures import DataSplit, DataValues
 from pixelrnn.errors import ConfigError
 
@@ -93,12 +93,12 @@ def _lines(result: Evaluation, classified: Accuracy | None, verified: Verificati
     error = "" if result.standard_error is None else f"+- {result.standard_error:.2f} nats   "
     yield (
         f"{result.nats:.2f} nats/image   {result.bits_per_dim:.4f} bits/dim   {error}"
-        f"{result.images} images   {result.data} {result.split}, {result.protocol}   {result.seconds:.1f} s"
+        f"{several(result.images, 'image')}   {result.data} {result.split}, {result.protocol}   {result.seconds:.1f} s"
     )
     if classified is not None:
         yield (
             f"accuracy {100 * classified.accuracy:.1f} % +- {100 * classified.standard_error:.1f} "
-            f"({classified.images} images, Bayes' rule)"
+            f"({several(classified.images, 'image')}, Bayes' rule)"
         )
     if verified is not None:
         yield (

@@ -16,6 +16,7 @@ from pixelrnn.cli.common import (
     check_not_an_input,
     pick_device,
     picture_out,
+    several,
     walk_bar,
 )
 from pixelrnn.cli.pictures import read_pictures
@@ -61,4 +62,4 @@ def run(
         )
     first, last = in_bytes(ends, model.levels)[:, None].expand(2, rows, *ends.shape[1:])
     save_picture(sheet_of_rows([first, in_bytes(between, model.levels), last]), out)
-    typer.echo(f"{out}  {steps} steps in {rows} row(s) of {height}x{width}   {clock.seconds:.1f} s")
+    typer.echo(f"{out}  {steps} steps in {several(rows, 'row')} of {height}x{width}   {clock.seconds:.1f} s")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from pixelrnn.cli.common import Clock, data_set, download_bar, parse_size
+from pixelrnn.cli.common import Clock, data_set, download_bar, parse_size, several
 from pixelrnn.errors import ConfigError
 
 EXAMPLE = (
@@ -60,7 +60,7 @@ def _pack(
     counts = ", ".join(f"{split} {count}" for split, count in packed.counts.items())
     depth, height, width = packed.image
     typer.echo(
-        f"{out}  {counts} images {height}x{width}, {depth} {'channel' if depth == 1 else 'channels'}   "
+        f"{out}  {counts} images {height}x{width}, {several(depth, 'channel')}   "
         f"{packed.bytes / 1e6:.1f} MB   {clock.seconds:.1f} s"
     )
 
@@ -70,4 +70,4 @@ def _check(folder: Path, clock: Clock) -> None:
 
     with download_bar() as update:
         files, size = check_shards(folder, progress=update)
-    typer.echo(f"{folder}  {files} files as they were written   {size / 1e6:.1f} MB   {clock.seconds:.1f} s")
+    typer.echo(f"{folder}  {several(files, 'file')} as they were written   {size / 1e6:.1f} MB   {clock.seconds:.1f} s")

@@ -18,6 +18,7 @@ from pixelrnn.cli.common import (
     check_not_an_input,
     pick_device,
     picture_out,
+    several,
     walk_bar,
 )
 from pixelrnn.cli.pictures import DataCount, DataInstead, DataSplit, DataValues, pictures_or_data
@@ -72,6 +73,6 @@ def run(
     levels = model.levels
     save_picture(sheet_of_rows([in_bytes(images, levels), in_bytes(drawn, levels).unflatten(0, (-1, n))]), out)
     typer.echo(
-        f"{out}  {nats:.2f} nats/image given the code   {len(images)} images, {n} reconstructions of each   "
+        f"{out}  {nats:.2f} nats/image given the code   {several(len(images), 'image')}, {several(n, 'reconstruction')} of each   "
         f"{clock.seconds:.1f} s"
     )

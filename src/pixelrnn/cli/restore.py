@@ -19,6 +19,7 @@ from pixelrnn.cli.common import (
     note,
     pick_device,
     picture_out,
+    several,
     walk_bar,
 )
 from pixelrnn.cli.pictures import (
@@ -91,7 +92,7 @@ def run(
     save_picture(_sheet(model, tasks, maps, drawn), out)
     for task, nats in zip(tasks, drawn.nats.tolist(), strict=True):
         typer.echo(f"{task.name}   {'   '.join([f'{nats[0]:.2f} (best)', *(f'{each:.2f}' for each in nats[1:])])} nats")
-    typer.echo(f"{out}  {n} restorations of {len(tasks)} pictures   {clock.seconds:.1f} s")
+    typer.echo(f"{out}  {several(n, 'restoration')} of {several(len(tasks), 'picture')}   {clock.seconds:.1f} s")
 
 
 class _Task(NamedTuple):

@@ -26,6 +26,7 @@ from pixelrnn.cli.common import (
     pick_device,
     picture_out,
     save_array,
+    several,
     walk_bar,
 )
 from pixelrnn.cli.drawing import SHEET, Drawing, Wish, draw_shards
@@ -150,4 +151,4 @@ def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: P
     if array is not None:
         save_array(images.numpy(), array)
     save_picture(grid(images, model.levels, rows_of=wish.rows_of), out)
-    typer.echo(f"{out}  {wish.images} images {height}x{width}   {seconds:.1f} s")
+    typer.echo(f"{out}  {several(wish.images, 'image')} {height}x{width}   {seconds:.1f} s")

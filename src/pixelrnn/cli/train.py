@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pixelrnn.cli.common import Device, bar, data_set, download_bar, note, parse_size, pick_device
+from pixelrnn.cli.common import Device, bar, data_set, download_bar, note, parse_size, pick_device, several
 
 if TYPE_CHECKING:
     from pixelrnn.training.callbacks import Progress
@@ -83,7 +83,7 @@ def run(
     progress = model.about["progress"]
     typer.echo(
         f"{out}  {progress['valid_nats']:.2f} nats/image   {progress['bits_per_dim']:.4f} bits/dim   "
-        f"validation, {model.about['valid_images']} images   {progress['images']} images seen   "
+        f"validation, {several(model.about['valid_images'], 'image')}   {several(progress['images'], 'image')} seen   "
         f"{progress['seconds']:.0f} s"
     )
 
