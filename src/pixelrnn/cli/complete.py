@@ -96,9 +96,8 @@ def run(
             guidance=guidance, on_row=on_row,
         )  # fmt: skip
     save_picture(sheet, out)
-    typer.echo(
-        f"{out}  {several(n, 'completion')} of {several(len(images), 'picture')} {height}x{width}   {clock.seconds:.1f} s"
-    )
+    drawn = f"{several(n, 'completion')} of {several(len(images), 'picture')}"
+    typer.echo(f"{out}  {drawn} {height}x{width}   {clock.seconds:.1f} s")
 
 
 def _label(model: PixelModel, label: str | None, guidance: float) -> int | None:

@@ -73,6 +73,6 @@ def run(
     levels = model.levels
     save_picture(sheet_of_rows([in_bytes(images, levels), in_bytes(drawn, levels).unflatten(0, (-1, n))]), out)
     typer.echo(
-        f"{out}  {nats:.2f} nats/image given the code   {several(len(images), 'image')}, {several(n, 'reconstruction')} of each   "
-        f"{clock.seconds:.1f} s"
+        f"{out}  {nats:.2f} nats/image given the code   {several(len(images), 'image')}, "
+        f"{several(n, 'reconstruction')} of each   {clock.seconds:.1f} s"
     )
