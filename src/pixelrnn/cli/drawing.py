@@ -115,9 +115,9 @@ def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
         _save_sheet(drawing, workers.model.levels, out)
     of = f" of {drawing.shards} (process {place.rank} of {place.world})" if place.world > 1 else ""
     before = f", {len(mine) - len(missing)} of them were there" if len(missing) < len(mine) else ""
-    images = sum(len(drawing.images_of(shard)) for shard in mine)
+    count = sum(len(drawing.images_of(shard)) for shard in mine)
     typer.echo(
-        f"{drawing.folder}  {several(images, 'image')} {height}x{width} in "
+        f"{drawing.folder}  {several(count, 'image')} {height}x{width} in "
         f"{several(len(mine), 'file')}{of}{before}   {clock.seconds:.1f} s"
     )
 
