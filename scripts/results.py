@@ -54,7 +54,12 @@ def train(plan: Table) -> bool:
             command = ["pixelrnn", "train", *shlex.split(entry["train"]), "--out", str(folder)]
             command += ["--resume"] * folder.exists()
             print(shlex.join(command), file=sys.stderr)
-            fine &= subprocess.run([sys.executable, "-m", *command], check=False).returncode == 0
+            process = subprocess.Popen([sys.executable, "-m", *command])
+            try:
+                fine &= process.wait() == 0
+            except KeyboardInterrupt:
+                process.wait()  # it has heard it too, and saves
+                raise
     return fine
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from pathlib import Path
 
 import pytest
-from runs import assert_no_orphan, begin, complete, curve, kill, wait_for, weights_hash
+from runs import assert_no_orphan, begin, complete, curve, ended, kill, wait_for, weights_hash
 
 import pixelrnn
 
@@ -50,3 +51,19 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(
     assert max(found) == max(expected)
     assert_no_orphan(folder)
     assert not list(folder.rglob("*.tmp")), "what a kill left half written was cleared away"
+
+
+@pytest.mark.parametrize("wanted", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_is_heard_by_the_one_that_saves(
+    unbroken: tuple[Path, float], tmp_path: Path, wanted: signal.Signals
+) -> None:
+    folder = tmp_path / "run"
+    process = begin(folder, *ALWAYS_SAVING, "--workers", 2)
+    wait_for(folder / "training" / "last.ckpt", process)
+    os.killpg(process.pid, wanted)  # as a terminal and `timeout` do
+    err = ended(process)
+    assert "go on with the same command and --resume" in err
+    assert "Traceback" not in err
+    assert_no_orphan(folder)
+    complete(folder, *ALWAYS_SAVING, "--resume", "--workers", 2)
+    assert weights_hash(folder) == weights_hash(unbroken[0])

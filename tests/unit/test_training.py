@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 from itertools import chain
 from pathlib import Path
@@ -67,11 +68,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: 
     assert weights_hash(tmp_path / "a") == weights_hash(tmp_path / "b") != weights_hash(tmp_path / "c")
 
 
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path, workers: int) -> None:
     train(tiny("epochs=3"), tmp_path / "unbroken")
     train(tiny("epochs=1"), tmp_path / "broken")
     epochs: list[int] = []
-    train(tiny("epochs=3"), tmp_path / "broken", resume=True, tell=lambda progress: epochs.append(progress.epoch))
+    machine = Machine(workers=workers)
+    tell = lambda progress: epochs.append(progress.epoch)  # noqa: E731
+    train(tiny("epochs=3"), tmp_path / "broken", resume=True, tell=tell, machine=machine)
     assert epochs == [2, 3]
     seen = [PixelModel.load(tmp_path / name).about["progress"]["images"] for name in ("unbroken", "broken")]
     assert seen == [3 * 1297, 3 * 1297]
@@ -83,6 +87,29 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path: Path) -> None:
     before = weights_hash(tmp_path / "run")
     train(tiny(), tmp_path / "run", resume=True)
     assert weights_hash(tmp_path / "run") == before
+
+
+def test_a_model_without_a_checkpoint_is_not_trained_afresh_by_resuming(tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run")
+    before = weights_hash(tmp_path / "run")
+    (tmp_path / "run" / "training" / "last.ckpt").unlink()
+    for _ in ("the checkpoint is gone", "the whole folder of the training"):
+        with pytest.raises(RunFolderError, match=r"no last\.ckpt to go on from"):
+            train(tiny("epochs=2"), tmp_path / "run", resume=True)
+        assert weights_hash(tmp_path / "run") == before
+        shutil.rmtree(tmp_path / "run" / "training", ignore_errors=True)
+
+
+@pytest.mark.parametrize(("rank", "world"), [("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")])
+def test_a_launcher_of_another_number_of_processes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, rank: str, world: str
+) -> None:
+    monkeypatch.setenv(rank, "1")
+    monkeypatch.setenv(world, "8")
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    with pytest.raises(ConfigError, match="started 8 processes, but --devices 1 and --nodes 1 are 1"):
+        Machine()
+    assert Machine(devices=4, nodes=2).chosen_strategy == "ddp"
 
 
 def test_a_run_is_never_overwritten_unasked(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def run(
 
 
 def _toml(value: object) -> str:
-    return json.dumps(value)  # texts, numbers and lists are the same in TOML
+    return json.dumps(value, ensure_ascii=False)  # texts, numbers and lists are the same in TOML
 
 
 @contextmanager

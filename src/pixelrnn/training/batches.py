@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -112,20 +113,19 @@ class _Resumable(DataLoader[Batch]):
     def __init__(self, images: Images, order: EpochOrder, trainer: lightning.Trainer | None, workers: int) -> None:
         super().__init__(
             images, batch_size=None, sampler=order, collate_fn=_as_it_is, num_workers=workers,
-            persistent_workers=workers > 0,
+            persistent_workers=workers > 0, worker_init_fn=_deaf,
         )  # fmt: skip
         self._order, self._trainer = order, trainer
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch that is to be gone on with, and how many of its batches are done."""
+        """How many batches of the epoch are done; 0 after the last."""
         assert self._trainer is not None
         progress: Any = self._trainer.fit_loop.epoch_loop.batch_progress
-        done = progress.current.processed
-        return {"epoch": self._order.epoch + done // len(self._order), "batches": done % len(self._order)}
+        return {"batches": progress.current.processed % len(self._order)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin there. The epoch too is set here: workers read ahead before the trainer has said which it is."""
-        self._order.epoch, self._order.first_batch = state["epoch"], state["batches"]
+        """Begin the coming epoch there."""
+        self._order.first_batch = state["batches"]
 
 
 class PixelBatches(lightning.LightningDataModule):
@@ -152,6 +152,9 @@ class PixelBatches(lightning.LightningDataModule):
             self.order = EpochOrder(len(self.train), self.batch_size, self.seed, rank, world)
 
     def train_dataloader(self) -> DataLoader[Batch]:
+        if self.trainer is not None:  # said here, as workers read ahead before the trainer says it
+            progress: Any = self.trainer.fit_loop.epoch_progress
+            self.order.set_epoch(progress.current.processed)
         return _Resumable(self.train, self.order, self.trainer, self.workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -159,6 +162,12 @@ class PixelBatches(lightning.LightningDataModule):
         mine = range(self.order.rank, len(self.valid), self.order.world)
         batches = [list(mine[first : first + _VALIDATION_BATCH]) for first in range(0, len(mine), _VALIDATION_BATCH)]
         return DataLoader(self.valid, batch_size=None, sampler=batches, collate_fn=_as_it_is)
+
+
+def _deaf(worker: int) -> None:
+    """In a worker: signals that go to all processes are heard by the one that saves; it ends its workers."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -113,9 +113,10 @@ class Checkpoints(Callback):
         """After a whole step; but not after the last of an epoch, whose validation is still to come."""
         assert isinstance(module, PixelTraining)
         left = len(module.batches.order) - 1 - batch_idx
-        if not left or trainer.should_stop or (batch_idx + 1) % module.settings.accumulate:
+        if not left or (batch_idx + 1) % module.settings.accumulate:
             return
-        limit = min(self.seconds, _SOON) if left <= module.settings.accumulate else self.seconds
+        validation_is_near = left <= module.settings.accumulate or trainer.should_stop
+        limit = min(self.seconds, _SOON) if validation_is_near else self.seconds
         if not _any(trainer, bool(self.signals.heard) or time.monotonic() - self.saved >= limit):
             return
         self._save(trainer)
@@ -153,7 +154,18 @@ class SkippedSteps(Callback):
         self.written = 0
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Written anew, as a run that was killed may have written what the checkpoint does not know."""
         assert isinstance(module, PixelTraining)
+        self.written = 0
+        if trainer.is_global_zero:
+            self.path.unlink(missing_ok=True)
+        self._write(trainer, module)
+
+    def _write(self, trainer: lightning.Trainer, module: PixelTraining) -> None:
+        if trainer.is_global_zero and len(module.skipped) > self.written:
+            lines = [json.dumps(each._asdict()) + "\n" for each in module.skipped[self.written :]]
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.writelines(lines)
         self.written = len(module.skipped)
 
     def on_train_batch_end(
@@ -161,11 +173,7 @@ class SkippedSteps(Callback):
     ) -> None:
         """Write down what is new; end the training if it has come too often."""
         assert isinstance(module, PixelTraining)
-        if trainer.is_global_zero and len(module.skipped) > self.written:
-            lines = [json.dumps(each._asdict()) + "\n" for each in module.skipped[self.written :]]
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.writelines(lines)
-        self.written = len(module.skipped)
+        self._write(trainer, module)
         if module.skipped_in_a_row >= self.most:
             raise TrainingError(
                 f"Training ended: the gradient was no finite number {self.most} steps in a row; none of them was "

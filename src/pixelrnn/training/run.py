@@ -48,6 +48,7 @@ from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare
 from pixelrnn.verification import verify
 
 _LOOKED_AT = 1 << 25  # values
+_PLACES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))  # of a process that was launched
 _LAUNCHERS = ("WORLD_SIZE", "SLURM_NTASKS", "NODE_RANK", "MASTER_ADDR")  # variables that say one is at work
 
 
@@ -76,6 +77,14 @@ class Machine:
                 raise ConfigError(f"{name} must be {least} or more, not {getattr(self, name)}.")
         if self.chosen_strategy not in ("auto", *StrategyRegistry.available_strategies()):
             raise unknown("strategy", self.strategy, ["auto", *StrategyRegistry.available_strategies()])
+        asked = self.devices * self.nodes
+        for rank, world in _PLACES:
+            started = os.environ.get(world, "1") if rank in os.environ else "1"
+            if started not in ("1", str(asked)):
+                raise ConfigError(
+                    f"A launcher started {started} processes, but --devices {self.devices} and --nodes {self.nodes} "
+                    f"are {asked}. Give both as the launcher was told, or leave the launcher out."
+                )
         if self.nodes > 1 and not any(name in os.environ for name in _LAUNCHERS):
             raise ConfigError(
                 f"{self.nodes} machines need a launcher that starts this command on each: torchrun, or srun in a SLURM "
@@ -129,6 +138,7 @@ def train(
     # Nothing in the folder was touched so far: what is wrong with the preset or its data has been found by now.
     with locked(folder) if first else nullcontext():
         if first:
+            check_folder(folder, preset, resume=resume, overwrite=overwrite)  # another may have come meanwhile
             prepare_folder(folder, preset, overwrite=overwrite)
         last = folder / "training" / "last.ckpt"
         checkpoint = last if resume and last.is_file() else None

@@ -80,9 +80,14 @@ def check_folder(folder: Path, preset: Preset, *, resume: bool, overwrite: bool)
     if not (resume or overwrite):
         raise RunFolderError(f"{folder} already holds a run. Go on with it:  --resume   or throw it away:  --overwrite")
     if resume:
-        if is_run:
-            _same(saved_preset(folder), preset)
-        _check_checkpoint(folder / "training" / "last.ckpt")
+        last = folder / "training" / "last.ckpt"
+        if not is_run or (finished(folder) and not last.is_file()):
+            raise RunFolderError(
+                f"{folder} holds a model but no {last.name} to go on from; to train afresh would replace it. Choose "
+                "another folder, or throw it away:  --overwrite"
+            )
+        _same(saved_preset(folder), preset)
+        _check_checkpoint(last)
 
 
 def _holds_something(path: Path) -> bool:
