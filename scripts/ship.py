@@ -30,9 +30,10 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("summary", help="one line for `pixelrnn list weights`")
+    parser.add_argument("--split", default="test", help="what it is measured on, where the test images are not at hand")
     args = parser.parse_args()
     model, folder = pixelrnn.load(args.run), WEIGHTS / args.name
-    data = load_like(model, None, "test")
+    data = load_like(model, None, args.split)
     with bar("32 bits") as update:
         before = evaluate(model, data, count=MEASURED, on_batch=update)
     model.save(folder, "in the making", half=True)

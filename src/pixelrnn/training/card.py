@@ -24,7 +24,7 @@ def shipped_card(model: PixelModel, name: str) -> str:
         measured + 1,
         f"| **these weights, 16 bits** | **{found['nats']:.2f} +- {found['standard_error']:.2f} "
         f"nats per image{_given(model)}** on "
-        f"the first {found['images']} test images ({found['nats_in_32_bits']:.2f} with 32 bits) |",
+        f"the first {found['images']} {found['split']} images ({found['nats_in_32_bits']:.2f} with 32 bits) |",
     )
     return "\n".join(lines)
 
