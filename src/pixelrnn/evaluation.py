@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 from pixelrnn.conditions import GIVE_CLASSES, described, kind_of, told_of, torch_labels
-from pixelrnn.data import ImageData, Labels, Levels, Pixels, Progress, data_names, holds_pictures, load_data
+from pixelrnn.data import ImageData, Labels, Levels, Pixels, Progress, a_few, data_names, holds_pictures, load_data
 from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.model import PixelModel
 from pixelrnn.processes import Workers
 from pixelrnn.verification import MOST_IMAGES, Verification, verify
 
 Result = TypeVar("Result")
-_LOOKED_AT = 1 << 25  # values
 _FEW_LEVELS = 64  # bytes that are all smaller than that are taken for levels, until it is said
 
 
@@ -77,7 +76,7 @@ def load_like(
     if values:
         return dataclasses.replace(data, source=values)
     if name_or_path and Path(name_or_path).suffix.lower() in (".npy", ".npz") and model.levels <= _FEW_LEVELS:
-        some = data.images[: max(1, _LOOKED_AT // math.prod(data.images.shape[1:]))]
+        some = a_few(data.images)
         if len(some) and int(some.max()) < max(model.levels, _FEW_LEVELS // 2):
             raise ConfigError(
                 f"No value of {data.name} is above {int(some.max())}, though bytes 0..255 were expected. Say how many "

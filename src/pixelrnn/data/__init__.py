@@ -8,7 +8,7 @@ from __future__ import annotations
 from pixelrnn.data.builtin import BUILT_IN
 from pixelrnn.data.cache import cache_folder
 from pixelrnn.data.decode import PIXEL_LIMIT
-from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, PixelStore, Progress
+from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, PixelStore, Progress, a_few
 from pixelrnn.data.loading import holds_pictures, load_data
 from pixelrnn.data.mapped import Shards
 from pixelrnn.data.packing import Packed, pack
@@ -29,6 +29,7 @@ __all__ = [
     "Pixels",
     "Progress",
     "Shards",
+    "a_few",
     "cache_folder",
     "check_shards",
     "data_descriptions",

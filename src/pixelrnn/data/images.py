@@ -5,6 +5,7 @@ Shapes:  images (N, C, H, W) uint8 with values 0..source-1, labels (N,) int64 or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,6 +25,7 @@ Labels: TypeAlias = npt.NDArray[np.int64]
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with a description, the bytes done and the bytes in all (0 if that is not known)."""
 
+_LOOKED_AT = 1 << 25  # values
 SPLITS = ("train", "valid", "test")
 ALL = "all"  # of the images of a data set that is split here, as it comes without splits
 
@@ -58,6 +60,11 @@ class ImageData:
     def channels(self) -> int:
         """C: 1 for gray, 3 for colour."""
         return int(self.images.shape[1])
+
+
+def a_few(images: PixelStore) -> Pixels:
+    """The first images, of 32 million values at most (but one at least): enough to see what range they have."""
+    return images[: max(1, _LOOKED_AT // math.prod(images.shape[1:]))]
 
 
 def check_split(split: str, splits: tuple[str, ...] = SPLITS) -> None:

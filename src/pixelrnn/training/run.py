@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
-import math
 import os
 import platform
 import warnings
@@ -30,8 +29,8 @@ from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
-from pixelrnn.conditions import torch_labels
-from pixelrnn.data import ImageData, Levels, load_data
+from pixelrnn.conditions import GIVE_CLASSES, torch_labels
+from pixelrnn.data import ImageData, Levels, a_few, load_data
 from pixelrnn.data import Progress as DownloadProgress
 from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
@@ -47,7 +46,6 @@ from pixelrnn.training.presets import Preset
 from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare_folder
 from pixelrnn.verification import verify
 
-_LOOKED_AT = 1 << 25  # values
 _PLACES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))  # of a process that was launched
 _LAUNCHERS = ("WORLD_SIZE", "SLURM_NTASKS", "NODE_RANK", "MASTER_ADDR")  # variables that say one is at work
 
@@ -238,7 +236,7 @@ def _machine(machine: Machine) -> str:
 def _check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
     """Raises ConfigError if all pixels that are looked at are of one level."""
     pixels = batches.train.pixels
-    some = pixels[: max(1, _LOOKED_AT // math.prod(pixels.shape[1:]))]
+    some = a_few(pixels)
     if some.min() == some.max():
         raise ConfigError(
             f"Every pixel of {name} falls on one level of {preset.data.levels}. If its values are not bytes "
@@ -260,7 +258,7 @@ def build_model(preset: Preset, data: ImageData) -> PixelModel:
     options = {key: value for key, value in preset.model.items() if key not in ("network", "head")}
     if preset.data.condition == "class":
         if data.labels is None:
-            raise ConfigError(f"{data.name} has no classes, so no model can be told of them. Give each a sub-folder.")
+            raise ConfigError(f"{data.name} has no classes, so no model can be told of them. {GIVE_CLASSES}")
         options["classes"] = len(data.class_names)
     elif preset.data.condition:
         options["map_channels"] = data.channels
@@ -285,7 +283,7 @@ def _embed(
     pairs = []
     for data in (train_data, valid_data):
         if data.labels is None:
-            raise ConfigError(f"{data.name} has no classes, so no embedding can be learned. Give each a sub-folder.")
+            raise ConfigError(f"{data.name} has no classes, so no embedding can be learned. {GIVE_CLASSES}")
         pairs.append((torch.from_numpy(np.ascontiguousarray(levels.fixed(data.images))), torch_labels(data.labels)))
     (images, labels), valid = pairs
     assert labels is not None
