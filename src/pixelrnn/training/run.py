@@ -98,7 +98,7 @@ class Machine:
 
 def train(
     preset: Preset, out: str | Path, *, resume: bool = False, overwrite: bool = False, max_minutes: float | None = None,
-    machine: Machine = Machine(), command: str = "", bar: bool = False,
+    machine: Machine | None = None, command: str = "", bar: bool = False,
     tell: Callable[[Progress], None] = lambda _: None, download: DownloadProgress | None = None,
     on_encoder: Callable[[int, int], None] = lambda done, total: None,
 ) -> PixelModel:  # fmt: skip
@@ -111,7 +111,7 @@ def train(
         overwrite    throw an earlier run in the folder away
         max_minutes  end then, whatever the epochs; the schedule of the learning rate ends there too. Counted over all
                      sittings of a run that is resumed.
-        machine      devices and processes
+        machine      devices and processes; None for Machine()
         command      what made this run, for the model card
         bar          a progress bar on standard error
         tell         called after each validation
@@ -119,7 +119,7 @@ def train(
     Raises:          RunFolderError if the folder is taken, in use or cannot be written; ConfigError if the preset does
                      not fit its data; TrainingError if it cannot go on; StoppedError after Ctrl-C or SIGTERM
     """
-    folder, first = Path(out), is_first()
+    folder, first, machine = Path(out), is_first(), machine or Machine()
     if max_minutes is not None and not max_minutes > 0:
         raise ConfigError(f"--max-minutes must be above 0, not {max_minutes}.")
     if first:
