@@ -25,7 +25,8 @@ from pixelrnn.processes import Workers
 from pixelrnn.verification import MOST_IMAGES, Verification, verify
 
 Result = TypeVar("Result")
-_FEW_LEVELS = 64  # bytes that are all smaller than that are taken for levels, until it is said
+_DARK = 32  # an array file without a value as large as this or as the model's levels: are they bytes?
+_FEW = 64  # levels of a model: with more, dark images may well be below them
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def load_like(
     values = values or settings.get("values")
     if values:
         return dataclasses.replace(data, source=values)
-    if name_or_path and Path(name_or_path).suffix.lower() in (".npy", ".npz") and model.levels <= _FEW_LEVELS:
+    if name_or_path and Path(name_or_path).suffix.lower() in (".npy", ".npz") and model.levels <= _FEW:
         some = a_few(data.images)
-        if len(some) and int(some.max()) < max(model.levels, _FEW_LEVELS // 2):
+        if len(some) and int(some.max()) < max(model.levels, _DARK):
             raise ConfigError(
                 f"No value of {data.name} is above {int(some.max())}, though bytes 0..255 were expected. Say how many "
                 f"values there are, {model.levels} if they are the model's levels:  --values {model.levels}   if they "

@@ -198,7 +198,8 @@ class PixelModel(nn.Module):
             on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
             start        index of the first image: these are images start .. start + n - 1 of the seed, so that many may
                          be drawn in parts
-        Raises:          ConfigError for a number out of its range, ConditionError for a condition that does not fit
+        Raises:          ConfigError for a number out of its range; ConditionError for a condition that does not fit, or
+                         guidance without one
         """
         blank = self._blank(n, size)
         told = Asked(label, vector, map, guidance)

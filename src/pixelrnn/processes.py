@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+LAUNCHERS = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"))
+"""Where torchrun and SLURM's srun tell a process its number, how many there are, and its place on this machine."""
 _PATIENCE = 0.2  # seconds
 _AHEAD = 4  # jobs for each worker that are handed out before their results are asked for
 
@@ -63,9 +65,7 @@ def launched() -> Launched:
 
     Raises: ConfigError if they contradict each other
     """
-    for rank_name, world_name, local_name in (
-        ("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
-    ):  # fmt: skip
+    for rank_name, world_name, local_name in LAUNCHERS:
         if world_name not in os.environ:
             continue
         values = [os.environ.get(name, "0") for name in (rank_name, world_name, local_name)]

@@ -41,7 +41,9 @@ def completion_sheet(
 
 @torch.no_grad()
 def sample_sheet(model: PixelModel, data: ImageData, columns: int = 10, rows: int = 4, seed: int = 0) -> Image:
-    """New images; a conditional model is told, for each column, of one image of `data`, which are of all its classes.
+    """A sheet of new images; a conditional model is told, for each column, of one image of `data`.
+
+    The images that it is told of are spread evenly over the classes, or over the data where it has none.
 
     Raises: DataError if the model learned from classes and `data` has none
     """

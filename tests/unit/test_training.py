@@ -106,7 +106,6 @@ def test_a_launcher_of_another_number_of_processes_is_refused(
 ) -> None:
     monkeypatch.setenv(rank, "1")
     monkeypatch.setenv(world, "8")
-    monkeypatch.setenv("SLURM_NTASKS", "8")
     with pytest.raises(ConfigError, match="started 8 processes, but --devices 1 and --nodes 1 are 1"):
         Machine()
     assert Machine(devices=4, nodes=2).chosen_strategy == "ddp"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pixelrnn.cli.common import parse_size
+from pixelrnn.cli.common import parse_size, run_folder
 
 if TYPE_CHECKING:
     from pixelrnn.model import PixelModel
@@ -22,7 +22,7 @@ EXAMPLE = (
 
 def run(
     what: list[str] = typer.Argument(
-        ..., metavar="RUN|NETWORK...", help="Model folders, names of `pixelrnn list networks`, or: all"
+        ..., metavar="RUN|NETWORK...", help="Model folders, names of `pixelrnn list networks` or `weights`, or: all"
     ),
     plot: Path | None = typer.Option(None, "--plot", help="Draw what one pixel sees, side by side."),
     size: str | None = typer.Option(None, "--size", help="HxW to look at; left out: as trained, or 28x28."),
@@ -34,7 +34,7 @@ def run(
     from pixelrnn.inspection import draw_fields, prove_causal, seen_by
     from pixelrnn.training.presets import parse_change
 
-    names = pixelrnn.networks() if what == ["all"] else what
+    names = pixelrnn.networks() if what == ["all"] else [run_folder(name) for name in what]
     options = dict(parse_change(change) for change in changes)
     if len(names) > 1:
         _check_options(options, names)

@@ -69,5 +69,6 @@ def _lines(model: PixelModel, folder: str) -> list[str]:
     if preset["assumed"]:
         lines.append(f"| assumed, as the source leaves it open | {', '.join(preset['assumed'])} |")
     lines += ["", "Made by:", "", f"    {about['command']}", "", "Measure it, and use it:", ""]
-    lines += [f"    pixelrnn evaluate {folder}", f"    pixelrnn sample {folder} -n 16 -o samples.png", ""]
+    like = "" if model.encoder is None else "--like photo.png "
+    lines += [f"    pixelrnn evaluate {folder}", f"    pixelrnn sample {folder} {like}-n 16 -o samples.png", ""]
     return lines

@@ -36,6 +36,7 @@ from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
 from pixelrnn.folder import holds_model, read_config
 from pixelrnn.model import PixelModel
+from pixelrnn.processes import LAUNCHERS
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit, moving_average
 from pixelrnn.training.checkpoints import Checkpoints, SkippedSteps, StopSignals, WholeFiles
@@ -45,9 +46,6 @@ from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset
 from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare_folder
 from pixelrnn.verification import verify
-
-_PLACES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))  # of a process that was launched
-_LAUNCHERS = ("WORLD_SIZE", "SLURM_NTASKS", "NODE_RANK", "MASTER_ADDR")  # variables that say one is at work
 
 
 @dataclass(frozen=True)
@@ -76,14 +74,15 @@ class Machine:
         if self.chosen_strategy not in ("auto", *StrategyRegistry.available_strategies()):
             raise unknown("strategy", self.strategy, ["auto", *StrategyRegistry.available_strategies()])
         asked = self.devices * self.nodes
-        for rank, world in _PLACES:
-            started = os.environ.get(world, "1") if rank in os.environ else "1"
-            if started not in ("1", str(asked)):
+        # Not `launched`, which refuses the processes that Lightning starts: they are told no rank.
+        started = [os.environ.get(world, "1") for rank, world, _ in LAUNCHERS if rank in os.environ]
+        for number in started:
+            if number not in ("1", str(asked)):
                 raise ConfigError(
-                    f"A launcher started {started} processes, but --devices {self.devices} and --nodes {self.nodes} "
+                    f"A launcher started {number} processes, but --devices {self.devices} and --nodes {self.nodes} "
                     f"are {asked}. Give both as the launcher was told, or leave the launcher out."
                 )
-        if self.nodes > 1 and not any(name in os.environ for name in _LAUNCHERS):
+        if self.nodes > 1 and not started:
             raise ConfigError(
                 f"{self.nodes} machines need a launcher that starts this command on each: torchrun, or srun in a SLURM "
                 "job. See docs/scaling.md."
