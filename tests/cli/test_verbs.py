@@ -74,6 +74,10 @@ def test_train_makes_a_run_and_prints_its_figures(cli: Cli, tmp_path: Path) -> N
     assert more.status == 0, more.err
     assert "epoch   2" in more.err
     assert "epoch   1" not in more.err
+    assert "come to its end" not in more.err
+    again = cli("train", "digits", "--out", out, "--epochs", 2, "--seed", 3, *small, "--resume")
+    assert again.out == more.out
+    assert "come to its end before" in again.err
 
 
 def test_train_on_a_folder_of_pictures(cli: Cli, tmp_path: Path) -> None:

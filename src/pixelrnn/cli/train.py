@@ -66,12 +66,13 @@ def run(
     from pixelrnn.training.run import Machine, is_first, train
 
     machine = Machine(pick_device(device), devices, nodes, strategy, workers, save_minutes)
+    validations: list[Progress] = []
     try:
         with download_bar() as download, _encoder_bar() as on_encoder:
             model = train(
                 settings, out, resume=resume, overwrite=overwrite, max_minutes=max_minutes, machine=machine,
-                command=shlex.join(["pixelrnn", *sys.argv[1:]]), bar=sys.stderr.isatty(), tell=_tell, download=download,
-                on_encoder=on_encoder,
+                command=shlex.join(["pixelrnn", *sys.argv[1:]]), bar=sys.stderr.isatty(), tell=_told(validations),
+                download=download, on_encoder=on_encoder,
             )  # fmt: skip
     except KeyboardInterrupt:
         saved = (out / "training" / "last.ckpt").is_file()
@@ -80,6 +81,8 @@ def run(
         raise typer.Exit(1) from None
     if not is_first():
         return
+    if not validations:
+        note("the run had come to its end before: it goes on only with larger --epochs or --max-minutes")
     progress = model.about["progress"]
     typer.echo(
         f"{out}  {progress['valid_nats']:.2f} nats/image   {progress['bits_per_dim']:.4f} bits/dim   "
@@ -104,10 +107,16 @@ def _encoder_bar() -> Iterator[Callable[[int, int], None]]:
         yield step
 
 
-def _tell(progress: Progress) -> None:
-    typer.echo(
-        f"epoch {progress.epoch:3}  {progress.seconds:7.1f} s  validation {progress.valid_nats:.2f} nats/image  "
-        f"{progress.bits_per_dim:.4f} bits/dim{'  (best)' if progress.best else ''}"
-        f"{f'  ({progress.skipped} steps skipped)' if progress.skipped else ''}",
-        err=True,
-    )
+def _told(validations: list[Progress]) -> Callable[[Progress], None]:
+    """Print each validation, and keep it in the list."""
+
+    def tell(progress: Progress) -> None:
+        validations.append(progress)
+        typer.echo(
+            f"epoch {progress.epoch:3}  {progress.seconds:7.1f} s  validation {progress.valid_nats:.2f} nats/image  "
+            f"{progress.bits_per_dim:.4f} bits/dim{'  (best)' if progress.best else ''}"
+            f"{f'  ({progress.skipped} steps skipped)' if progress.skipped else ''}",
+            err=True,
+        )
+
+    return tell
