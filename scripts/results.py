@@ -1,9 +1,9 @@
-"""Train the models of docs/results.md, and write it from their run folders: nothing in it is typed by hand.
+"""Train the models of docs/results.md, and write it: every measured figure comes from a run folder.
 
     python scripts/results.py scripts/results.toml --train     # those that are not there yet, one after the other
     python scripts/results.py scripts/results.toml --out docs/results.md
 
-Several processes of the first may run at once, begun a few seconds apart: each takes the next run that is not finished
+Several of the first command may run at once, begun a few seconds apart: each takes the next run that is not finished
 and that no other is at. Where a table names a split, each model is evaluated on the whole of it, once: what was found
 is kept in RUN/results.json beside the hash of the weights that it belongs to. Runs that are not there are left out,
 and named on standard error.

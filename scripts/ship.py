@@ -2,7 +2,8 @@
 
     python scripts/ship.py runs/mnist-gated-class mnist "digits 0 to 9, told which: binary, 28 x 28"
 
-Ends with status 1 if the file is too large, or the likelihood differs by more than it may.
+Writes over weights/NAME in the package. Ends with status 1, and without that folder, if the file is too large or the
+likelihood differs by more than it may.
 """
 
 from __future__ import annotations

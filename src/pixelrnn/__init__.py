@@ -40,11 +40,11 @@ def build(
     Arguments:
         network   a name of `networks()`
         size      (H, W) of the images it will be trained on
-        channels  1 for gray, 3 for RGB
+        channels  1 for gray, 3 for RGB; up to 256
         levels    2 to 256; pixels are integers 0..levels-1
         head      "bernoulli", "categorical" or "mcgsm"; left out, it is the network's own if it has one, else
                   "bernoulli" for 2 levels and "categorical" for more
-        options   of the network and of the head by their own names, for example layers and width
+        options   of the network, the head and the condition (`options.ConditionOptions`), by their own names
     Raises:       ConfigError for an unknown name, with the nearest one, or a value out of its range
     """
     from pixelrnn.model import PixelModel
@@ -56,7 +56,8 @@ def build(
 def load(folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
     """A trained model from its folder, or one that comes with the package by its name, ready for evaluation.
 
-    Raises: ModelFolderError if the folder is missing, damaged, or was not written by this package
+    Raises: ModelFolderError if the folder is missing, damaged, or was not written by this package; ConfigError for a
+            device that is not there
     """
     from pixelrnn.model import PixelModel
 

@@ -31,8 +31,8 @@ _FEW = 64  # levels of a model: with more, dark images may well be below them
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model gives to a data set: nats per image, smaller is better, and the standard error of their mean (None
-    for a single image)."""
+    """What a model gives to a data set: nats per image (minus the log-probability: smaller is better), and the standard
+    error of their mean (None for a single image)."""
 
     data: str
     split: str

@@ -38,7 +38,7 @@ class PixelModel(nn.Module):
         network   a name of `pixelrnn.networks()`
         head      "bernoulli" (binary), "categorical" or "mcgsm"
         size      (H, W)
-        channels  colours, 1 or more; red comes before green before blue
+        channels  colours, 1 to 256; red comes before green before blue
         levels    2 to 256
         options   of the network, of the head and of the condition (`CONDITION`), by their own names
     Raises:       ConfigError for whatever does not exist or is out of its range
@@ -80,7 +80,7 @@ class PixelModel(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """Weights that are trained, masked ones included."""
+        """All weights, masked and frozen ones included."""
         return sum(each.numel() for each in self.parameters())
 
     @property

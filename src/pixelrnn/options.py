@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -13,22 +15,35 @@ from pixelrnn.errors import ConfigError, unknown
 from pixelrnn.heads import HEADS
 from pixelrnn.layers.condition import Condition
 
-CONDITION: dict[str, Any] = {
-    "classes": 0, "vector_size": 0, "map_channels": 0, "condition_width": 32, "condition_spatial": False,
-    "condition_dropout": 0.1, "code_size": 0, "encoder": "conv", "unit_code": False,
-}  # fmt: skip
-"""The options of what an image may be conditioned on, with their defaults.
 
-classes            labels 0..classes-1; 0 for no labels
-vector_size        numbers of a vector; 0 for none
-map_channels       of a map as large as the image; 0 for none
-condition_width    maps of s, which the condition is made into and every layer is told of
-condition_spatial  let label and vector be told by place: a deconvolution network makes the map s of them
-condition_dropout  in training the condition is left out of an image with this probability
-code_size          numbers of a vector that an encoder of the model makes of an image; 0 for no encoder
-encoder            "conv" or "mdrnn"
-unit_code          codes are of length one
-"""
+@dataclass(frozen=True)
+class ConditionOptions:
+    """What an image may be conditioned on.
+
+    classes            labels 0..classes-1; 0 for no labels
+    vector_size        numbers of a vector; 0 for none
+    map_channels       of a map as large as the image; 0 for none
+    condition_width    maps of s, which the condition is made into and every layer is told of
+    condition_spatial  let label and vector be told by place: a deconvolution network makes the map s of them
+    condition_dropout  in training the condition is left out of an image with this probability
+    code_size          numbers of a vector that an encoder of the model makes of an image; 0 for no encoder
+    encoder            "conv" or "mdrnn"
+    unit_code          codes are of length one
+    """
+
+    classes: int = 0
+    vector_size: int = 0
+    map_channels: int = 0
+    condition_width: int = 32
+    condition_spatial: bool = False
+    condition_dropout: float = 0.1
+    code_size: int = 0
+    encoder: str = "conv"
+    unit_code: bool = False
+
+
+CONDITION: dict[str, Any] = dataclasses.asdict(ConditionOptions())
+"""The options of ConditionOptions, with their defaults."""
 
 
 def check_geometry(head: str, size: Sequence[int], channels: int, levels: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -15,7 +16,9 @@ from command import Cli
 from PIL import Image
 
 import pixelrnn
+from pixelrnn.options import ConditionOptions
 from pixelrnn.sheets import completion_sheet
+from pixelrnn.training.presets import DataSettings, TrainingSettings
 
 
 def pixels_of(path: Path) -> np.ndarray:
@@ -52,11 +55,18 @@ def test_version(cli: Cli) -> None:
 
 
 def test_list_names_presets_networks_and_data(cli: Cli) -> None:
-    for what, name in (("presets", "digits"), ("networks", "gated-pixelcnn"), ("data", "cifar10")):
+    names = {"presets": "digits", "networks": "gated-pixelcnn", "data": "cifar10", "settings": "training.ema"}
+    for what, name in names.items():
         alone, everything = cli("list", what), cli("list")
         assert alone.status == everything.status == 0
         assert re.search(rf"^{name} ", alone.out, re.M)
         assert re.search(rf"^  {name} ", everything.out, re.M)
+
+
+def test_list_settings_says_what_every_key_means(cli: Cli) -> None:
+    rows = re.findall(r"^(\w+)\.(\w+) +\S.*\(default .+\)$", cli("list", "settings").out, re.M)
+    for section, kind in (("data", DataSettings), ("training", TrainingSettings), ("model", ConditionOptions)):
+        assert {(section, each.name) for each in dataclasses.fields(kind)} <= set(rows)
 
 
 def test_train_makes_a_run_and_prints_its_figures(cli: Cli, tmp_path: Path) -> None:

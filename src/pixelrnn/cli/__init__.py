@@ -36,17 +36,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("demo", epilog=demo.EXAMPLE)(demo.run)
-app.command("list", epilog=listing.EXAMPLE)(listing.run)
-app.command("train", epilog=train.EXAMPLE)(train.run)
-app.command("pack", epilog=pack.EXAMPLE)(pack.run)
-app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.run)
-app.command("sample", epilog=sample.EXAMPLE)(sample.run)
-app.command("complete", epilog=complete.EXAMPLE)(complete.run)
-app.command("interpolate", epilog=interpolate.EXAMPLE)(interpolate.run)
-app.command("reconstruct", epilog=reconstruct.EXAMPLE)(reconstruct.run)
-app.command("restore", epilog=restore.EXAMPLE)(restore.run)
-app.command("inspect", epilog=inspect.EXAMPLE)(inspect.run)
+app.command("demo", short_help="Train on real digits, measure, sample, complete.", epilog=demo.EXAMPLE)(demo.run)
+app.command("list", short_help="What there is: presets, networks, data, models.", epilog=listing.EXAMPLE)(listing.run)
+app.command("train", short_help="Train a preset into a run folder.", epilog=train.EXAMPLE)(train.run)
+app.command("pack", short_help="Prepare a set larger than memory.", epilog=pack.EXAMPLE)(pack.run)
+app.command("evaluate", short_help="Measure nats and bits/dim of a data set.", epilog=evaluate.EXAMPLE)(evaluate.run)
+app.command("sample", short_help="Draw new images.", epilog=sample.EXAMPLE)(sample.run)
+app.command("complete", short_help="Finish half-hidden pictures.", epilog=complete.EXAMPLE)(complete.run)
+app.command("interpolate", short_help="Draw what lies between two pictures.", epilog=interpolate.EXAMPLE)(
+    interpolate.run
+)
+app.command("reconstruct", short_help="Draw images from the code of a picture.", epilog=reconstruct.EXAMPLE)(
+    reconstruct.run
+)
+app.command("restore", short_help="Sharpen small or blurred pictures.", epilog=restore.EXAMPLE)(restore.run)
+app.command("inspect", short_help="Prove causality, draw receptive fields.", epilog=inspect.EXAMPLE)(inspect.run)
 
 
 def _version(wanted: bool) -> None:

@@ -38,7 +38,7 @@ EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn complete runs/digits three.png -o out.png --keep top -n 4\n"
     "  pixelrnn complete runs/mine a.png b.png -o out.png --mask known.png\n"
-    "  pixelrnn complete runs/mnist-gated-class three.png -o out.png --keep top --label 3\n"
+    "  pixelrnn complete mnist three.png -o out.png --keep top --label 3 --size 28x28\n"
     "\n\nThe mask is as large as the pictures, white where they are known. What is transparent counts as white."
 )
 

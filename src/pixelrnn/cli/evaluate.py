@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn evaluate runs/digits --split test --json\n"
-    "  pixelrnn evaluate runs/mnist-gated-class --classify --count 1000\n"
+    "  pixelrnn evaluate mnist --classify --count 1000\n"
     "  pixelrnn evaluate runs/mnist --processes 4\n"
-    "  pixelrnn evaluate runs/faces --verify\n"
+    "  pixelrnn evaluate faces --verify\n"
 )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "\b\nExamples:\n"
-    "  pixelrnn inspect runs/digits\n"
+    "  pixelrnn inspect mnist\n"
     "  pixelrnn inspect pixelcnn --set layers=7 --size 28x28 --plot field.png\n"
     "  pixelrnn inspect all --pixel 15,13 --plot fields.png\n"
 )

@@ -24,7 +24,7 @@ from pixelrnn.errors import ConfigError
 
 EXAMPLE = (
     "\b\nExample:\n"
-    "  pixelrnn interpolate runs/faces anna.png ben.png --steps 8 --rows 4 -o strip.png\n"
+    "  pixelrnn interpolate faces anna.png ben.png --steps 8 --rows 4 -o strip.png\n"
     "\n\nEach row shows the first picture, the steps, and the second picture."
 )
 

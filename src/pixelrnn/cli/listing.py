@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import re
+from typing import Any
+
 import typer
 
 from pixelrnn.errors import unknown
 
-EXAMPLE = "\b\nExample:\n  pixelrnn list presets\n"
+EXAMPLE = "\b\nExamples:\n  pixelrnn list presets\n  pixelrnn list settings     # every KEY of train --set\n"
+_DOCUMENTED = re.compile(r"^(\w+) +(.+(?:\n +.+)*)", re.MULTILINE)  # a name and its lines, in a docstring
 
 
-def run(what: str = typer.Argument("all", help="presets, networks, data, weights, or all.")) -> None:
-    """List presets, networks, data sets, or the trained models that come with the package."""
-    tables = {"presets": _presets, "networks": _networks, "data": _data, "weights": _weights}
+def run(what: str = typer.Argument("all", help="presets, networks, data, weights, settings, or all.")) -> None:
+    """List presets, networks, data sets, the trained models that come with the package, or what a preset sets."""
+    tables = {
+        "presets": _presets, "networks": _networks, "data": _data, "weights": _weights, "settings": _settings,
+    }  # fmt: skip
     if what != "all" and what not in tables:
         raise unknown("list of", what, [*tables, "all"])
     for name, rows in tables.items():
@@ -31,9 +39,15 @@ def _presets() -> dict[str, str]:
 
 
 def _networks() -> dict[str, str]:
-    from pixelrnn.networks import NETWORKS, options_of
+    from pixelrnn.heads import HEADS, head_options
+    from pixelrnn.networks import NETWORKS, default_head, options_of
 
-    return {name: f"{_first_line(NETWORKS[name])} Options: {', '.join(options_of(name))}." for name in NETWORKS}
+    rows = {}
+    for name, network in NETWORKS.items():
+        options = {**options_of(name), **head_options(HEADS[default_head(name, 2)])}
+        given = [key if default is inspect.Parameter.empty else f"{key}={default}" for key, default in options.items()]
+        rows[name] = f"{_first_line(network)} Options: {', '.join(given)}."
+    return rows
 
 
 def _data() -> dict[str, str]:
@@ -50,6 +64,26 @@ def _weights() -> dict[str, str]:
     from pixelrnn.shipped import shipped
 
     return {name: read_config(folder)["about"]["summary"] for name, folder in shipped().items()}
+
+
+def _settings() -> dict[str, str]:
+    from pixelrnn.options import ConditionOptions
+    from pixelrnn.training.presets import DataSettings, TrainingSettings
+
+    rows = _documented("data", DataSettings) | _documented("training", TrainingSettings)
+    rows["model.network"] = "a name of `pixelrnn list networks`, which names its further options"
+    rows["model.head"] = 'what makes probabilities of the parameters; "" for the network\'s own (default "")'
+    return rows | _documented("model", ConditionOptions)
+
+
+def _documented(section: str, kind: type) -> dict[str, str]:
+    """What the docstring of a dataclass says of its fields, and their defaults."""
+    defaults: dict[str, Any] = vars(kind())
+    return {
+        f"{section}.{key}": f"{' '.join(text.split())} (default {json.dumps(defaults[key])})"
+        for key, text in _DOCUMENTED.findall(inspect.getdoc(kind) or "")
+        if key in defaults
+    }
 
 
 def _first_line(thing: type) -> str:

@@ -27,7 +27,7 @@ def run(
         None, "--channels", help="1 for gray, 3 for colour; left out: gray if all pictures of the folder are."
     ),
     values: int | None = typer.Option(
-        None, "--values", min=2, max=256, help="Of a pixel in an array file, if they are not bytes: 4 for 0..3."
+        None, "--values", min=2, max=256, help="How many a pixel of an array file may have, if not 256: 4 for 0..3."
     ),
     shard_mb: int = typer.Option(64, "--shard-mb", min=1, help="Megabytes of images in one file."),
     check: Path | None = typer.Option(

@@ -27,7 +27,9 @@ DataSplit = Annotated[
 ]
 DataValues = Annotated[
     int | None,
-    typer.Option("--values", min=2, max=256, help="Of a pixel in --data, if they are not bytes: 4 for 0..3."),
+    typer.Option(
+        "--values", min=2, max=256, help="How many a pixel of an array file may have, if not 256: 4 for 0..3."
+    ),
 ]
 DataCount = Annotated[int, typer.Option("--count", min=1, help="How many images of --data.")]
 

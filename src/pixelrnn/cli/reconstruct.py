@@ -25,8 +25,8 @@ from pixelrnn.cli.pictures import DataCount, DataInstead, DataSplit, DataValues,
 
 EXAMPLE = (
     "\b\nExamples:\n"
-    "  pixelrnn reconstruct runs/mnist-autoencoder three.png four.png -n 4 -o out.png\n"
-    "  pixelrnn reconstruct runs/mnist-autoencoder --data mnist --split test --count 8 -o out.png\n"
+    "  pixelrnn reconstruct runs/autoencoder three.png four.png -n 4 -o out.png\n"
+    "  pixelrnn reconstruct runs/autoencoder --data mnist --split test --count 8 -o out.png\n"
 )
 
 

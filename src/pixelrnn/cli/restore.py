@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn restore runs/faces-restore small.png -n 4 -o out.png\n"
-    "  pixelrnn restore runs/mnist-restore --data mnist --split test --count 8 -o out.png\n"
+    "  pixelrnn restore runs/restore --data mnist --split test --count 8 -o out.png\n"
     "\n\nA picture of half the model's size is restored as it is; another is brought to the model's size and degraded."
 )
 

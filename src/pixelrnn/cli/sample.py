@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn sample runs/digits -n 16 --seed 0 -o samples.png\n"
-    "  pixelrnn sample runs/mnist-gated-class --label 3 --guidance 1.5 -o threes.png\n"
-    "  pixelrnn sample runs/mnist-gated-class --label all -n 10 -o classes.png\n"
-    "  pixelrnn sample runs/faces --like photo.png -n 8 -o alike.png\n"
+    "  pixelrnn sample mnist --label 3 --guidance 1.5 -o threes.png\n"
+    "  pixelrnn sample mnist --label all -n 10 -o classes.png\n"
+    "  pixelrnn sample faces --like photo.png -n 8 -o alike.png\n"
     "  pixelrnn sample runs/mnist -n 100000 --shards many --processes 4\n"
     "  srun --ntasks 8 pixelrnn sample runs/mnist -n 100000 --shards many\n"
 )
@@ -68,17 +68,16 @@ def run(
     ),
     shards: Path | None = typer.Option(None, "--shards", help="Write the integers into files of this folder instead."),
     shard_size: int | None = typer.Option(
-        None, "--shard-size", min=1, help=f"Images in a file of --shards; left out: {_SHARD}."
+        None, "--shard-size", min=1, help=f"Images per file, with --shards; left out: {_SHARD}."
     ),
     processes: int = typer.Option(1, "--processes", min=1, help="Draw for --shards in so many processes."),
     device: Device = "auto",
 ) -> None:  # fmt: skip
     """Draw new images and write them as one picture, or very many of them as arrays.
 
-    A model that learned with classes draws of a class (--label), one with an encoder what has the code of a picture
-    (--like, cropped and resized as needed); without them both draw from everything they learned.
-
-    With --label all image i is one of class i // n.
+    --label chooses the class, for a model that learned with classes; --like draws what has the code of a picture
+    (cropped and resized as needed), for a model with an encoder. Without them images come from all that was learned.
+    With --label all, image i is of class i // n.
 
     --shards FOLDER writes samples-00000.npy, samples-00001.npy, ..., each (n, C, H, W) uint8: the same images whatever
     the number of files and processes. The same command goes on where an earlier one was stopped. Under torchrun or

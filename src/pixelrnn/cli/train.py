@@ -35,18 +35,22 @@ def run(
     max_minutes: float | None = typer.Option(
         None, "--max-minutes", help="Stop learning then; the last validation comes after it."
     ),
-    seed: int | None = typer.Option(None, "--seed", help="Of everything random."),
+    seed: int | None = typer.Option(
+        None, "--seed", help="Of the first weights, the order and all drawing; left out: the preset's."
+    ),
     changes: list[str] = typer.Option(
-        [], "--set", help="KEY=VALUE of the preset: epochs, batch_size, learning_rate, levels, width, ..."
+        [], "--set", help="KEY=VALUE of the preset, any number of times; `pixelrnn list settings` has the keys."
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint, if it has one."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Throw an earlier run in the folder away."),
-    save_minutes: float = typer.Option(5.0, "--save-minutes", min=0, help="Between checkpoints within an epoch."),
+    save_minutes: float = typer.Option(
+        5.0, "--save-minutes", min=0, help="Minutes between checkpoints within an epoch."
+    ),
     device: Device = "auto",
     devices: int = typer.Option(1, "--devices", min=1, help="Processes on this machine, one for each device."),
     nodes: int = typer.Option(1, "--nodes", min=1, help="Machines, each with this command under torchrun or SLURM."),
     strategy: str = typer.Option("auto", "--strategy", help="How processes work together; auto is ddp for several."),
-    workers: int = typer.Option(0, "--workers", min=0, help="Processes that read images, beside each of those."),
+    workers: int = typer.Option(0, "--workers", min=0, help="Extra processes that read images, for each that trains."),
 ) -> None:
     """Train a preset into a run folder, which is a model folder too.
 

@@ -18,7 +18,7 @@ def shipped_card(model: PixelModel, name: str) -> str:
     found = model.about["shipped"]
     lines = _lines(model, name)
     lines[0] = f"# {name}"
-    lines[2] = f"{model.about['summary']}. {lines[2]}"
+    lines[2] = model.about["summary"]
     measured = next(place for place, line in enumerate(lines) if line.startswith("| **validation**"))
     lines.insert(
         measured + 1,
@@ -31,6 +31,19 @@ def shipped_card(model: PixelModel, name: str) -> str:
 
 def _error(error: float | None) -> str:
     return "" if error is None else f" +- {error:.2f}"
+
+
+def _split(about: dict[str, Any]) -> str:
+    """The split that a shipped model was measured on, if it is not the one that is measured anyway."""
+    split = about.get("shipped", {}).get("split", "test")
+    return "" if split == "test" else f" --split {split}"
+
+
+def _told(model: PixelModel) -> str:
+    """An example of what a model is told when it draws."""
+    if model.encoder is not None:
+        return "--like photo.png "
+    return "--label 7 " if model.condition is not None and model.condition.classes > 7 else ""
 
 
 def _given(model: PixelModel) -> str:
@@ -69,6 +82,9 @@ def _lines(model: PixelModel, folder: str) -> list[str]:
     if preset["assumed"]:
         lines.append(f"| assumed, as the source leaves it open | {', '.join(preset['assumed'])} |")
     lines += ["", "Made by:", "", f"    {about['command']}", "", "Measure it, and use it:", ""]
-    like = "" if model.encoder is None else "--like photo.png "
-    lines += [f"    pixelrnn evaluate {folder}", f"    pixelrnn sample {folder} {like}-n 16 -o samples.png", ""]
+    lines += [
+        f"    pixelrnn evaluate {folder}{_split(about)}",
+        f"    pixelrnn sample {folder} {_told(model)}-n 16 -o samples.png",
+        "",
+    ]
     return lines
