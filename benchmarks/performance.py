@@ -30,7 +30,9 @@ SHORT: dict[str, object] = {"ema": 0, "optimizer": "adam", "learning_rate": 2e-3
 
 # name -> preset and what is set in it
 MODELS: dict[str, tuple[str, dict[str, object]]] = {
-    "mnist-gated-10x128": ("mnist-gated", {"layers": 10, "width": 128, "kernel": 3, "batch_size": 16, "learning_rate": 1e-3}),
+    "mnist-gated-10x128": (
+        "mnist-gated", {"layers": 10, "width": 128, "kernel": 3, "batch_size": 16, "learning_rate": 1e-3},
+    ),
     "mnist-pixelcnn-12x32": ("mnist-pixelcnn", {}),
     "mnist-row-lstm-7x16": ("mnist-row-lstm", {}),
     "mnist-diagonal-bilstm-7x16": ("mnist-diagonal-bilstm", {}),

@@ -198,8 +198,7 @@ class PixelModel(nn.Module):
             on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
             start        index of the first image: these are images start .. start + n - 1 of the seed, so that many may
                          be drawn in parts
-        Raises:          ConfigError for a number out of its range; ConditionError for a condition that does not fit, or
-                         guidance without one
+        Raises:          ConfigError for a number out of its range; ConditionError if a condition misfits or is missing
         """
         blank = self._blank(n, size)
         told = Asked(label, vector, map, guidance)

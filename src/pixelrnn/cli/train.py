@@ -15,6 +15,7 @@ import typer
 from pixelrnn.cli.common import Device, bar, data_set, download_bar, note, parse_size, pick_device, several
 
 if TYPE_CHECKING:
+    from pixelrnn.model import PixelModel
     from pixelrnn.training.callbacks import Progress
 
 EXAMPLE = (
@@ -83,8 +84,12 @@ def run(
         stands = f"The last checkpoint in {out} stands" if saved else "There was no checkpoint yet"
         typer.echo(f"Stopped at once. {stands}; go on with the same command and --resume", err=True)
         raise typer.Exit(1) from None
-    if not is_first():
-        return
+    if is_first():
+        _say(out, model, validations)
+
+
+def _say(out: Path, model: PixelModel, validations: list[Progress]) -> None:
+    """Print what came of it, in one line."""
     if not validations:
         note("the run had come to its end before: it goes on only with larger --epochs or --max-minutes")
     progress = model.about["progress"]
