@@ -5,8 +5,8 @@
 
 Several of the first command may run at once, begun a few seconds apart: each takes the next run that is not finished
 and that no other is at. Where a table names a split, each model is evaluated on the whole of it, once: what was found
-is kept in RUN/results.json beside the hash of the weights that it belongs to. Runs that are not there are left out,
-and named on standard error.
+is kept in RUN/results.json beside the hash of the weights that it belongs to. Runs that are not finished, or were
+trained with other settings than the plan says, are left out, and named on standard error.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from pixelrnn.cli.common import bar
 from pixelrnn.data import save_picture
 from pixelrnn.evaluation import accuracy, evaluate, load_like
 from pixelrnn.files import write_atomic
-from pixelrnn.folder import holds_model, read_config
+from pixelrnn.folder import read_config
 from pixelrnn.sheets import sample_sheet
-from pixelrnn.training.run_folder import finished
+from pixelrnn.training.presets import load_preset
+from pixelrnn.training.run_folder import finished, saved_preset
 
 Table = dict[str, Any]
 
@@ -41,6 +42,12 @@ UNITS: dict[str, Callable[[int, int], float]] = {  # (pixels, channels) to what 
     "nats/pixel": lambda pixels, channels: pixels,
     "bits/dim": lambda pixels, channels: pixels * channels * math.log(2),
 }
+
+_TRAIN = argparse.ArgumentParser()  # what a plan says of a training
+_TRAIN.add_argument("preset")
+_TRAIN.add_argument("--set", action="append", default=[])
+_TRAIN.add_argument("--epochs", type=int)
+_TRAIN.add_argument("--max-minutes", type=float)
 
 
 def train(plan: Table) -> bool:
@@ -61,6 +68,31 @@ def train(plan: Table) -> bool:
                 process.wait()  # it has heard it too, and saves
                 raise
     return fine
+
+
+def stands(entry: Table) -> bool:
+    """Whether the run is there, trained as the plan says; if not, why is said on standard error.
+
+    The number of epochs may differ where a time limit ended the training.
+    """
+    folder, why = Path(entry["folder"]), ""
+    if not finished(folder):
+        why = "it is not there, or not finished"
+    else:
+        asked = _TRAIN.parse_args(shlex.split(entry["train"]))
+        epochs = [] if asked.epochs is None else [f"epochs={asked.epochs}"]
+        planned, ran = load_preset(asked.preset, [*asked.set, *epochs]).as_dict(), saved_preset(folder).as_dict()
+        other = [
+            f"{part}.{key}"
+            for part in ("data", "model", "training")
+            for key in sorted({*planned[part], *ran[part]} - ({"epochs"} if asked.max_minutes else set()))
+            if planned[part].get(key) != ran[part].get(key)
+        ]
+        if other:
+            why = f"it was trained with another {' and another '.join(other)} than the plan says"
+    if why:
+        print(f"left out: {folder}: {why}", file=sys.stderr)
+    return not why
 
 
 def busy(folder: Path) -> bool:
@@ -148,10 +180,7 @@ def draw(run: Path, folder: Path, split: str) -> str:
 
 def section(table: Table, images: Path) -> list[str]:
     """Heading, text, table, commands and pictures of one table."""
-    there = [entry for entry in table["run"] if holds_model(Path(entry["folder"]))]
-    for entry in table["run"]:
-        if entry not in there:
-            print(f"left out: there is no model in {entry['folder']}", file=sys.stderr)
+    there = [entry for entry in table["run"] if stands(entry)]
     if not there:
         return []
     lines = [f"## {table['title']}", "", table["text"].strip(), ""]
@@ -161,7 +190,7 @@ def section(table: Table, images: Path) -> list[str]:
     lines += ["| " + " | ".join(line[column] for column in columns) + " |" for line in found]
     runs = [Path(entry["folder"]) for entry in there]
     lines += ["", f"Trained on: {'; '.join(sorted({machine(run) for run in runs}))}. Commands:", ""]
-    lines += [f"    {read_config(run)['about']['command']}" for run in runs]
+    lines += [f"    pixelrnn train {entry['train']} --out {entry['folder']}" for entry in there]
     if table.get("pictures"):
         for run in runs:
             lines += ["", draw(run, images, table["split"])]

@@ -71,7 +71,8 @@ def test_a_plan_is_trained_and_written_down(results, capfd: pytest.CaptureFixtur
     value, error = found.bits_per_dim, found.standard_error * found.bits_per_dim / found.nats
     assert f"| **{value:.4f} +- {error:.4f}** |" in text
     assert f"| {model.num_parameters:,} | {model.about['progress']['images']:,} |" in text
-    assert f"    {model.about['command']}\n" in text
+    command = "train digits --epochs 1 --set width=4 --set layers=1 --set condition=class --out runs/a"
+    assert f"    pixelrnn {command}\n" in text
     assert "the class of the image; class by Bayes' rule " in text
     drawn = grid(model.sample(40, label=[*range(10)] * 4, seed=0), 17, columns=10)
     assert np.array_equal(np.asarray(Image.open("docs/images/results/a.png")), np.asarray(drawn)), (
@@ -79,7 +80,7 @@ def test_a_plan_is_trained_and_written_down(results, capfd: pytest.CaptureFixtur
     )
     assert "missing" not in text
     assert "Nothing here" not in text
-    assert "no model in runs/missing" in capfd.readouterr().err
+    assert "left out: runs/missing: it is not there" in capfd.readouterr().err
     kept = Path("runs/a/results.json")
     kept.write_text(json.dumps(json.loads(kept.read_text()) | {"nats": 1.0}))
     results()
@@ -87,3 +88,7 @@ def test_a_plan_is_trained_and_written_down(results, capfd: pytest.CaptureFixtur
     kept.write_text(json.dumps(json.loads(kept.read_text()) | {"sha256": "of other weights"}))
     results()
     assert f"| **{value:.4f} +- {error:.4f}** |" in Path("docs/results.md").read_text(), "measured anew"
+    Path("plan.toml").write_text(PLAN.replace("--set width=4", "--set width=6"))
+    results()
+    assert "left out: runs/a: it was trained with another model.width than" in capfd.readouterr().err
+    assert "Digits" not in Path("docs/results.md").read_text()
