@@ -123,9 +123,11 @@ def ours(folder: str | None, images: int, threads: int | None) -> dict[str, Any]
     kind = f"{model.config['network']}, {Path(folder).name if folder else 'untrained'}"
     like = {"parameters": model.num_parameters, "shape": [*model.size, model.channels], "levels": model.levels}
     return {
-        **found, "name": f"pixelrnn {pixelrnn.__version__} ({kind}), torch {torch.__version__}",
-        "parameters": model.num_parameters, "like": {**like, "threads": torch.get_num_threads()},
-    }  # fmt: skip
+        **found,
+        "name": f"pixelrnn {pixelrnn.__version__} ({kind}), torch {torch.__version__}",
+        "parameters": model.num_parameters,
+        "like": {**like, "threads": torch.get_num_threads()},
+    }
 
 
 def peer(images: int, threads: int, shape: list[int], levels: int, parameters: int, enough: float) -> dict[str, Any]:

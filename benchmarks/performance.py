@@ -31,7 +31,8 @@ SHORT: dict[str, object] = {"ema": 0, "optimizer": "adam", "learning_rate": 2e-3
 # name -> preset and what is set in it
 MODELS: dict[str, tuple[str, dict[str, object]]] = {
     "mnist-gated-10x128": (
-        "mnist-gated", {"layers": 10, "width": 128, "kernel": 3, "batch_size": 16, "learning_rate": 1e-3},
+        "mnist-gated",
+        {"layers": 10, "width": 128, "kernel": 3, "batch_size": 16, "learning_rate": 1e-3},
     ),
     "mnist-pixelcnn-12x32": ("mnist-pixelcnn", {}),
     "mnist-row-lstm-7x16": ("mnist-row-lstm", {}),
@@ -40,9 +41,10 @@ MODELS: dict[str, tuple[str, dict[str, object]]] = {
     "cifar10-pixelcnn-12x32": ("paper-cifar10-pixelcnn", {"layers": 12, "width": 32, "out_width": 192, **SHORT}),
     "cifar10-row-lstm-7x24": ("paper-cifar10-row-lstm", {"layers": 7, "width": 24, "out_width": 192, **SHORT}),
     "cifar10-diagonal-bilstm-7x24": (
-        "paper-cifar10-diagonal-bilstm", {"layers": 7, "width": 24, "out_width": 192, **SHORT},
+        "paper-cifar10-diagonal-bilstm",
+        {"layers": 7, "width": 24, "out_width": 192, **SHORT},
     ),
-}  # fmt: skip
+}
 BATCHES = (1, 16, 64)
 STEPS: list[tuple[str, dict[str, int]]] = [
     ("gated-pixelcnn", {"layers": 8, "width": 64}),
@@ -101,11 +103,12 @@ def trained(name: str, models: Path, minutes: float) -> Path:
 
 def sampling_table(models: Path, minutes: float) -> list[str]:
     lines = [
-        "## Sampling", "",
+        "## Sampling",
+        "",
         "| model | images | a whole pass, s | **sampling, s** | in whole passes | times the floor | "
         "naive, s (extrapolated) | faster than naive | one pixel at a time, s | MB |",
         "|---|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for name in MODELS:
         folder = trained(name, models, minutes)
         for images in BATCHES:
@@ -130,10 +133,14 @@ def sampling(folder: str, images: int) -> dict[str, float]:
     pixel = timed(lambda: model.sample(images, seed=0, batch_size=images, span=1))
     whole = median_seconds(lambda: model.log_prob(made, check=False), 20)
     return {
-        "sample": sample, "pixel": pixel, "whole": whole, "megabytes": megabytes, "rate": matrix_rate(),
+        "sample": sample,
+        "pixel": pixel,
+        "whole": whole,
+        "megabytes": megabytes,
+        "rate": matrix_rate(),
         "passes": model.size[0] * model.size[1] * model.head.passes,
         "flop": images * model.size[0] * model.size[1] * flop_per_pixel(model),
-    }  # fmt: skip
+    }
 
 
 # ---- a training step and an evaluation
@@ -141,13 +148,14 @@ def sampling(folder: str, images: int) -> dict[str, float]:
 
 def step_table(models: Path, minutes: float) -> list[str]:
     lines = [
-        "## A training step and an evaluation", "",
+        "## A training step and an evaluation",
+        "",
         "64 binary images of 28 x 28; forward, backward, Adam. The recurrent ones: [recurrent.md](recurrent.md).",
         "",
         "| network | layers x width | arithmetic | step, ms | Gflop | **times the floor** | MB | evaluation, ms | "
         "times its floor |",
         "|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for network, options in STEPS:
         for precision in ("float32", "bfloat16"):
             found = apart(__file__, {"measure": "step", "network": network, "options": options, "precision": precision})
@@ -183,9 +191,7 @@ def step(network: str, options: dict[str, int], precision: str, batch: int = 64,
     with torch.inference_mode():
         evaluation = median_seconds(lambda: model.log_prob(images, check=False), 9)
     flop = 3 * batch * side**2 * flop_per_pixel(model)
-    return {
-        "step": seconds, "evaluation": evaluation, "megabytes": megabytes, "flop": flop, "rate": matrix_rate()
-    }  # fmt: skip
+    return {"step": seconds, "evaluation": evaluation, "megabytes": megabytes, "flop": flop, "rate": matrix_rate()}
 
 
 # ---- growth
@@ -195,11 +201,13 @@ def growth_table(models: Path, minutes: float) -> list[str]:
     name = "mnist-gated-10x128"
     folder = trained(name, models, minutes)
     lines = [
-        "## Growth with the side of the image", "",
-        f"{name}, 4 images; what the walk keeps is counted in numbers.", "",
+        "## Growth with the side of the image",
+        "",
+        f"{name}, 4 images; what the walk keeps is counted in numbers.",
+        "",
         "| side | pixels | sampling, s | microseconds per pixel | numbers kept by the walk | per column |",
         "|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for side in SIDES:
         found = apart(__file__, {"measure": "growth", "folder": str(folder), "side": side})
         each, kept = 1e6 * found["sample"] / (4 * side**2), found["kept"]

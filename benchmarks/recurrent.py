@@ -58,8 +58,10 @@ def main() -> None:
                 times = ours["seconds"] * ours["rate"] / ours["flop"]
                 print(
                     f"{network:16} {width:3} {batch:5} {1e3 * ours['seconds']:6.0f} {ours['flop'] / 1e9:6.1f} "
-                    f"{ours['rate'] / 1e9:8.0f} {times:8.1f} {ours['megabytes']:6.0f}", end="", flush=True,
-                )  # fmt: skip
+                    f"{ours['rate'] / 1e9:8.0f} {times:8.1f} {ours['megabytes']:6.0f}",
+                    end="",
+                    flush=True,
+                )
                 for kind in plains:
                     if kind == "plain" or network == "diagonal-bilstm":  # rows have no padding
                         plain = apart(__file__, {**case, "plain": kind, "steps": max(3, options.steps // 2)})
@@ -96,9 +98,11 @@ def measure(network: str, layers: int, width: int, batch: int, plain: str, steps
     megabytes = peak_megabytes() - before
     seconds = statistics.median(timed(step) for _ in range(steps))
     return {
-        "seconds": seconds, "flop": 3 * batch * SIDE**2 * flop_per_pixel(model), "rate": matrix_rate(),
+        "seconds": seconds,
+        "flop": 3 * batch * SIDE**2 * flop_per_pixel(model),
+        "rate": matrix_rate(),
         "megabytes": megabytes,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

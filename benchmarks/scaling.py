@@ -62,14 +62,21 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, nargs="*", default=[1, 8, 32])
     args = parser.parse_args()
     hours = " | ".join(f"hours, {gpus} GPU{'s' if gpus > 1 else ''}" for gpus in args.gpus)
-    print(f"| network | layers x width | parameters | Tflop an image | batch x steps | Eflop in all | GB kept for an "
-          f"image | GB of weights, Adam, average | {hours} |")  # fmt: skip
+    print(
+        f"| network | layers x width | parameters | Tflop an image | batch x steps | Eflop in all | GB kept for an "
+        f"image | GB of weights, Adam, average | {hours} |"
+    )
     print("|---" * (8 + len(args.gpus)) + "|")
     for case in CASES:
         model = pixelrnn.build(
-            "gated-pixelcnn", size=(SIDE, SIDE), channels=3, levels=LEVELS, layers=case.layers, width=case.width,
+            "gated-pixelcnn",
+            size=(SIDE, SIDE),
+            channels=3,
+            levels=LEVELS,
+            layers=case.layers,
+            width=case.width,
             kernel=5,
-        )  # fmt: skip
+        )
         flop = 3 * flop_per_pixel(model) * SIDE**2
         total = flop * case.batch * case.steps
         kept = kept_bytes(model)

@@ -27,10 +27,10 @@ from filelock import FileLock, Timeout
 import pixelrnn
 from pixelrnn.cli.common import bar
 from pixelrnn.data import save_picture
-from pixelrnn.evaluation import accuracy, evaluate, load_like
 from pixelrnn.files import write_atomic
-from pixelrnn.folder import read_config
-from pixelrnn.sheets import sample_sheet
+from pixelrnn.measure.evaluation import accuracy, evaluate, load_like
+from pixelrnn.model.model_folder import read_config
+from pixelrnn.report.sheets import sample_sheet
 from pixelrnn.training.presets import load_preset
 from pixelrnn.training.run_folder import finished, saved_preset
 
@@ -121,9 +121,10 @@ def measured(run: Path, split: str) -> dict[str, Any]:
         with bar(f"{run}, classes") as update:
             classified = accuracy(model, data, on_batch=update, count=CLASSIFIED)
         found |= {
-            "accuracy": classified.accuracy, "accuracy_standard_error": classified.standard_error,
+            "accuracy": classified.accuracy,
+            "accuracy_standard_error": classified.standard_error,
             "classified": classified.images,
-        }  # fmt: skip
+        }
     write_atomic(path, (json.dumps(found, indent=2) + "\n").encode())
     return found
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pixelrnn
 from pixelrnn.cli.common import bar
 from pixelrnn.data import save_picture
-from pixelrnn.evaluation import evaluate, load_like
-from pixelrnn.sheets import sample_sheet
+from pixelrnn.measure.evaluation import evaluate, load_like
+from pixelrnn.report.sheets import sample_sheet
 from pixelrnn.training.card import shipped_card
 
 WEIGHTS = Path(pixelrnn.__file__).parent / "weights"

@@ -32,9 +32,14 @@ def networks() -> list[str]:
 
 
 def build(
-    network: str, *, size: tuple[int, int], channels: int = 1, levels: int = 256, head: str | None = None,
+    network: str,
+    *,
+    size: tuple[int, int],
+    channels: int = 1,
+    levels: int = 256,
+    head: str | None = None,
     **options: Any,
-) -> PixelModel:  # fmt: skip
+) -> PixelModel:
     """A model with random weights.
 
     Arguments:

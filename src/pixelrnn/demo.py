@@ -11,12 +11,12 @@ import torch
 
 from pixelrnn.data import ImageData, grid, save_picture
 from pixelrnn.errors import RunFolderError
-from pixelrnn.evaluation import Baseline, Evaluation, baselines, evaluate, levels_for, load_like
 from pixelrnn.files import write_atomic
-from pixelrnn.inspection import draw_fields
+from pixelrnn.measure.evaluation import Baseline, Evaluation, baselines, evaluate, levels_for, load_like
+from pixelrnn.measure.inspection import draw_fields
 from pixelrnn.model import PixelModel
-from pixelrnn.report import page
-from pixelrnn.sheets import completion_sheet
+from pixelrnn.report.page import page
+from pixelrnn.report.sheets import completion_sheet
 from pixelrnn.training.callbacks import Progress
 from pixelrnn.training.presets import Preset, load_preset
 from pixelrnn.training.run import load_for, train
@@ -49,9 +49,13 @@ class DemoResult:
 
 
 def run_demo(
-    out: str | Path, preset: str = "digits", *, epochs: int | None = None, bar: bool = False,
+    out: str | Path,
+    preset: str = "digits",
+    *,
+    epochs: int | None = None,
+    bar: bool = False,
     tell: Callable[[Progress], None] = lambda _: None,
-) -> DemoResult:  # fmt: skip
+) -> DemoResult:
     """Train the preset into `out`/run, unless that was done already, and write pictures and report.html into `out`.
 
     Raises: RunFolderError if `out` cannot be written or holds something else; as `train`
@@ -88,20 +92,24 @@ def _write_page(folder: Path, model: PixelModel, test: ImageData, result: DemoRe
     facts = [
         ("network", f"{model.config['network']}, {model.num_parameters:,} parameters"),
         ("data", f"{test.name}: {height} x {width}, {result.evaluation.protocol}"),
-        ("training", f"{model.about['train_images']:,} images; {model.about['progress']['images']:,} seen until the "
-         f"best epoch, in {result.seconds_of_training:.0f} s"),
+        (
+            "training",
+            f"{model.about['train_images']:,} images; {model.about['progress']['images']:,} seen until the "
+            f"best epoch, in {result.seconds_of_training:.0f} s",
+        ),
         ("held out", f"{result.evaluation.images} images of the test split; the epoch was chosen on other images"),
-    ]  # fmt: skip
+    ]
     pictures = [
         ("New images", "samples.png", "Drawn pixel by pixel from the model, with seed 0."),
         (
-            "Completions", "completions.png",
+            "Completions",
+            "completions.png",
             "Each row: a held-out image, the half that was kept, and five different completions of it. Pixels are "
             "drawn in raster order given all pixels before them, so the completions of a kept top half are exact "
             "draws. Known pixels further on, as with a kept left half, would be kept but not seen.",
         ),
         ("Receptive field", "receptive_field.png", "What the middle pixel sees, measured by gradients."),
-    ]  # fmt: skip
+    ]
     try:
         html = page("What the model learned from handwritten digits", facts, result.rows(), pictures, folder)
         write_atomic(folder / "report.html", html.encode())

@@ -49,9 +49,12 @@ def test_a_picture_that_is_read_is_never_written_over(
     mine = picture(here / "mine.png")
     before = mine.read_bytes()
     arguments: dict[str, list[object]] = {
-        "complete": [run, mine, "--keep", "top"], "restore": [told_half, mine], "reconstruct": [told_code, mine],
-        "interpolate": [told_code, mine, mine], "sample": [told_code, "--like", mine],
-    }  # fmt: skip
+        "complete": [run, mine, "--keep", "top"],
+        "restore": [told_half, mine],
+        "reconstruct": [told_code, mine],
+        "interpolate": [told_code, mine, mine],
+        "sample": [told_code, "--like", mine],
+    }
     assert_refused(cli(verb, *arguments[verb], "-o", "../" + here.name + "/mine.png"), MISUSED, "written over")
     assert mine.read_bytes() == before
 

@@ -15,11 +15,11 @@ from command import Cli, Result
 from PIL import Image
 
 import pixelrnn
-from pixelrnn.conditions import degraded, enlarged
 from pixelrnn.data import load_data
 from pixelrnn.errors import ConfigError, DataError
-from pixelrnn.evaluation import accuracy, evaluate, levels_for
-from pixelrnn.sheets import interpolations, map_in_bytes
+from pixelrnn.measure.evaluation import accuracy, evaluate, levels_for
+from pixelrnn.model.conditions import degraded, enlarged
+from pixelrnn.report.sheets import interpolations, map_in_bytes
 
 FAILED, MISUSED = 1, 2
 
@@ -99,8 +99,9 @@ def test_guidance_is_passed_on_and_needs_a_condition(cli: Cli, told_class: Path,
     assert (images != drawn(cli, tmp_path, told_class, "--label", 3, "-n", 4)).any()
     picture = digit(tmp_path / "a.png")
     for folder, one, other in (
-        (run, "without conditions", "without conditions"), (told_class, "--label or --like", "give --label too"),
-    ):  # fmt: skip
+        (run, "without conditions", "without conditions"),
+        (told_class, "--label or --like", "give --label too"),
+    ):
         assert_refused(cli("sample", folder, "--guidance", 2), MISUSED, one)
         assert_refused(cli("complete", folder, picture, "--keep", "top", "--guidance", 2), MISUSED, other)
 

@@ -66,7 +66,7 @@ def array(path: Path, values: np.ndarray) -> Path:
         (["list", "preset"], ["Did you mean 'presets'?"]),
         (["sampel"], ["sampel"]),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_name_or_value_is_misuse_and_the_nearest_is_named(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: list[str]
 ) -> None:
@@ -116,7 +116,7 @@ def test_each_damaged_file_of_a_model_folder_is_named(cli: Cli, run: Path, tmp_p
         config.write_text(json.dumps(table))
     assert_refused(
         cli("evaluate", folder), FAILED, "config.json" if damage in ("config", "options") else "model.safetensors"
-    )  # fmt: skip
+    )
 
 
 def test_data_of_another_kind_than_the_models_is_assert_refused(cli: Cli, run: Path, tmp_path: Path) -> None:
@@ -236,8 +236,11 @@ def test_ctrl_c_leaves_the_last_checkpoint_and_says_how_to_go_on(cli: Cli, tmp_p
     arguments = ["train", "digits", "--out", str(out), "--set", "layers=2", "--set", "width=4", "--epochs", "100000"]
     process = subprocess.Popen(
         [sys.executable, "-c", "from pixelrnn.cli import main; main()", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     try:
         wait_for(lambda: (out / "training" / "last.ckpt").is_file() and (out / "config.json").is_file())
         process.send_signal(signal.SIGINT)

@@ -22,9 +22,9 @@ from PIL import Image
 import pixelrnn
 from pixelrnn.data import ImageData, load_data
 from pixelrnn.errors import DataError
-from pixelrnn.evaluation import accuracy, evaluate, levels_for, load_like
+from pixelrnn.measure.evaluation import accuracy, evaluate, levels_for, load_like
 from pixelrnn.model import PixelModel
-from pixelrnn.processes import Workers
+from pixelrnn.model.processes import Workers
 
 DONE, FAILED, MISUSED = 0, 1, 2
 
@@ -97,10 +97,12 @@ def test_a_folder_of_other_images_is_refused(cli: Cli, run: Path, told_class: Pa
     assert cli(*arguments).status == DONE
     before = times_of(folder)
     for more, words in (
-        (["--seed", 1], "seed 0 (asked for now: 1)"), (["-n", 10], "images 9 (asked for now: 10)"),
-        (["--temperature", 0.5], "temperature 1.0 (asked for now: 0.5)"), (["--shard-size", 6], "shard_size 5"),
+        (["--seed", 1], "seed 0 (asked for now: 1)"),
+        (["-n", 10], "images 9 (asked for now: 10)"),
+        (["--temperature", 0.5], "temperature 1.0 (asked for now: 0.5)"),
+        (["--shard-size", 6], "shard_size 5"),
         (["--size", "8x9"], "size [1, 8, 8] (asked for now: [1, 8, 9])"),
-    ):  # fmt: skip
+    ):
         assert_refused(cli(*arguments, *more), MISUSED, "other settings", words, "another folder")
     assert_refused(cli("sample", told_class, *arguments[2:], "--label", 3), MISUSED, "weights", "label None")
     assert times_of(folder) == before
@@ -230,8 +232,11 @@ def test_when_one_process_ends_all_do(run: Path, tmp_path: Path, end: str) -> No
     workers: set[int] = set()
     with subprocess.Popen(
         [sys.executable, "-c", "from pixelrnn.cli import main; main()", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ) as command:  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as command:
         try:
             wait_for((folder / "samples-00002.npy").exists)
             workers = workers_of(command.pid)

@@ -14,7 +14,7 @@ from PIL import Image
 
 import pixelrnn
 from pixelrnn.data import grid
-from pixelrnn.evaluation import evaluate, load_like
+from pixelrnn.measure.evaluation import evaluate, load_like
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "results.py"
 PLAN = """

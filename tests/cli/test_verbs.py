@@ -16,8 +16,8 @@ from command import Cli
 from PIL import Image
 
 import pixelrnn
-from pixelrnn.options import ConditionOptions
-from pixelrnn.sheets import completion_sheet
+from pixelrnn.model.options import ConditionOptions
+from pixelrnn.report.sheets import completion_sheet
 from pixelrnn.training.presets import DataSettings, TrainingSettings
 
 
@@ -27,8 +27,17 @@ def pixels_of(path: Path) -> np.ndarray:
 
 
 VERBS = [
-    "demo", "list", "train", "evaluate", "sample", "complete", "interpolate", "reconstruct", "restore", "inspect",
-]  # fmt: skip
+    "demo",
+    "list",
+    "train",
+    "evaluate",
+    "sample",
+    "complete",
+    "interpolate",
+    "reconstruct",
+    "restore",
+    "inspect",
+]
 
 
 def test_importing_and_help_load_no_heavy_library() -> None:
@@ -96,9 +105,23 @@ def test_train_on_a_folder_of_pictures(cli: Cli, tmp_path: Path) -> None:
         (tmp_path / "photos" / str(index % 2)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "photos" / str(index % 2) / f"{index}.png")
     result = cli(
-        "train", "digits", "--out", tmp_path / "run", "--data", tmp_path / "photos", "--epochs", 1,
-        "--size", "6x5", "--set", "levels=4", "--set", "layers=2", "--set", "width=6",
-    )  # fmt: skip
+        "train",
+        "digits",
+        "--out",
+        tmp_path / "run",
+        "--data",
+        tmp_path / "photos",
+        "--epochs",
+        1,
+        "--size",
+        "6x5",
+        "--set",
+        "levels=4",
+        "--set",
+        "layers=2",
+        "--set",
+        "width=6",
+    )
     assert result.status == 0, result.err
     scored = cli("evaluate", tmp_path / "run", "--json")
     assert scored.status == 0, scored.err

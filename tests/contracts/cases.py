@@ -7,7 +7,8 @@ from torch import Tensor
 
 import pixelrnn
 from pixelrnn.heads import HEADS
-from pixelrnn.model import CONDITION, PixelModel
+from pixelrnn.model import PixelModel
+from pixelrnn.model.options import CONDITION
 from pixelrnn.networks import NETWORKS, options_of
 
 # name, network, channels, head, levels

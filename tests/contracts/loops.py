@@ -53,13 +53,15 @@ class Layer:
         """The colour table for all pairs of feature maps, (out, in)."""
         out_width, in_width = self.weight.shape[:2]
         block = out_width // self.blocks  # the tanh half and the sigmoid half are split into colours each
-        return np.array([
+        return np.array(
             [
-                (colour(out % block, block, self.colours), colour(seen, in_width, self.colours)) in MAY_SEE[kind]
-                for seen in range(in_width)
+                [
+                    (colour(out % block, block, self.colours), colour(seen, in_width, self.colours)) in MAY_SEE[kind]
+                    for seen in range(in_width)
+                ]
+                for out in range(out_width)
             ]
-            for out in range(out_width)
-        ])  # fmt: skip
+        )
 
     def at(self, maps: Array, row: int, column: int) -> Array:
         """The layer at one pixel of the feature maps (C, H, W)."""
@@ -114,9 +116,14 @@ def told(module: nn.Module, s: Array | None, mistake: str = "") -> Array | float
 
 
 def residual_blocks(
-    net: nn.Module, image: Array, colours: str, first_kernel: int, branch: Callable[[int, Array], Array],
-    residual: bool = True, mistake: str = "",
-) -> Array:  # fmt: skip
+    net: nn.Module,
+    image: Array,
+    colours: str,
+    first_kernel: int,
+    branch: Callable[[int, Array], Array],
+    residual: bool = True,
+    mistake: str = "",
+) -> Array:
     """Table 1 and figure 5 of the PixelRNN paper: the parameters of every pixel, (params, H, W).
 
     branch: the index of a block and its input (2h, H, W) -> what the block adds to it

@@ -18,10 +18,17 @@ from pixelrnn.layers.recurrence import Recurrence
 
 # mistakes in the states, or in what goes into them
 STATES = [
-    "one forget gate for both", "forget gates swapped", "gates in another order", "sigmoid for g",
-    "the states of left and above swapped", "state to state masked by colour", "mask A in the input to state",
-    "colours over all 5h", "own pixel seen", "1 x 1 without mask",
-]  # fmt: skip
+    "one forget gate for both",
+    "forget gates swapped",
+    "gates in another order",
+    "sigmoid for g",
+    "the states of left and above swapped",
+    "state to state masked by colour",
+    "mask A in the input to state",
+    "colours over all 5h",
+    "own pixel seen",
+    "1 x 1 without mask",
+]
 
 
 def opened(gates: Array, mistake: str) -> list[Array]:

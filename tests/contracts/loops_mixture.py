@@ -91,9 +91,11 @@ def density(mixture: ScaleMixture, colour: int, a: Array, b: Array, x: Array, y:
         half = 1.0 if mistake == "energy without the half" else 0.5
         precision = np.exp(alpha[c, s])
         times = {
-            "the energy times the variance": 1 / precision, "precision squared in the energy": precision**2,
-            "one energy for all scales": 1.0, "weights that do not depend on x": 0.0,
-        }.get(mistake, precision)  # fmt: skip
+            "the energy times the variance": 1 / precision,
+            "precision squared in the energy": precision**2,
+            "one energy for all scales": 1.0,
+            "weights that do not depend on x": 0.0,
+        }.get(mistake, precision)
         prior[c, s] = np.exp(eta[c, s] - half * times * energy)
         exponent = {"precision squared in the normal": 2, "standard deviation for variance": 0.5}.get(mistake, 1)
         precision = precision**exponent

@@ -129,8 +129,10 @@ def conditional_loop(body: str, net: nn.Module, colours: str, image: Array, up: 
     def branch(index: int, x: Array) -> Array:
         block, last = net.blocks[index], index + 1 == len(net.blocks)
         missing = {
-            "bias missing": True, "bias in the first layer only": index > 0, "bias in the last layer only": not last,
-        }.get(mistake, False)  # fmt: skip
+            "bias missing": True,
+            "bias in the first layer only": index > 0,
+            "bias in the last layer only": not last,
+        }.get(mistake, False)
         shared = net.blocks[0] if mistake == "one 1 x 1 for all layers" else None
         (expand,) = pointwise([block.expand], colours)
         return expand(BIASED[body](block, x, np.zeros_like(up) if missing else up, shared, colours, mistake))

@@ -132,9 +132,14 @@ BLOCKS = {"row-lstm": row_block, "diagonal-bilstm": diagonal_block}
 
 
 def pixelrnn_loop(
-    body: str, net: nn.Module, image: Array, kernel: int = 3, first_kernel: int = 7, residual: bool = True,
+    body: str,
+    net: nn.Module,
+    image: Array,
+    kernel: int = 3,
+    first_kernel: int = 7,
+    residual: bool = True,
     mistake: str = "",
-) -> Array:  # fmt: skip
+) -> Array:
     """Table 1 and figure 5 (right): the parameters of every pixel, (params, H, W)."""
     colours = "RGB"[: len(image)]
 

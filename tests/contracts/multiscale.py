@@ -23,9 +23,13 @@ all_variants = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 
 
 def model_of(
-    body: str, size: tuple[int, int] = SIZE, channels: int = 1, head: str = "categorical", levels: int = 4,
+    body: str,
+    size: tuple[int, int] = SIZE,
+    channels: int = 1,
+    head: str = "categorical",
+    levels: int = 4,
     **options: object,
-) -> PixelModel:  # fmt: skip
+) -> PixelModel:
     """Larger weights than at the beginning: pixels that depend on each other, and on the small image above all."""
     case = ("", "multiscale", channels, head, levels)
     model = enlarge(make(case, size, **{"layers": 2, "body": body, **options}), 2)

@@ -9,9 +9,9 @@ from cases import CASES, IDS, make
 import pixelrnn
 from pixelrnn.canvas import Reach
 from pixelrnn.errors import CausalityError
-from pixelrnn.inspection import prove_causal, seen_by, seen_pairs
 from pixelrnn.layers.convolution import MaskedConv2d
 from pixelrnn.layers.recurrence import Recurrence
+from pixelrnn.measure.inspection import prove_causal, seen_by, seen_pairs
 from pixelrnn.networks import NETWORKS, options_of
 
 
@@ -29,7 +29,7 @@ def test_no_parameter_depends_on_the_present_or_the_future(case: tuple) -> None:
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_a_later_colour_sees_every_earlier_colour_of_its_pixel(case: tuple) -> None:
     model = make(case)
-    from pixelrnn.inspection import gradients, transparent
+    from pixelrnn.measure.inspection import gradients, transparent
 
     image, per_part = torch.rand(model.channels, 5, 5), model.head.num_params // model.head.passes
     for colour in range(model.channels):
@@ -42,10 +42,14 @@ def test_a_later_colour_sees_every_earlier_colour_of_its_pixel(case: tuple) -> N
 @pytest.mark.parametrize(
     "options",
     [
-        {"layers": 1}, {"layers": 2}, {"layers": 2, "kernel": 5, "first_kernel": 3}, {"layers": 3, "skip": False},
-        {"layers": 2, "residual": False}, {"layers": 2, "residual": False, "skip": False},
+        {"layers": 1},
+        {"layers": 2},
+        {"layers": 2, "kernel": 5, "first_kernel": 3},
+        {"layers": 3, "skip": False},
+        {"layers": 2, "residual": False},
+        {"layers": 2, "residual": False, "skip": False},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize(("size", "channels"), [((9, 7), 1), ((5, 12), 1), ((5, 7), 3)])
 def test_the_measured_field_is_the_declared_one(
     network: str, options: dict, size: tuple[int, int], channels: int
@@ -59,11 +63,20 @@ def test_the_measured_field_is_the_declared_one(
 
 
 SHARES = [  # of all pairs (pixel, earlier pixel) of a 28 x 28 image, zero padding, 7 x 7 first layer
-    ("pixelcnn", 1, 0.0843), ("pixelcnn", 7, 0.3252), ("pixelcnn", 12, 0.5413), ("pixelcnn", 15, 0.6527),
-    ("gated-pixelcnn", 2, 0.1038), ("gated-pixelcnn", 8, 0.3974), ("gated-pixelcnn", 11, 0.5616),
-    ("gated-pixelcnn", 16, 0.8037), ("row-lstm", 1, 0.6514), ("row-lstm", 7, 0.7442), ("row-lstm", 12, 0.7901),
-    ("diagonal-bilstm", 1, 0.9979), ("diagonal-bilstm", 3, 0.9979),
-]  # fmt: skip
+    ("pixelcnn", 1, 0.0843),
+    ("pixelcnn", 7, 0.3252),
+    ("pixelcnn", 12, 0.5413),
+    ("pixelcnn", 15, 0.6527),
+    ("gated-pixelcnn", 2, 0.1038),
+    ("gated-pixelcnn", 8, 0.3974),
+    ("gated-pixelcnn", 11, 0.5616),
+    ("gated-pixelcnn", 16, 0.8037),
+    ("row-lstm", 1, 0.6514),
+    ("row-lstm", 7, 0.7442),
+    ("row-lstm", 12, 0.7901),
+    ("diagonal-bilstm", 1, 0.9979),
+    ("diagonal-bilstm", 3, 0.9979),
+]
 
 
 @pytest.mark.parametrize(("network", "layers", "share"), SHARES)

@@ -47,11 +47,14 @@ def masks(n: int) -> dict[str, Tensor]:
     columns = torch.zeros(1, 1, *SMALL, dtype=torch.bool)
     columns[..., 1:4] = True
     return {
-        "the upper rows": rows, "the lower rows": lower, "a stripe": columns, "spans": spans,
+        "the upper rows": rows,
+        "the lower rows": lower,
+        "a stripe": columns,
+        "spans": spans,
         "each its own": torch.rand(n, 1, *SMALL, generator=generator) < 0.6,
         "one known as a whole": torch.tensor([True, False, True])[:n, None, None, None].expand(n, 1, *SMALL),
         "rows and each its own": rows | (torch.rand(n, 1, *SMALL, generator=generator) < 0.6),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", masks(3))
@@ -104,9 +107,12 @@ def test_a_mask_may_be_one_for_all_images_or_one_for_each(model: PixelModel) -> 
     known[1, 2:] = known[0] = True
     expected = model.complete(images, known, seed=0)
     shapes: list[Callable[[Tensor], Tensor | np.ndarray]] = [
-        lambda mask: mask[None], lambda mask: mask[None, None], lambda mask: mask.expand(3, 1, *SMALL),
-        lambda mask: mask.expand(3, 1, *SMALL).clone(), lambda mask: mask.numpy(),
-    ]  # fmt: skip
+        lambda mask: mask[None],
+        lambda mask: mask[None, None],
+        lambda mask: mask.expand(3, 1, *SMALL),
+        lambda mask: mask.expand(3, 1, *SMALL).clone(),
+        lambda mask: mask.numpy(),
+    ]
     for shape in shapes:
         assert torch.equal(model.complete(images, shape(known), seed=0), expected)
 

@@ -74,8 +74,13 @@ def known_of(n: int) -> Tensor:
 
 
 WAYS = [
-    ("label", 1.0), ("map", 1.0), ("placed vector", 1.0), ("all three", 1.0), ("all three", 2.0), ("all three", 0.5),
-]  # fmt: skip
+    ("label", 1.0),
+    ("map", 1.0),
+    ("placed vector", 1.0),
+    ("all three", 1.0),
+    ("all three", 2.0),
+    ("all three", 0.5),
+]
 
 
 @pytest.mark.parametrize(("name", "guidance"), WAYS)

@@ -12,8 +12,8 @@ from torch import Tensor
 from worlds import all_images
 
 from pixelrnn.canvas import Whole, scale
-from pixelrnn.inspection import gradients, transparent
 from pixelrnn.layers.condition import Condition
+from pixelrnn.measure.inspection import gradients, transparent
 from pixelrnn.model import PixelModel
 from pixelrnn.networks import NETWORKS, default_head
 
@@ -188,9 +188,7 @@ def test_in_training_the_stated_share_of_images_is_told_nothing_and_each_kind_is
     spatial: bool,
 ) -> None:
     """4000 images: four standard deviations are less than 0.03."""
-    condition = Condition(
-        (4, 4), 5, classes=3, vector_size=2, map_channels=1, spatial=spatial, dropout=0.3
-    ).train()  # fmt: skip
+    condition = Condition((4, 4), 5, classes=3, vector_size=2, map_channels=1, spatial=spatial, dropout=0.3).train()
     n = 4000
     told = {"label": torch.zeros(n).long(), "vector": torch.randn(1, 2).expand(n, -1), "map_": torch.randn(1, 1, 4, 4)}
     told["map_"] = told["map_"].expand(n, -1, -1, -1)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import as_often, assert_sampled_as_often, count, world_of
 
-from pixelrnn.choosers import Draw, Place, uniforms
 from pixelrnn.model import PixelModel
+from pixelrnn.sampling.choosers import Draw, Place, uniforms
 
 LARGEST = 1 - 2**-53  # below one
 CORNER = Place(None, 0, slice(0, 1))  # the first pixel of every image

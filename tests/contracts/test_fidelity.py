@@ -26,7 +26,7 @@ from loops import (
     residual_blocks,
     sigmoid,
     told,
-)  # fmt: skip
+)
 
 import pixelrnn
 from pixelrnn.model import PixelModel
@@ -154,14 +154,23 @@ def test_a_network_is_the_loop_of_its_paper(network: str, channels: int, options
 
 
 MISTAKES = [
-    ("pixelcnn", "mask B first"), ("pixelcnn", "no residual"), ("pixelcnn", "residual twice"),
-    ("pixelcnn", "a ReLU less"), ("pixelcnn", "no skip"), ("pixelcnn", "1 x 1 without mask"),
-    ("gated-pixelcnn", "sigmoid for tanh"), ("gated-pixelcnn", "tanh for sigmoid"),
-    ("gated-pixelcnn", "link after the gate"), ("gated-pixelcnn", "no shift"), ("gated-pixelcnn", "shifted twice"),
-    ("gated-pixelcnn", "mask B first"), ("gated-pixelcnn", "groups over both halves"),
-    ("gated-pixelcnn", "no residual"), ("gated-pixelcnn", "vertical residual"),
+    ("pixelcnn", "mask B first"),
+    ("pixelcnn", "no residual"),
+    ("pixelcnn", "residual twice"),
+    ("pixelcnn", "a ReLU less"),
+    ("pixelcnn", "no skip"),
+    ("pixelcnn", "1 x 1 without mask"),
+    ("gated-pixelcnn", "sigmoid for tanh"),
+    ("gated-pixelcnn", "tanh for sigmoid"),
+    ("gated-pixelcnn", "link after the gate"),
+    ("gated-pixelcnn", "no shift"),
+    ("gated-pixelcnn", "shifted twice"),
+    ("gated-pixelcnn", "mask B first"),
+    ("gated-pixelcnn", "groups over both halves"),
+    ("gated-pixelcnn", "no residual"),
+    ("gated-pixelcnn", "vertical residual"),
     ("gated-pixelcnn", "1 x 1 without mask"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("network", "mistake"), MISTAKES)

@@ -33,10 +33,8 @@ LOOPS: dict[str, Callable[..., Array]] = {
     "row-lstm": pixelrnn_of("row-lstm"),
     "diagonal-bilstm": pixelrnn_of("diagonal-bilstm"),
     "mdlstm": lambda model, image, mistake, s: mdlstm(model, image, 7, True, mistake, s),
-    "multiscale": lambda model, image, mistake, s: multiscale_loop(
-        model.network, "row-lstm", 2, image, mistake, s
-    ),
-}  # fmt: skip
+    "multiscale": lambda model, image, mistake, s: multiscale_loop(model.network, "row-lstm", 2, image, mistake, s),
+}
 
 
 def compared(
@@ -74,16 +72,25 @@ PLACES = ["told of the place to the right", "told of the row above"]
 MISTAKES = {
     "pixelcnn": ["told nothing", *PLACES],
     "gated-pixelcnn": [
-        *PLACES, "vertical stack not told", "horizontal stack not told", "only the tanh is told",
-        "only the sigmoid is told", "told after the gate", "link after the condition",
+        *PLACES,
+        "vertical stack not told",
+        "horizontal stack not told",
+        "only the tanh is told",
+        "only the sigmoid is told",
+        "told after the gate",
+        "link after the condition",
     ],
     "row-lstm": ["bias missing", "bias in the first layer only", "bias of one gate only"],
     "diagonal-bilstm": [
-        "bias missing", "bias in the last layer only", "rightward biased only", "leftward biased only",
-        "bias not mirrored", "bias of the row below",
+        "bias missing",
+        "bias in the last layer only",
+        "rightward biased only",
+        "leftward biased only",
+        "bias not mirrored",
+        "bias of the row below",
     ],
     "mdlstm": ["told nothing", *PLACES],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ from loops import (
     relu,
     residual_blocks,
     with_random_starts,
-)  # fmt: skip
+)
 from loops_mdlstm import STATES, graves, input_to_state, states
 
 import pixelrnn
 from pixelrnn.canvas import Whole
-from pixelrnn.inspection import seen_by
 from pixelrnn.layers.convolution import Pointwise
 from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
+from pixelrnn.measure.inspection import seen_by
 from pixelrnn.model import PixelModel
 
 
@@ -79,9 +79,17 @@ def test_an_mdlstm_is_that_loop_on_images_of_any_size(channels: int, size: tuple
 
 
 MISTAKES = [
-    *STATES, "tanh after the product", "no memory of the pixel above", "forget gates that add up to one",
-    "initial states ignored", "from the bottom", "from the right", "a ReLU more", "no residual", "no skip",
-]  # fmt: skip
+    *STATES,
+    "tanh after the product",
+    "no memory of the pixel above",
+    "forget gates that add up to one",
+    "initial states ignored",
+    "from the bottom",
+    "from the right",
+    "a ReLU more",
+    "no residual",
+    "no skip",
+]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

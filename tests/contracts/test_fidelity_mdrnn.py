@@ -62,12 +62,22 @@ def test_a_multi_directional_lstm_is_the_loop_of_its_paper(size: tuple[int, int]
 @pytest.mark.parametrize(
     "mistake",
     [
-        "one corner four times", "corners in another order", "states not turned back", "without the last corner",
-        "tanh at the end", "no tanh between layers", "one forget gate for both", "forget gates swapped",
-        "no memory of the pixel above", "tanh after the product", "sigmoid for g", "gates in another order",
-        "the states of left and above swapped", "initial states ignored",
+        "one corner four times",
+        "corners in another order",
+        "states not turned back",
+        "without the last corner",
+        "tanh at the end",
+        "no tanh between layers",
+        "one forget gate for both",
+        "forget gates swapped",
+        "no memory of the pixel above",
+        "tanh after the product",
+        "sigmoid for g",
+        "gates in another order",
+        "the states of left and above swapped",
+        "initial states ignored",
     ],
-)  # fmt: skip
+)
 def test_one_mistake_in_a_multi_directional_lstm_would_be_seen(mistake: str) -> None:
     assert_seen(*encoded(mistake))
 

@@ -72,9 +72,15 @@ def enlivened(model: PixelModel) -> PixelModel:
 
 
 def compared(
-    network: str, mistake: str = "", *, head: str = "categorical", size: tuple[int, int] = (5, 4), batch: int = 2,
-    levels: int = 4, **options: object,
-) -> tuple[Array, Array]:  # fmt: skip
+    network: str,
+    mistake: str = "",
+    *,
+    head: str = "categorical",
+    size: tuple[int, int] = (5, 4),
+    batch: int = 2,
+    levels: int = 4,
+    **options: object,
+) -> tuple[Array, Array]:
     """Parameters, or densities of real-valued levels, by the package and by the loops above."""
     mixed = {"components": 3, "scales": 2, "features": 4} if head == "mcgsm" else {}
     settings = {**USUAL[network], **mixed, **options}
@@ -112,11 +118,15 @@ def test_an_mcgsm_is_the_loop_of_its_paper(channels: int, kernel: int, head: str
 @pytest.mark.parametrize(
     "options",
     [
-        {"levels": 2}, {"levels": 256}, {"components": 1, "scales": 1, "features": 1}, {"components": 5, "scales": 1},
-        {"components": 1, "scales": 4}, {"features": 9},
+        {"levels": 2},
+        {"levels": 256},
+        {"components": 1, "scales": 1, "features": 1},
+        {"components": 5, "scales": 1},
+        {"components": 1, "scales": 4},
+        {"features": 9},
     ],
     ids=str,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("network", ["spatial-lstm", "mcgsm"])
 def test_a_mixture_of_any_size_has_the_density_of_its_paper(network: str, options: dict) -> None:
     assert_the_same(*compared(network, head="mcgsm", channels=3, **options))
@@ -131,28 +141,51 @@ def test_a_network_is_that_loop_on_images_of_any_size(network: str, channels: in
 
 
 SEEN = [
-    "a row more", "a row less", "a row higher", "a neighbour less on the right", "ones outside the image",
-    "no colours of the pixel itself", "colours alone",
-]  # fmt: skip
+    "a row more",
+    "a row less",
+    "a row higher",
+    "a neighbour less on the right",
+    "ones outside the image",
+    "no colours of the pixel itself",
+    "colours alone",
+]
 MIXTURE = [
-    "energy without the half", "beta not squared", "features not squared", "precision squared in the energy",
-    "precision squared in the normal", "one energy for all scales", "weights that do not depend on x",
-    "the energy times the variance", "standard deviation for variance", "normal without its constant",
-    "each component normalised", "one mean for all components", "the means of other components", "no offset",
+    "energy without the half",
+    "beta not squared",
+    "features not squared",
+    "precision squared in the energy",
+    "precision squared in the normal",
+    "one energy for all scales",
+    "weights that do not depend on x",
+    "the energy times the variance",
+    "standard deviation for variance",
+    "normal without its constant",
+    "each component normalised",
+    "one mean for all components",
+    "the means of other components",
+    "no offset",
     "density of scaled pixels",
-]  # fmt: skip
+]
 MISTAKES: dict[tuple[str, str], list[str]] = {  # (network, head)
     ("spatial-lstm", "categorical"): [
-        *STATES, *SEEN, "tanh before the product", "no tanh", "initial states that are not zero",
+        *STATES,
+        *SEEN,
+        "tanh before the product",
+        "no tanh",
+        "initial states that are not zero",
         "a residual between the layers",
     ],
     ("spatial-lstm", "mcgsm"): [
-        *SEEN, *MIXTURE, "tanh before the product", "forget gates swapped", "mixture without mask",
+        *SEEN,
+        *MIXTURE,
+        "tanh before the product",
+        "forget gates swapped",
+        "mixture without mask",
         "mixture of one colour's states",
     ],
     ("mcgsm", "categorical"): [*SEEN, "own pixel seen"],
     ("mcgsm", "mcgsm"): [*SEEN, *MIXTURE, "own pixel seen"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

@@ -51,18 +51,35 @@ def test_a_multi_scale_network_of_any_depth_is_that_loop(body: str, options: dic
 
 MISTAKES = {
     "both": [
-        "bias missing", "bias in the first layer only", "bias in the last layer only", "one 1 x 1 for all layers",
-        "bias masked by colour", "bias of one gate only",
-        "small image of the odd pixels", "small image of means", "map a pixel down", "map a pixel to the right",
-        "cropped at the other end", "3 x 3 kernels turned round", "edges repeated", "a ReLU less", "a ReLU more",
-        "one convolution less", "deconvolution turned round", "one up-sampling for all scales",
-        "copied pixels blank for the large network", "large network's parameters at copied pixels",
+        "bias missing",
+        "bias in the first layer only",
+        "bias in the last layer only",
+        "one 1 x 1 for all layers",
+        "bias masked by colour",
+        "bias of one gate only",
+        "small image of the odd pixels",
+        "small image of means",
+        "map a pixel down",
+        "map a pixel to the right",
+        "cropped at the other end",
+        "3 x 3 kernels turned round",
+        "edges repeated",
+        "a ReLU less",
+        "a ReLU more",
+        "one convolution less",
+        "deconvolution turned round",
+        "one up-sampling for all scales",
+        "copied pixels blank for the large network",
+        "large network's parameters at copied pixels",
     ],
     "row-lstm": [],
     "diagonal-bilstm": [
-        "rightward biased only", "leftward biased only", "bias not mirrored", "bias of the row below",
+        "rightward biased only",
+        "leftward biased only",
+        "bias not mirrored",
+        "bias of the row below",
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

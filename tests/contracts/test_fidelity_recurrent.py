@@ -60,16 +60,32 @@ def test_a_row_lstm_of_a_wide_kernel_is_that_loop(channels: int, size: tuple[int
 
 MISTAKES = {
     "both": [
-        "mask B first", "mask A in the input to state", "colours over all 4h", "1 x 1 without mask", "a ReLU more",
-        "state to state masked by colour", "taps in the other order", "gates in another order", "sigmoid for g",
-        "tanh(o c)", "initial states ignored", "no residual", "no skip",
+        "mask B first",
+        "mask A in the input to state",
+        "colours over all 4h",
+        "1 x 1 without mask",
+        "a ReLU more",
+        "state to state masked by colour",
+        "taps in the other order",
+        "gates in another order",
+        "sigmoid for g",
+        "tanh(o c)",
+        "initial states ignored",
+        "no residual",
+        "no skip",
     ],
     "row-lstm": ["state to state masked along the row", "zeros beyond the ends of a row"],
     "diagonal-bilstm": [
-        "no shift", "last row zeroed", "first row is the initial state", "2 x 1 reads the row below",
-        "padding left to evolve", "forget gate for the cell above", "one LSTM twice", "leftward not mirrored",
+        "no shift",
+        "last row zeroed",
+        "first row is the initial state",
+        "2 x 1 reads the row below",
+        "padding left to evolve",
+        "forget gate for the cell above",
+        "one LSTM twice",
+        "leftward not mirrored",
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

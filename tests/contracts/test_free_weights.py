@@ -85,9 +85,12 @@ TABLE_1 = {
     "Row LSTM for CIFAR-10": ("row-lstm", row_lstm_block, CIFAR, {}),
     "Row LSTM of 5": ("row-lstm", row_lstm_block, MNIST, {"kernel": 5}),
     "Diagonal BiLSTM of 47 maps": (
-        "diagonal-bilstm", diagonal_bilstm_block, CIFAR | {"layers": 2, "width": 47, "out_width": 40}, {},
+        "diagonal-bilstm",
+        diagonal_bilstm_block,
+        CIFAR | {"layers": 2, "width": 47, "out_width": 40},
+        {},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("skip", [True, False])
@@ -151,7 +154,14 @@ def test_gated_pixelcnn_has_the_free_weights_of_figure_2(
     body = layer(channels, 7, "A") + (layers - 1) * layer(p, kernel, "B")
     outs = (layers + layers - 1 if skip else layers) * one_by_one(p, p, channels)  # the last map is of no use to skips
     model = pixelrnn.build(
-        "gated-pixelcnn", size=(32, 32), channels=channels, levels=levels, layers=layers, width=p, kernel=kernel,
-        out_width=out_width, skip=skip,
-    )  # fmt: skip
+        "gated-pixelcnn",
+        size=(32, 32),
+        channels=channels,
+        levels=levels,
+        layers=layers,
+        width=p,
+        kernel=kernel,
+        out_width=out_width,
+        skip=skip,
+    )
     assert free_weights(model) == body + outs + outputs([p, out_width or p, params], channels)

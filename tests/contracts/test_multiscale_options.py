@@ -14,11 +14,24 @@ from pixelrnn.errors import ConfigError
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("body", "pixelcnn"), ("body", "multiscale"), ("body", ""), ("body", 1), ("factor", 1), ("factor", 0),
-        ("factor", -2), ("factor", 2.0), ("factor", True), ("factor", 65), ("images", 1), ("images", 0),
-        ("images", 9), ("images", "2"), ("kernel", 3), ("given", 4),
+        ("body", "pixelcnn"),
+        ("body", "multiscale"),
+        ("body", ""),
+        ("body", 1),
+        ("factor", 1),
+        ("factor", 0),
+        ("factor", -2),
+        ("factor", 2.0),
+        ("factor", True),
+        ("factor", 65),
+        ("images", 1),
+        ("images", 0),
+        ("images", 9),
+        ("images", "2"),
+        ("kernel", 3),
+        ("given", 4),
     ],
-)  # fmt: skip
+)
 def test_an_option_that_makes_no_sense_is_refused_by_name(option: str, value: object) -> None:
     with pytest.raises(ConfigError, match=option):
         pixelrnn.build("multiscale", size=(8, 8), levels=2, layers=1, width=4, **{option: value})

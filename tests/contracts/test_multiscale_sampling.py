@@ -11,9 +11,9 @@ from multiscale import SIZE, VARIANTS, all_variants, both_bodies, copied, model_
 from torch import Tensor
 from worlds import as_often, assert_sampled_as_often, count, world_of
 
-from pixelrnn.choosers import Draw, uniforms
 from pixelrnn.model import PixelModel
-from pixelrnn.walk import walk
+from pixelrnn.sampling.choosers import Draw, uniforms
+from pixelrnn.sampling.walk import walk
 
 # ---- sampling
 
@@ -111,13 +111,19 @@ def random_masks(model: PixelModel, n: int) -> dict[str, Tensor]:
     upper = torch.zeros(height, width, dtype=torch.bool)
     upper[: height // 2] = True
     return {
-        "nothing": torch.zeros_like(small), "everything": torch.ones_like(small),
-        "small image": small, "rest": ~small, "upper rows": upper, "lower rows": ~upper,
-        "first in order": order < order.numel() // 2, "last in order": order >= order.numel() // 2,
-        "few": torch.rand(n, 1, height, width) < 0.3, "many": torch.rand(n, 1, height, width) < 0.8,
+        "nothing": torch.zeros_like(small),
+        "everything": torch.ones_like(small),
+        "small image": small,
+        "rest": ~small,
+        "upper rows": upper,
+        "lower rows": ~upper,
+        "first in order": order < order.numel() // 2,
+        "last in order": order >= order.numel() // 2,
+        "few": torch.rand(n, 1, height, width) < 0.3,
+        "many": torch.rand(n, 1, height, width) < 0.8,
         "small image and others": small | (torch.rand(n, 1, height, width) < 0.4),
         "some rows, others": upper | (torch.rand(n, 1, height, width) < 0.4),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(("variant", "channels"), [*((each, 1) for each in VARIANTS), (VARIANTS[-1], 3)], ids=str)

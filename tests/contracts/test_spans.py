@@ -9,7 +9,7 @@ import torch
 from cases import SMALL, enlarge, make, some_images
 from torch import Tensor
 
-import pixelrnn.walk
+import pixelrnn.sampling.walk
 from pixelrnn.canvas import Region, Walk, Whole, scale
 from pixelrnn.errors import ConfigError
 from pixelrnn.model import PixelModel
@@ -129,9 +129,11 @@ def test_the_rows_of_a_sample_come_one_by_one_and_no_further_than_they_are_asked
     model: PixelModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, begun = model.sample(3, seed=0, batch_size=2), []
-    choose = pixelrnn.walk._Raster._choose_row
+    choose = pixelrnn.sampling.walk._Raster._choose_row
     monkeypatch.setattr(
-        pixelrnn.walk._Raster, "_choose_row", lambda self, row, end: (begun.append(row), choose(self, row, end))[1]
+        pixelrnn.sampling.walk._Raster,
+        "_choose_row",
+        lambda self, row, end: (begun.append(row), choose(self, row, end))[1],
     )
     rows = model.sample_rows(3, seed=0, batch_size=2)
     assert not begun

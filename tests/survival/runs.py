@@ -12,9 +12,20 @@ import time
 from pathlib import Path
 
 TINY = [
-    "digits", "--set", "layers=2", "--set", "width=4", "--set", "dropout=0.1", "--set", "batch_size=100", "--set",
-    "epochs=3", "--set", "warmup=5",
-]  # fmt: skip
+    "digits",
+    "--set",
+    "layers=2",
+    "--set",
+    "width=4",
+    "--set",
+    "dropout=0.1",
+    "--set",
+    "batch_size=100",
+    "--set",
+    "epochs=3",
+    "--set",
+    "warmup=5",
+]
 
 
 def begin(folder: Path, *options: object, preset: list[str] = TINY) -> subprocess.Popen[str]:

@@ -49,7 +49,14 @@ if __name__ == "__main__":
     images = torch.randint(0, 4, (16, 1, 8, 8), generator=torch.Generator().manual_seed(1))
     options: dict[str, Any] = {"strategy": ModelParallelStrategy()} if count > 1 else {}
     trainer = lightning.Trainer(
-        accelerator="cpu", devices=count, max_epochs=2, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, **options,
-    )  # fmt: skip
+        accelerator="cpu",
+        devices=count,
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **options,
+    )
     trainer.fit(Sharded(count > 1), DataLoader(images, batch_size=4))

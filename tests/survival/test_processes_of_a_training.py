@@ -20,7 +20,7 @@ from runs import (
     of_folder,
     wait_for,
     weights_hash,
-)  # fmt: skip
+)
 
 import pixelrnn
 
@@ -87,9 +87,20 @@ def test_a_killed_process_ends_the_whole_run_with_a_clear_message(tmp_path: Path
 
 def test_torchrun_starts_the_same_training(one: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-        "pixelrnn", "train", *SAME, "--out", str(tmp_path / "run"), *map(str, TWO),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "pixelrnn",
+        "train",
+        *SAME,
+        "--out",
+        str(tmp_path / "run"),
+        *map(str, TWO),
+    ]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )

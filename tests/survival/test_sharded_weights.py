@@ -37,9 +37,12 @@ def test_two_processes_that_cut_the_weights_among_them_learn_the_same() -> None:
     found = []
     for count in (1, 2):
         done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("sharded.py")), str(count)], capture_output=True, text=True,
-            timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [sys.executable, str(Path(__file__).with_name("sharded.py")), str(count)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
         assert done.returncode == 0, done.stderr
         words = done.stdout.split()
         assert words[3] == str(count > 1)

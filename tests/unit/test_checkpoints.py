@@ -135,14 +135,14 @@ def test_a_model_folder_that_is_being_written_again_is_the_old_one_or_the_new_on
     """The process ends after one of the three moves."""
     old, new = (pixelrnn.build("pixelcnn", size=(4, 4), levels=2, layers=1, width=4) for _ in range(2))
     old.save(tmp_path / "model")
-    real = pixelrnn.folder.write_atomic
+    real = pixelrnn.model.model_folder.write_atomic
 
     def ends_after(path: Path, content: bytes) -> None:
         real(path, content)
         if moment in path.name or (moment == "weights" and path.suffix == ".new"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pixelrnn.folder, "write_atomic", ends_after)
+    monkeypatch.setattr(pixelrnn.model.model_folder, "write_atomic", ends_after)
     with pytest.raises(KeyboardInterrupt):
         new.save(tmp_path / "model")
     monkeypatch.undo()

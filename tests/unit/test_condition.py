@@ -12,9 +12,10 @@ import torch
 from models import images_of, small
 
 import pixelrnn
-from pixelrnn.encoder import ENCODERS
 from pixelrnn.errors import ConditionError, ConfigError, ImageError
-from pixelrnn.model import CONDITION, PixelModel
+from pixelrnn.model import PixelModel
+from pixelrnn.model.options import CONDITION
+from pixelrnn.model.encoder import ENCODERS
 
 EVERY: dict[str, Any] = {"classes": 3, "vector_size": 2, "map_channels": 2, "condition_width": 3}
 AUTOENCODER: dict[str, Any] = {"code_size": 4, "condition_width": 3}
@@ -63,22 +64,23 @@ WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("a label for a model without conditions", {}, {"label": 0}, r"takes no condition.*classes="),
     ("a vector for a model without conditions", {}, {"vector": [0.0]}, r"takes no condition.*vector_size="),
     ("a map for a model without conditions", {}, {"map": torch.zeros(1, 5, 4)}, r"takes no condition.*map_channels="),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(
-    ("options", "wrong", "says"), [each[1:] for each in WRONG], ids=[each[0] for each in WRONG]
-)  # fmt: skip
+@pytest.mark.parametrize(("options", "wrong", "says"), [each[1:] for each in WRONG], ids=[each[0] for each in WRONG])
 def test_a_condition_that_does_not_fit_is_refused_wherever_it_is_given(
     options: dict[str, Any], wrong: dict[str, Any], says: str
 ) -> None:
     model = told(**options)
     images, known = images_of(model), torch.zeros(5, 4, dtype=torch.bool)
     uses = [
-        lambda: model.log_prob(images, **wrong), lambda: model.bits_per_dim(images, **wrong),
-        lambda: model.sample(2, **wrong), lambda: model.sample_rows(2, **wrong),
-        lambda: model.complete(images, known, **wrong), lambda: model.given(2, **wrong),
-    ]  # fmt: skip
+        lambda: model.log_prob(images, **wrong),
+        lambda: model.bits_per_dim(images, **wrong),
+        lambda: model.sample(2, **wrong),
+        lambda: model.sample_rows(2, **wrong),
+        lambda: model.complete(images, known, **wrong),
+        lambda: model.given(2, **wrong),
+    ]
     for use in uses:
         with pytest.raises(ConditionError, match=says) as caught:
             use()
@@ -113,7 +115,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"code_size": 4, "unit_code": "yes"}, "unit_code must be true or false"),
     ({"code_size": 4, "vector_size": 4}, "vector_size.*or makes one of an image .code_size., not both"),
     ({"clases": 3}, "'clases'"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("options", "says"), WRONG_OPTIONS, ids=str)
@@ -135,13 +137,21 @@ def test_a_guidance_that_is_no_number_is_refused(guidance: Any) -> None:
 @pytest.mark.parametrize(
     "labels",
     [
-        [2, 0, 1], (2, 0, 1), np.array([2, 0, 1]), np.array([2, 0, 1], dtype=np.uint8), torch.tensor([2, 0, 1]),
-        torch.tensor([2, 0, 1], dtype=torch.uint8), np.array([2, 0, 1], dtype=np.int32), [np.int64(2), 0, 1],
-        np.array([2, 0, 1], dtype=np.uint16), np.array([1, 0, 2])[::-1], np.array([2, 0, 1], dtype=">i4"),
+        [2, 0, 1],
+        (2, 0, 1),
+        np.array([2, 0, 1]),
+        np.array([2, 0, 1], dtype=np.uint8),
+        torch.tensor([2, 0, 1]),
+        torch.tensor([2, 0, 1], dtype=torch.uint8),
+        np.array([2, 0, 1], dtype=np.int32),
+        [np.int64(2), 0, 1],
+        np.array([2, 0, 1], dtype=np.uint16),
+        np.array([1, 0, 2])[::-1],
+        np.array([2, 0, 1], dtype=">i4"),
         torch.tensor([2, 0, 1], dtype=torch.uint16),
     ],
     ids=lambda labels: f"{type(labels).__name__} {getattr(labels, 'dtype', '')}",
-)  # fmt: skip
+)
 def test_labels_of_every_type_are_the_same_labels(labels: Any) -> None:
     model = told(classes=3)
     images = images_of(model, 3)
@@ -217,7 +227,7 @@ def test_a_model_without_classes_cannot_classify(use: str) -> None:
 
 @pytest.mark.parametrize(
     "prior", [[1, 1], [1, 1, -1], [0, 0, 0], [math.nan, 1, 1], [[1, 1, 1]], [math.inf, 1, 1]], ids=str
-)  # fmt: skip
+)
 def test_a_prior_that_is_none_is_refused(prior: Any) -> None:
     model = told(classes=3)
     with pytest.raises(ConditionError, match="prior must be 3 numbers"):

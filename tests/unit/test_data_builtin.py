@@ -208,17 +208,24 @@ def test_nobody_is_in_two_splits_of_the_faces_and_they_are_means_of_blocks(tmp_p
     np.savez(tmp_path / "data" / "orl_faces.npz", **arrays)
     found = {split: load_data("faces", split) for split in ("train", "valid", "test")}
     assert {split: sorted(set(data.labels.tolist())) for split, data in found.items()} == {
-        "train": [0, 1, 2, 3, 4], "valid": [5, 6, 7], "test": [8, 9, 10],
-    }  # fmt: skip
+        "train": [0, 1, 2, 3, 4],
+        "valid": [5, 6, 7],
+        "test": [8, 9, 10],
+    }
     assert found["test"].images.shape == (6, 1, 28, 23)
     assert np.array_equal(found["test"].images[:, 0], arrays["images"][16:, ::4, ::4])
     assert found["test"].class_names[8] == "person 9"
 
 
-@pytest.mark.parametrize("change", [
-    {"images": np.zeros((22, 112, 90), np.uint8)}, {"person": np.zeros(22, int)}, {"person": np.ones(21, int)},
-    {"person": np.arange(22) // 6 + 1},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": np.zeros((22, 112, 90), np.uint8)},
+        {"person": np.zeros(22, int)},
+        {"person": np.ones(21, int)},
+        {"person": np.arange(22) // 6 + 1},
+    ],
+)
 def test_faces_of_another_shape_or_too_few_people_are_refused(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
     np.savez(tmp_path / "data" / "orl_faces.npz", **{**some_faces(11), **change})
     with pytest.raises(DataError, match="should hold"):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pixelrnn.data import load_data, npz
-from pixelrnn.data.folder import load_folder
+from pixelrnn.data.picture_folder import load_folder
 from pixelrnn.errors import ConfigError, DataError, ImageError
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pixelrnn.data import Levels, Shards, check_shards, load_data, load_shards, mapped, pack, quantise, write_shards
-from pixelrnn.data import folder as pictures
+from pixelrnn.data import picture_folder as pictures
 from pixelrnn.data.shards import check_free
 from pixelrnn.data.splits import split_places
 from pixelrnn.errors import ConfigError, DataError, ImageError
@@ -45,20 +45,39 @@ def stored(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> tupl
     if request.param == "packed":
         return load_shards(folder, "train").images, IMAGES[:200]
     array = {
-        "npy": IMAGES, "channels last": IMAGES.transpose(0, 2, 3, 1), "wide integers": IMAGES.astype(">i4"),
+        "npy": IMAGES,
+        "channels last": IMAGES.transpose(0, 2, 3, 1),
+        "wide integers": IMAGES.astype(">i4"),
         "gray": IMAGES[:, 0],
-    }[request.param]  # fmt: skip
+    }[request.param]
     np.save(tmp_path / "a.npy", array)
     whole = IMAGES[:, :1] if request.param == "gray" else IMAGES
     return load_data(tmp_path / "a.npy", "train").images, whole[split_places(230, "train", "")]
 
 
 KEYS: list[Any] = [
-    0, -1, 29, 30, np.int64(31), slice(None), slice(5, 65), slice(-40, None, 7), slice(None, None, -1),
-    slice(70, 20, -3), slice(9, 9), [], [3], [150, 0, 31, 30, 29, 31, -1], np.array([80, 2, 2], dtype=np.uint8),
-    np.arange(180)[::-1], (slice(None), 0, 0, 0), (4, 0), ([40, 3], slice(None), slice(1, 3), -1),
-    (-1, 0, slice(None, None, 2)), (),
-]  # fmt: skip
+    0,
+    -1,
+    29,
+    30,
+    np.int64(31),
+    slice(None),
+    slice(5, 65),
+    slice(-40, None, 7),
+    slice(None, None, -1),
+    slice(70, 20, -3),
+    slice(9, 9),
+    [],
+    [3],
+    [150, 0, 31, 30, 29, 31, -1],
+    np.array([80, 2, 2], dtype=np.uint8),
+    np.arange(180)[::-1],
+    (slice(None), 0, 0, 0),
+    (4, 0),
+    ([40, 3], slice(None), slice(1, 3), -1),
+    (-1, 0, slice(None, None, 2)),
+    (),
+]
 
 
 @pytest.mark.parametrize("key", KEYS, ids=str)
@@ -337,7 +356,7 @@ def test_pieces_of_any_length_give_the_same_files(folder: Path, tmp_path: Path) 
         labels = {"train": LABELS[:200], "test": LABELS[200:]}
         write_shards(
             tmp_path / name, splits, (3, 5, 4), name="noise", labels=labels, class_names="abc", shard_bytes=30 * 60
-        )  # fmt: skip
+        )
         for path in folder.iterdir():
             assert (tmp_path / name / path.name).read_bytes() == path.read_bytes()
 
@@ -362,9 +381,13 @@ def test_a_folder_of_pictures_is_packed_picture_by_picture(tmp_path: Path, monke
     decode = pictures.decode
     monkeypatch.setattr(pictures, "decode", lambda path, **wishes: [decoded.append(path), decode(path, **wishes)][1])
     packed = pack(
-        tmp_path / "photos", tmp_path / "packed", size=(8, 6), channels=1, shard_bytes=200,
+        tmp_path / "photos",
+        tmp_path / "packed",
+        size=(8, 6),
+        channels=1,
+        shard_bytes=200,
         progress=lambda _, done, all_: told.append((len(decoded), done, all_)),
-    )  # fmt: skip
+    )
     assert told == [(count, 48 * count, 48 * 40) for count in range(1, 41)]
     assert (packed.counts, packed.image, packed.bytes) == ({"train": 32, "valid": 4, "test": 4}, (1, 8, 6), 40 * 48)
     assert len(list((tmp_path / "packed").glob("train-0*.npy"))) == 8
@@ -380,8 +403,11 @@ def test_arrays_are_packed_with_the_splits_that_they_have(tmp_path: Path, monkey
     np.save(tmp_path / "two.npy", IMAGES[:2])
     every = ("train", "valid", "test")
     for name, splits in (
-        ("named.npz", ("train", "test")), ("whole.npz", every), ("plain.npy", every), ("two.npy", ("train",)),
-    ):  # fmt: skip
+        ("named.npz", ("train", "test")),
+        ("whole.npz", every),
+        ("plain.npy", every),
+        ("two.npy", ("train",)),
+    ):
         packed = pack(tmp_path / name, tmp_path / f"{name} packed", shard_bytes=1000)
         assert tuple(packed.counts) == splits
         same(tmp_path / name, tmp_path / f"{name} packed", splits)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import pixelrnn
 from pixelrnn.errors import ConfigError, DataError
+from pixelrnn.measure.verification import verify
 from pixelrnn.model import PixelModel
 from pixelrnn.training.embedding import center_loss, train_encoder, triplet_loss
 from pixelrnn.training.presets import TrainingSettings
-from pixelrnn.verification import verify
 
 
 def evident_triplet_loss(codes: Tensor, labels: Tensor, margin: float) -> float:
@@ -67,7 +67,7 @@ def model_with_encoder() -> PixelModel:
     torch.manual_seed(0)
     return pixelrnn.build(
         "gated-pixelcnn", size=(8, 8), levels=16, layers=1, width=4, code_size=8, unit_code=True
-    ).float()  # fmt: skip
+    ).float()
 
 
 def test_an_encoder_learns_to_put_images_of_a_class_together_and_is_left_as_it_is() -> None:

@@ -51,7 +51,7 @@ WRONG_BUILDS: list[tuple[str, dict[str, Any], str]] = [
     ("a size as one number", {"size": 5}, "size must be"),
     ("no channels", {"channels": 0}, "channels"),
     ("channels in floats", {"channels": 1.0}, "channels"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

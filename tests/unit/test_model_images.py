@@ -41,9 +41,12 @@ WRONG_IMAGES: list[tuple[str, Any, str]] = [
 def test_images_that_do_not_fit_are_an_image_error(wrong: Any, says: str) -> None:
     model, known = small(), np.ones((5, 4), bool)
     calls: list[Callable[[], object]] = [
-        lambda: model.log_prob(wrong), lambda: model.log_prob(wrong, reduce=False), lambda: model.bits_per_dim(wrong),
-        lambda: model(wrong), lambda: model.complete(wrong, known),
-    ]  # fmt: skip
+        lambda: model.log_prob(wrong),
+        lambda: model.log_prob(wrong, reduce=False),
+        lambda: model.bits_per_dim(wrong),
+        lambda: model(wrong),
+        lambda: model.complete(wrong, known),
+    ]
     for call in calls:
         with pytest.raises(ImageError, match=says) as caught:
             call()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pixelrnn
-from pixelrnn.pace import Pace
+from pixelrnn.sampling.pace import Pace
 
 
 def taught(seconds: object, wrong_of_a_hundred: int, images: int = 1) -> Pace:

@@ -13,7 +13,7 @@ from models import small
 
 from pixelrnn.errors import ConfigError, ModelFolderError
 from pixelrnn.model import PixelModel
-from pixelrnn.processes import Launched, Workers, _uninterrupted, launched
+from pixelrnn.model.processes import Launched, Workers, _uninterrupted, launched
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def test_one_process_is_this_one(folder: Path) -> None:
 
 
 def test_a_model_that_changes_meanwhile_is_not_mixed(folder: Path) -> None:
-    from pixelrnn.processes import _loaded
+    from pixelrnn.model.processes import _loaded
 
     workers = Workers(folder)
     small("pixelcnn", width=6).save(folder)

@@ -9,8 +9,8 @@ import torch
 
 import pixelrnn
 from pixelrnn.errors import DataError, DownloadError, ModelFolderError
-from pixelrnn.evaluation import evaluate, load_like
-from pixelrnn.shipped import folder_of, shipped
+from pixelrnn.measure.evaluation import evaluate, load_like
+from pixelrnn.model.shipped import folder_of, shipped
 
 LARGEST = 3_000_000  # bytes
 

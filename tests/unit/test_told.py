@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import pixelrnn
-from pixelrnn.conditions import degraded, described, enlarged, kind_of, told_of
 from pixelrnn.errors import ConfigError, DataError
-from pixelrnn.evaluation import evaluate, load_like
+from pixelrnn.measure.evaluation import evaluate, load_like
 from pixelrnn.model import PixelModel
+from pixelrnn.model.conditions import degraded, described, enlarged, kind_of, told_of
 from pixelrnn.training.presets import load_preset
 from pixelrnn.training.run import train
 
@@ -49,14 +49,19 @@ def test_a_small_image_is_enlarged_block_by_block() -> None:
     assert enlarged(small, (3, 4))[0, 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]]
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    (["condition=class"], "the class of the image"),
-    (["condition=half"], "the image at half its size"),
-    (["condition=blur"], "the image, blurred"),
-    (["code_size=3"], "its code"),
-    (["condition=class", "code_size=3", "encoder=mdrnn", "condition_spatial=true"],
-     "the class of the image and its code"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["condition=class"], "the class of the image"),
+        (["condition=half"], "the image at half its size"),
+        (["condition=blur"], "the image, blurred"),
+        (["code_size=3"], "its code"),
+        (
+            ["condition=class", "code_size=3", "encoder=mdrnn", "condition_spatial=true"],
+            "the class of the image and its code",
+        ),
+    ],
+)
 def test_a_conditional_model_is_trained_saved_and_measured_under_its_condition(
     tmp_path: Path, changes: list[str], words: str
 ) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from pixelrnn.choosers import uniforms
 from pixelrnn.errors import ConfigError, RunFolderError, StoppedError
-from pixelrnn.evaluation import evaluate, load_like
+from pixelrnn.measure.evaluation import evaluate, load_like
 from pixelrnn.model import PixelModel
+from pixelrnn.sampling.choosers import uniforms
 from pixelrnn.training import module, run_folder
 from pixelrnn.training.batches import EpochOrder, Images
 from pixelrnn.training.callbacks import Progress
@@ -298,10 +298,13 @@ def test_a_checkpoint_within_an_epoch_is_gone_on_from(
 
 def test_two_batches_of_a_step_are_one_of_twice_the_size(tmp_path: Path) -> None:
     """Fixed levels, no dropout, full precision: the same images, the same mean gradient, so nearly the same weights."""
-    np.savez(tmp_path / "some.npz", **{
-        f"{split}_images": np.random.default_rng(0).integers(0, 256, (count, 8, 8), dtype=np.uint8)
-        for split, count in (("train", 80), ("valid", 8))
-    })  # fmt: skip
+    np.savez(
+        tmp_path / "some.npz",
+        **{
+            f"{split}_images": np.random.default_rng(0).integers(0, 256, (count, 8, 8), dtype=np.uint8)
+            for split, count in (("train", 80), ("valid", 8))
+        },
+    )
     data = [f'data.name="{tmp_path / "some.npz"}"', "levels=4", "dropout=0", "precision=32", "epochs=2"]
     two = train(tiny(*data, "batch_size=20", "accumulate=2"), tmp_path / "two")
     one = train(tiny(*data, "batch_size=40"), tmp_path / "one")

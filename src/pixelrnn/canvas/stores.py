@@ -64,7 +64,7 @@ class Rows:
 
     def __init__(
         self, batch: int, channels: int, width: int, reach: Reach, dtype: torch.dtype, device: torch.device
-    ) -> None:  # fmt: skip
+    ) -> None:
         if reach.down > 0:
             raise AssertionError(f"a layer may not look below its own row, but asks for {reach}")
         self._up, self._left, self._right, self._row = max(0, reach.up), max(0, reach.left), max(0, reach.right), 0
@@ -92,7 +92,7 @@ class Rows:
 
     def slices(
         self, region: Region, images: Working | None, reach: Reach, columns: tuple[tuple[int, int], ...]
-    ) -> list[Tensor]:  # fmt: skip
+    ) -> list[Tensor]:
         """What some columns of a kernel see of the rows above and of this one: (rows * C, w * B) each, views.
 
         Arguments: columns (column of the kernel, rows from its top row on) of each slice
@@ -101,10 +101,13 @@ class Rows:
         key = (region.column, region.width, reach, columns)
         if key not in self._views:
             first, top = self._left + region.column - reach.left, self._up - reach.up
-            self._keep(key, [
-                kept[top : top + rows].flatten(0, 1)[:, first + x : first + x + region.width].flatten(1)
-                for x, rows in columns
-            ])  # fmt: skip
+            self._keep(
+                key,
+                [
+                    kept[top : top + rows].flatten(0, 1)[:, first + x : first + x + region.width].flatten(1)
+                    for x, rows in columns
+                ],
+            )
         slices: list[Tensor] = self._views[key]
         return slices
 

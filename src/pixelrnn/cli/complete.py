@@ -72,7 +72,7 @@ def run(
     """
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
-    from pixelrnn.sheets import completion_sheet
+    from pixelrnn.report.sheets import completion_sheet
 
     if (mask is None) == (keep is None):
         raise ConfigError("Say what is known, in one way: --keep top, --keep left, or --mask MASK.png.")
@@ -92,9 +92,17 @@ def run(
     clock = Clock()
     with walk_bar("completing", len(images) * n, height, BATCH) as on_row:
         sheet = completion_sheet(
-            model, images, known, n, temperature=temperature, seed=seed, batch_size=BATCH, label=number,
-            guidance=guidance, on_row=on_row,
-        )  # fmt: skip
+            model,
+            images,
+            known,
+            n,
+            temperature=temperature,
+            seed=seed,
+            batch_size=BATCH,
+            label=number,
+            guidance=guidance,
+            on_row=on_row,
+        )
     save_picture(sheet, out)
     drawn = f"{several(n, 'completion')} of {several(len(images), 'picture')}"
     typer.echo(f"{out}  {drawn} {height}x{width}   {clock.seconds:.1f} s")

@@ -15,7 +15,7 @@ from pixelrnn.errors import ConfigError, DataError, RunFolderError
 if TYPE_CHECKING:
     from pixelrnn.data import Pixels
     from pixelrnn.model import PixelModel
-    from pixelrnn.processes import Workers
+    from pixelrnn.model.processes import Workers
 
 SHEET = 64  # images of the picture of many
 _SETTINGS, _FORMAT, _FORMAT_VERSION = "samples.json", "pixelrnn-samples", 1
@@ -68,10 +68,15 @@ class Drawing(NamedTuple):
         """All that the images depend on, and how they are cut."""
         options = {**self.options, "size": [workers.model.channels, *self.options["size"]]}
         return {
-            "format": _FORMAT, "format_version": _FORMAT_VERSION, "weights": workers.weights,
-            "images": self.wish.images, "shard_size": self.shard_size, "levels": workers.model.levels, **options,
+            "format": _FORMAT,
+            "format_version": _FORMAT_VERSION,
+            "weights": workers.weights,
+            "images": self.wish.images,
+            "shard_size": self.shard_size,
+            "levels": workers.model.levels,
+            **options,
             **self.wish.in_short,
-        }  # fmt: skip
+        }
 
 
 def _draw(model: PixelModel, arguments: dict[str, Any]) -> Pixels:
@@ -84,7 +89,7 @@ def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
     """This process's part of the shards, those left out that are there already."""
     import numpy as np
 
-    from pixelrnn.processes import launched
+    from pixelrnn.model.processes import launched
 
     place, (height, width) = launched(), drawing.options["size"]
     if out is not None and place.world > 1:

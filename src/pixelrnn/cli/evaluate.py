@@ -13,8 +13,8 @@ from pixelrnn.cli.pictures import DataSplit, DataValues
 from pixelrnn.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pixelrnn.evaluation import Accuracy, Evaluation
-    from pixelrnn.verification import Verification
+    from pixelrnn.measure.evaluation import Accuracy, Evaluation
+    from pixelrnn.measure.verification import Verification
 
 EXAMPLE = (
     "\b\nExamples:\n"
@@ -53,8 +53,8 @@ def run(
 
     A conditional model is told of every image what it was told of in training: its class, say.
     """
-    from pixelrnn.evaluation import accuracy, evaluate, load_like, verification
-    from pixelrnn.processes import Workers
+    from pixelrnn.measure.evaluation import accuracy, evaluate, load_like, verification
+    from pixelrnn.model.processes import Workers
 
     _check_alone()
     if classify and no_condition:
@@ -67,7 +67,7 @@ def run(
         with bar(f"{images.name}, {split}") as update:
             result = evaluate(
                 workers, images, batch_size=batch_size, on_batch=update, told=not no_condition, count=count
-            )  # fmt: skip
+            )
         classified = verified = None
         if classify:
             with bar(f"{images.name}, {split}, classes") as update:
@@ -110,7 +110,7 @@ def _lines(result: Evaluation, classified: Accuracy | None, verified: Verificati
 
 def _check_alone() -> None:
     """Raises ConfigError under a launcher of several processes, each of which would measure every image."""
-    from pixelrnn.processes import launched
+    from pixelrnn.model.processes import launched
 
     if (world := launched().world) > 1:
         raise ConfigError(

@@ -31,7 +31,7 @@ def run(
 ) -> None:
     """Prove that a network is causal, and measure its receptive field by gradients."""
     import pixelrnn
-    from pixelrnn.inspection import draw_fields, prove_causal, seen_by
+    from pixelrnn.measure.inspection import draw_fields, prove_causal, seen_by
     from pixelrnn.training.presets import parse_change
 
     names = pixelrnn.networks() if what == ["all"] else [run_folder(name) for name in what]
@@ -94,8 +94,8 @@ def _model(what: str, changes: dict[str, Any], *, of_many: bool) -> PixelModel:
     """A model by folder or name; an option that only some of many networks have goes to those."""
     import pixelrnn
     from pixelrnn.errors import unknown
+    from pixelrnn.model.shipped import shipped
     from pixelrnn.networks import NOT_NETWORKS, options_of
-    from pixelrnn.shipped import shipped
 
     if Path(what).is_dir() or what in shipped():
         return pixelrnn.load(what)

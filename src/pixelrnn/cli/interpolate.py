@@ -46,7 +46,7 @@ def run(
     """
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
-    from pixelrnn.sheets import in_bytes, interpolations, sheet_of_rows
+    from pixelrnn.report.sheets import in_bytes, interpolations, sheet_of_rows
 
     if len(pictures) != 2:
         raise ConfigError(f"To interpolate takes two pictures, not {len(pictures)}:  pixelrnn interpolate RUN A B")

@@ -18,8 +18,12 @@ _DOCUMENTED = re.compile(r"^(\w+) +(.+(?:\n +.+)*)", re.MULTILINE)  # a name and
 def run(what: str = typer.Argument("all", help="presets, networks, data, weights, settings, or all.")) -> None:
     """List presets, networks, data sets, the trained models that come with the package, or what a preset sets."""
     tables = {
-        "presets": _presets, "networks": _networks, "data": _data, "weights": _weights, "settings": _settings,
-    }  # fmt: skip
+        "presets": _presets,
+        "networks": _networks,
+        "data": _data,
+        "weights": _weights,
+        "settings": _settings,
+    }
     if what != "all" and what not in tables:
         raise unknown("list of", what, [*tables, "all"])
     for name, rows in tables.items():
@@ -60,14 +64,14 @@ def _data() -> dict[str, str]:
 
 
 def _weights() -> dict[str, str]:
-    from pixelrnn.folder import read_config
-    from pixelrnn.shipped import shipped
+    from pixelrnn.model.model_folder import read_config
+    from pixelrnn.model.shipped import shipped
 
     return {name: read_config(folder)["about"]["summary"] for name, folder in shipped().items()}
 
 
 def _settings() -> dict[str, str]:
-    from pixelrnn.options import ConditionOptions
+    from pixelrnn.model.options import ConditionOptions
     from pixelrnn.training.presets import DataSettings, TrainingSettings
 
     rows = _documented("data", DataSettings) | _documented("training", TrainingSettings)

@@ -48,9 +48,14 @@ def run(
 
 
 def _pack(
-    source: str, out: Path, size: tuple[int, int] | None, channels: int | None, values: int | None, shard_bytes: int,
+    source: str,
+    out: Path,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    values: int | None,
+    shard_bytes: int,
     clock: Clock,
-) -> None:  # fmt: skip
+) -> None:
     from pixelrnn.data import pack
 
     with download_bar() as update:

@@ -72,7 +72,7 @@ def levels_of(model: PixelModel, pixels: np.ndarray) -> Tensor:
 
 def pictures_or_data(
     model: PixelModel, pictures: list[Path] | None, data: str | None, split: str, count: int, values: int | None
-) -> Chosen:  # fmt: skip
+) -> Chosen:
     """Pictures brought to the model's size, or the first `count` images of a data set.
 
     Raises: ConfigError unless it is one of both; whatever reading raises
@@ -94,7 +94,7 @@ def first_images(model: PixelModel, data: str, split: str, count: int, values: i
     import torch
 
     from pixelrnn.errors import DataError
-    from pixelrnn.evaluation import levels_for, load_like
+    from pixelrnn.measure.evaluation import levels_for, load_like
 
     with download_bar() as download:
         found = load_like(model, data, split, values=values, progress=download)

@@ -55,7 +55,7 @@ def run(
 
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
-    from pixelrnn.sheets import in_bytes, nats_of, sheet_of_rows
+    from pixelrnn.report.sheets import in_bytes, nats_of, sheet_of_rows
 
     check_not_an_input(out, pictures or [])
     model = PixelModel.load(run, pick_device(device))
@@ -66,9 +66,14 @@ def run(
         codes = model.encode(images)
     with walk_bar("reconstructing", len(images) * n, model.size[0], BATCH) as on_row:
         drawn = model.sample(
-            len(images) * n, vector=codes.repeat_interleave(n, 0), temperature=temperature, seed=seed, batch_size=BATCH,
-            guidance=guidance, on_row=on_row,
-        )  # fmt: skip
+            len(images) * n,
+            vector=codes.repeat_interleave(n, 0),
+            temperature=temperature,
+            seed=seed,
+            batch_size=BATCH,
+            guidance=guidance,
+            on_row=on_row,
+        )
     nats = float(nats_of(model, images, BATCH, vector=codes).mean())
     levels = model.levels
     save_picture(sheet_of_rows([in_bytes(images, levels), in_bytes(drawn, levels).unflatten(0, (-1, n))]), out)

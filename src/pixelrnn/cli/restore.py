@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pixelrnn.model import PixelModel
-    from pixelrnn.sheets import Drawn
+    from pixelrnn.report.sheets import Drawn
 
 EXAMPLE = (
     "\b\nExamples:\n"
@@ -72,7 +72,7 @@ def run(
 
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
-    from pixelrnn.sheets import restorations
+    from pixelrnn.report.sheets import restorations
 
     check_not_an_input(out, pictures or [])
     model = PixelModel.load(run, pick_device(device))
@@ -86,9 +86,15 @@ def run(
     clock = Clock()
     with walk_bar("restoring", len(tasks) * n, model.size[0], BATCH) as on_row:
         drawn = restorations(
-            model, maps, n, temperature=temperature, seed=seed, batch_size=BATCH, guidance=guidance,
+            model,
+            maps,
+            n,
+            temperature=temperature,
+            seed=seed,
+            batch_size=BATCH,
+            guidance=guidance,
             on_row=on_row,
-        )  # fmt: skip
+        )
     save_picture(_sheet(model, tasks, maps, drawn), out)
     for task, nats in zip(tasks, drawn.nats.tolist(), strict=True):
         typer.echo(f"{task.name}   {'   '.join([f'{nats[0]:.2f} (best)', *(f'{each:.2f}' for each in nats[1:])])} nats")
@@ -104,8 +110,8 @@ class _Task(NamedTuple):
 
 
 def _kind(model: PixelModel) -> str:
-    from pixelrnn.conditions import kind_of
     from pixelrnn.errors import ConditionError
+    from pixelrnn.model.conditions import kind_of
 
     kind = kind_of(model)
     if kind not in ("half", "blur"):
@@ -119,8 +125,8 @@ def _kind(model: PixelModel) -> str:
 def _of_picture(model: PixelModel, kind: str, path: Path) -> _Task:
     import torch
 
-    from pixelrnn.conditions import degraded, enlarged
     from pixelrnn.data import read_picture
+    from pixelrnn.model.conditions import degraded, enlarged
 
     height, width = model.size
     half = (-(-height // 2), -(-width // 2))
@@ -136,7 +142,7 @@ def _of_picture(model: PixelModel, kind: str, path: Path) -> _Task:
 
 
 def _of_data(model: PixelModel, kind: str, data: str, split: str, count: int, values: int | None) -> list[_Task]:
-    from pixelrnn.conditions import degraded
+    from pixelrnn.model.conditions import degraded
 
     names, images = first_images(model, data, split, count, values)
     maps = degraded(images, model.levels, kind)
@@ -146,7 +152,7 @@ def _of_data(model: PixelModel, kind: str, data: str, split: str, count: int, va
 def _sheet(model: PixelModel, tasks: list[_Task], maps: Tensor, drawn: Drawn) -> Image:
     import torch
 
-    from pixelrnn.sheets import GRAY, in_bytes, map_in_bytes, sheet_of_rows
+    from pixelrnn.report.sheets import GRAY, in_bytes, map_in_bytes, sheet_of_rows
 
     columns = [map_in_bytes(maps), in_bytes(drawn.images, model.levels)]
     if any(task.whole is not None for task in tasks):

@@ -52,8 +52,12 @@ def run(
     run: RunFolder,
     n: int = typer.Option(16, "-n", min=1, help="How many; with --label all, of each class."),
     out: Path | None = typer.Option(
-        None, "-o", "--out", help="The picture to write, a grid of all of them; left out: samples.png. With --shards "
-        f"the first {SHEET} of them; left out: none.", callback=picture_out,
+        None,
+        "-o",
+        "--out",
+        help="The picture to write, a grid of all of them; left out: samples.png. With --shards "
+        f"the first {SHEET} of them; left out: none.",
+        callback=picture_out,
     ),
     label: str | None = typer.Option(None, "--label", help="A class, by name or number; all: a row of n for each."),
     like: Path | None = typer.Option(None, "--like", help="A picture; images are drawn given its code."),
@@ -72,7 +76,7 @@ def run(
     ),
     processes: int = typer.Option(1, "--processes", min=1, help="Draw for --shards in so many processes."),
     device: Device = "auto",
-) -> None:  # fmt: skip
+) -> None:
     """Draw new images and write them as one picture, or very many of them as arrays.
 
     --label chooses the class, for a model that learned with classes; --like draws what has the code of a picture
@@ -83,7 +87,7 @@ def run(
     the number of files and processes. The same command goes on where an earlier one was stopped. Under torchrun or
     SLURM's srun, on one machine or many, each process draws its part of the files into the folder they share.
     """
-    from pixelrnn.processes import Workers
+    from pixelrnn.model.processes import Workers
 
     _check_together(shards, shard_size, processes, array)
     if like is not None:
@@ -93,9 +97,11 @@ def run(
             check_guidance(workers.model, guidance, "--label or --like")
         wish = _wish(workers.model, n, label, like)
         options = {
-            "size": parse_size(size) or workers.model.size, "temperature": temperature, "guidance": guidance,
+            "size": parse_size(size) or workers.model.size,
+            "temperature": temperature,
+            "guidance": guidance,
             "seed": seed,
-        }  # fmt: skip
+        }
         if shards is None:
             _draw_picture(workers.model, wish, options, out or Path("samples.png"), array)
         else:
@@ -136,7 +142,7 @@ def _wish(model: PixelModel, n: int, label: str | None, like: Path | None) -> Wi
 def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: Path, array: Path | None) -> None:
     """All images as one picture."""
     from pixelrnn.data import grid, save_picture
-    from pixelrnn.processes import launched
+    from pixelrnn.model.processes import launched
 
     if launched().world > 1:
         raise ConfigError(

@@ -75,10 +75,18 @@ def run(
     try:
         with download_bar() as download, _encoder_bar() as on_encoder:
             model = train(
-                settings, out, resume=resume, overwrite=overwrite, max_minutes=max_minutes, machine=machine,
-                command=shlex.join(["pixelrnn", *sys.argv[1:]]), bar=sys.stderr.isatty(), tell=_told(validations),
-                download=download, on_encoder=on_encoder,
-            )  # fmt: skip
+                settings,
+                out,
+                resume=resume,
+                overwrite=overwrite,
+                max_minutes=max_minutes,
+                machine=machine,
+                command=shlex.join(["pixelrnn", *sys.argv[1:]]),
+                bar=sys.stderr.isatty(),
+                tell=_told(validations),
+                download=download,
+                on_encoder=on_encoder,
+            )
     except KeyboardInterrupt:
         saved = (out / "training" / "last.ckpt").is_file()
         stands = f"The last checkpoint in {out} stands" if saved else "There was no checkpoint yet"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pixelrnn.data.arrays import array_splits, load_array_file
 from pixelrnn.data.builtin import BUILT_IN, builtin_splits, load_builtin
-from pixelrnn.data.folder import load_folder
 from pixelrnn.data.images import ALL, SPLITS, ImageData, Progress, check_fits, check_split, check_wishes
+from pixelrnn.data.picture_folder import load_folder
 from pixelrnn.data.shard_index import holds_shards
 from pixelrnn.data.shards import load_shards, shard_splits
 from pixelrnn.errors import ConfigError, unknown

@@ -43,9 +43,12 @@ class Shards:
     dtype = np.dtype(np.uint8)
 
     def __init__(
-        self, files: Sequence[tuple[Path, int]], image: tuple[int, int, int],
-        places: npt.NDArray[np.int64] | None = None, table: Pixels | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        files: Sequence[tuple[Path, int]],
+        image: tuple[int, int, int],
+        places: npt.NDArray[np.int64] | None = None,
+        table: Pixels | None = None,
+    ) -> None:
         files = tuple((path.absolute(), count) for path, count in files)
         self._arguments = files, image, places, table
         self._ends = np.cumsum([count for _, count in files])

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelrnn.data.folder import find_pictures
 from pixelrnn.data.images import Labels, Pixels, Progress, check_wishes
 from pixelrnn.data.loading import data_path, holds_pictures, load_data, splits_in
 from pixelrnn.data.mapped import chunks
+from pixelrnn.data.picture_folder import find_pictures
 from pixelrnn.data.shards import SHARD_BYTES, check_free, write_shards
 from pixelrnn.errors import ConfigError
 

@@ -91,10 +91,17 @@ def check_shards(folder: str | Path, progress: Progress | None = None) -> tuple[
 
 
 def write_shards(
-    folder: str | Path, splits: Mapping[str, Iterable[Pixels]], image: tuple[int, int, int], *, name: str,
-    labels: Mapping[str, Labels] | None = None, class_names: Sequence[str] = (), values: int = 256,
-    shard_bytes: int = SHARD_BYTES, on_images: Callable[[int], None] = lambda count: None,
-) -> None:  # fmt: skip
+    folder: str | Path,
+    splits: Mapping[str, Iterable[Pixels]],
+    image: tuple[int, int, int],
+    *,
+    name: str,
+    labels: Mapping[str, Labels] | None = None,
+    class_names: Sequence[str] = (),
+    values: int = 256,
+    shard_bytes: int = SHARD_BYTES,
+    on_images: Callable[[int], None] = lambda count: None,
+) -> None:
     """Write a data set of shards. What is given is read once, in order; no more than one piece of it is in memory.
 
     Arguments:
@@ -161,9 +168,13 @@ def _checked(
 
 
 def _write_images(
-    folder: Path, split: str, images: Iterable[Pixels], image: tuple[int, int, int], per_file: int,
+    folder: Path,
+    split: str,
+    images: Iterable[Pixels],
+    image: tuple[int, int, int],
+    per_file: int,
     on_images: Callable[[int], None],
-) -> tuple[File, ...]:  # fmt: skip
+) -> tuple[File, ...]:
     files = []
     for number, pieces in itertools.groupby(_pieces(images, per_file), key=lambda numbered: numbered[0]):
         path = folder / f"{split}-{number:05}.npy"

@@ -61,9 +61,16 @@ class Condition(nn.Module):
     """
 
     def __init__(
-        self, size: tuple[int, int], width: int, *, classes: int, vector_size: int, map_channels: int, spatial: bool,
+        self,
+        size: tuple[int, int],
+        width: int,
+        *,
+        classes: int,
+        vector_size: int,
+        map_channels: int,
+        spatial: bool,
         dropout: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.classes, self.vector_size, self.map_channels = classes, vector_size, map_channels
         self.size, self.width, self.dropout = size, width, dropout
@@ -90,7 +97,7 @@ class Condition(nn.Module):
 
     def checked(
         self, n: int, size: tuple[int, int], label: Any, vector: Any, map_: Any, like: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """What a user gives for n images of `size`, as tensors of the shapes above, of the kind and device of `like`.
 
         One label, vector or map counts for every image.

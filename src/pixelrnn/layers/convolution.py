@@ -102,9 +102,16 @@ class MaskedConv2d(CausalConv2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, kind: Kind,
-        *, groups: int = 1, blocks: int = 1, row: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        kind: Kind,
+        *,
+        groups: int = 1,
+        blocks: int = 1,
+        row: bool = False,
+    ) -> None:
         half = kernel // 2
         # One group and mask A: the pixel is hidden from everybody, so a row's kernel ends left of it.
         right = -1 if kind == "A" and groups == 1 else 0

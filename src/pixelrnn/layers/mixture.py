@@ -35,7 +35,7 @@ class ScaleMixture(nn.Module):
 
     def __init__(
         self, head: MCGSM, predict: CausalConv2d, describe: CausalConv2d, features: int, given: int = 0
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.predict, self.describe = predict, describe
         self.describe.bias = None  # the energy is a quadratic form of v

@@ -69,9 +69,17 @@ class Recurrence(nn.Module):
     start_c: Tensor
 
     def __init__(
-        self, width: int, into: CausalConv2d, taps: Sequence[Tap], carried: Sequence[Tap],
-        *, given: int = 0, mirrored: bool = False, product: bool = False, learned: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        width: int,
+        into: CausalConv2d,
+        taps: Sequence[Tap],
+        carried: Sequence[Tap],
+        *,
+        given: int = 0,
+        mirrored: bool = False,
+        product: bool = False,
+        learned: bool = True,
+    ) -> None:
         super().__init__()
         self.width, self.mirrored, self.product = width, mirrored, product
         sign = -1 if mirrored else 1
@@ -167,9 +175,16 @@ class Recurrence(nn.Module):
             torch.mul(torch.tanh(c), out, out=h)
 
     def cell_backward(
-        self, gates: Tensor, memories: list[Tensor], h: Tensor, c: Tensor, dh: Tensor, dc: Tensor,
-        dmemories: list[Tensor], dgates: Tensor,
-    ) -> None:  # fmt: skip
+        self,
+        gates: Tensor,
+        memories: list[Tensor],
+        h: Tensor,
+        c: Tensor,
+        dh: Tensor,
+        dc: Tensor,
+        dmemories: list[Tensor],
+        dgates: Tensor,
+    ) -> None:
         """Backward through `cell`: write the gradient of what the gates were before they were opened.
 
         Shapes: as for `cell`; dh, dc are the gradients of the new h and c, dmemories those of the carried c; dc and

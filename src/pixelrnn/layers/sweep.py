@@ -51,9 +51,16 @@ class Swept(Protocol):
         """Opens the gates in place, writes h and c."""
 
     def cell_backward(
-        self, gates: Tensor, memories: list[Tensor], h: Tensor, c: Tensor, dh: Tensor, dc: Tensor,
-        dmemories: list[Tensor], dgates: Tensor,
-    ) -> None:  # fmt: skip
+        self,
+        gates: Tensor,
+        memories: list[Tensor],
+        h: Tensor,
+        c: Tensor,
+        dh: Tensor,
+        dc: Tensor,
+        dmemories: list[Tensor],
+        dgates: Tensor,
+    ) -> None:
         """Backward through `cell`."""
 
 
@@ -77,16 +84,26 @@ class _Sweep(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, ways: Sequence[Swept], graph: bool, weights: Tensor, start_h: Tensor, start_c: Tensor,
+        ctx: Any,
+        ways: Sequence[Swept],
+        graph: bool,
+        weights: Tensor,
+        start_h: Tensor,
+        start_c: Tensor,
         *inputs: Tensor,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         plan = _Plan(ways, inputs[0])
         h, c = (plan.with_margin(start) for start in (start_h, start_c))
         buffer = _Buffer(plan, weights, bias=True)
         rounds = zip(
-            plan.blocks(weights, keep=graph), plan.inputs(inputs), plan.states(h, plan.taps),
-            plan.states(c, plan.carried), plan.states(h), plan.states(c), strict=True,
-        )  # fmt: skip
+            plan.blocks(weights, keep=graph),
+            plan.inputs(inputs),
+            plan.states(h, plan.taps),
+            plan.states(c, plan.carried),
+            plan.states(h),
+            plan.states(c),
+            strict=True,
+        )
         kept = []
         for gates, seen, near, memories, (h_here,), (c_here,) in rounds:
             for matrix, read, out in zip(weights, buffer.filled(seen, near), gates.flatten(2), strict=True):
@@ -115,10 +132,17 @@ class _Sweep(torch.autograd.Function):
         buffer, told = _Buffer(plan, weights, bias=True), _Buffer(plan, weights, bias=False)
         dweights = torch.zeros_like(weights)
         rounds = zip(
-            kept, plan.blocks(weights, keep=False), plan.inputs(inputs), plan.states(h, plan.taps),
-            plan.inputs(dinputs), plan.states(dh, plan.taps), plan.states(c, plan.carried),
-            plan.states(dc, plan.carried), *(plan.states(each) for each in (h, c, dh, dc)), strict=True,
-        )  # fmt: skip
+            kept,
+            plan.blocks(weights, keep=False),
+            plan.inputs(inputs),
+            plan.states(h, plan.taps),
+            plan.inputs(dinputs),
+            plan.states(dh, plan.taps),
+            plan.states(c, plan.carried),
+            plan.states(dc, plan.carried),
+            *(plan.states(each) for each in (h, c, dh, dc)),
+            strict=True,
+        )
         for gates, dgates, seen, near, dseen, dnear, memories, dmemories, *own in reversed(list(rounds)):
             (h_here,), (c_here,), (dh_here,), (dc_here,) = own
             plan.ways[0].cell_backward(gates, memories, h_here, c_here, dh_here, dc_here, dmemories, dgates)

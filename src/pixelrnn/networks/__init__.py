@@ -114,7 +114,18 @@ class _Names(ModuleType):
 sys.modules[__name__].__class__ = _Names
 
 __all__ = [
-    "MDLSTM", "NETWORKS", "DiagonalBiLSTM", "GatedPixelCNN", "MultiDirectionalLSTM", "MultiScale",
-    "NeighbourhoodMixture", "Network", "PixelCNN", "RowLSTM", "SpatialLSTM", "build_network", "default_head",
+    "MDLSTM",
+    "NETWORKS",
+    "DiagonalBiLSTM",
+    "GatedPixelCNN",
+    "MultiDirectionalLSTM",
+    "MultiScale",
+    "NeighbourhoodMixture",
+    "Network",
+    "PixelCNN",
+    "RowLSTM",
+    "SpatialLSTM",
+    "build_network",
+    "default_head",
     "options_of",
-]  # fmt: skip
+]

@@ -30,9 +30,17 @@ class GatedLayer(nn.Module):
     """
 
     def __init__(
-        self, in_width: int, width: int, kernel: int, *, groups: int, first: bool, last: bool, dropout: float,
+        self,
+        in_width: int,
+        width: int,
+        kernel: int,
+        *,
+        groups: int,
+        first: bool,
+        last: bool,
+        dropout: float,
         given: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         side = kernel // 2
         rows = Reach(side + 1, -1, side, side) if first else Reach(side, 0, side, side)
@@ -80,9 +88,18 @@ class GatedPixelCNN(Network):
     """
 
     def __init__(
-        self, head: Head, given: int = 0, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7,
-        out_width: int = 0, skip: bool = True, dropout: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        head: Head,
+        given: int = 0,
+        *,
+        layers: int,
+        width: int,
+        kernel: int = 3,
+        first_kernel: int = 7,
+        out_width: int = 0,
+        skip: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         groups = head.passes
         same: dict[str, Any] = {"groups": groups, "dropout": dropout, "given": given}

@@ -33,11 +33,13 @@ class UpSampling(nn.Module):
     def __init__(self, channels: int, width: int, factor: int) -> None:
         super().__init__()
         # Not the canvas' padding: all of the small image is known by then, so these may look to every side.
-        self.layers = nn.ModuleList([
-            nn.Conv2d(channels, width, 3, padding=1),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ConvTranspose2d(width, width, factor, stride=factor),
-        ])  # fmt: skip
+        self.layers = nn.ModuleList(
+            [
+                nn.Conv2d(channels, width, 3, padding=1),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.ConvTranspose2d(width, width, factor, stride=factor),
+            ]
+        )
 
     def forward(self, small: Tensor, height: int, width: int) -> Tensor:
         first, second, grow = self.layers
@@ -73,17 +75,33 @@ class MultiScale(Network):
     """
 
     def __init__(
-        self, head: Head, given: int = 0, *, layers: int, width: int, body: str = "row-lstm", factor: int = 2,
-        images: int = 2, first_kernel: int = 7, out_width: int = 0, residual: bool = True, skip: bool = True,
+        self,
+        head: Head,
+        given: int = 0,
+        *,
+        layers: int,
+        width: int,
+        body: str = "row-lstm",
+        factor: int = 2,
+        images: int = 2,
+        first_kernel: int = 7,
+        out_width: int = 0,
+        residual: bool = True,
+        skip: bool = True,
         dropout: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if body not in BODIES:
             raise unknown("body of multiscale", body, BODIES)
         options: dict[str, Any] = {
-            "layers": layers, "width": width, "first_kernel": first_kernel, "out_width": out_width,
-            "residual": residual, "skip": skip, "dropout": dropout,
-        }  # fmt: skip
+            "layers": layers,
+            "width": width,
+            "first_kernel": first_kernel,
+            "out_width": out_width,
+            "residual": residual,
+            "skip": skip,
+            "dropout": dropout,
+        }
         self.factor = factor
         self.small: Network = (
             MultiScale(head, given, body=body, factor=factor, images=images - 1, **options)

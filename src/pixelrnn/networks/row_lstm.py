@@ -57,9 +57,19 @@ class RowLSTM(Stack):
     """
 
     def __init__(
-        self, head: Head, given: int = 0, *, layers: int, width: int, kernel: int = 3, first_kernel: int = 7,
-        out_width: int = 0, residual: bool = True, skip: bool = True, dropout: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        head: Head,
+        given: int = 0,
+        *,
+        layers: int,
+        width: int,
+        kernel: int = 3,
+        first_kernel: int = 7,
+        out_width: int = 0,
+        residual: bool = True,
+        skip: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
         blocks = [RowBlock(width, kernel, head.passes, dropout, given) for _ in range(layers)]
         super().__init__(
             head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip

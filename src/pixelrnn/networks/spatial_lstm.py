@@ -41,7 +41,7 @@ class SpatialLSTM(Network):
 
     def __init__(
         self, head: Head, given: int = 0, *, layers: int, width: int, kernel: int = 5, features: int = 16
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         groups = head.passes
         inputs = [MaskedConv2d(head.channels, 5 * width, kernel, "A", groups=groups, blocks=5)]

@@ -32,9 +32,16 @@ class Stack(Network):
     """
 
     def __init__(
-        self, head: Head, blocks: Iterable[nn.Module],
-        *, width: int, first_kernel: int, out_width: int, residual: bool, skip: bool,
-    ) -> None:  # fmt: skip
+        self,
+        head: Head,
+        blocks: Iterable[nn.Module],
+        *,
+        width: int,
+        first_kernel: int,
+        out_width: int,
+        residual: bool,
+        skip: bool,
+    ) -> None:
         super().__init__()
         groups, out_width = head.passes, out_width or 2 * width
         self.first = MaskedConv2d(head.channels, 2 * width, first_kernel, "A", groups=groups)

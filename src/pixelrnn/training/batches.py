@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from pixelrnn.conditions import torch_labels
 from pixelrnn.data import ImageData, Levels
+from pixelrnn.model.conditions import torch_labels
 
 # Larger ones are slower on a CPU: their feature maps are allocated anew from the system each time.
 _VALIDATION_BATCH = 25
@@ -112,9 +112,14 @@ class _Resumable(DataLoader[Batch]):
 
     def __init__(self, images: Images, order: EpochOrder, trainer: lightning.Trainer | None, workers: int) -> None:
         super().__init__(
-            images, batch_size=None, sampler=order, collate_fn=_as_it_is, num_workers=workers,
-            persistent_workers=workers > 0, worker_init_fn=_deaf,
-        )  # fmt: skip
+            images,
+            batch_size=None,
+            sampler=order,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=_deaf,
+        )
         self._order, self._trainer = order, trainer
 
     def state_dict(self) -> dict[str, int]:

@@ -14,9 +14,9 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
-from pixelrnn.conditions import told_of
 from pixelrnn.data import grid, save_picture
 from pixelrnn.model import PixelModel
+from pixelrnn.model.conditions import told_of
 from pixelrnn.training.card import model_card
 from pixelrnn.training.module import PixelTraining
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pixelrnn.conditions import described
 from pixelrnn.model import PixelModel
+from pixelrnn.model.conditions import described
 
 
 def model_card(model: PixelModel) -> str:

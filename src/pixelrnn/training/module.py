@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelrnn.choosers import uniforms
-from pixelrnn.conditions import told_of
 from pixelrnn.data import Levels
 from pixelrnn.model import PixelModel
+from pixelrnn.model.conditions import told_of
+from pixelrnn.sampling.choosers import uniforms
 from pixelrnn.training.batches import Batch, PixelBatches, Share
 from pixelrnn.training.presets import TrainingSettings
 
@@ -46,9 +46,13 @@ class PixelTraining(lightning.LightningModule):
     """
 
     def __init__(
-        self, model: PixelModel, settings: TrainingSettings, levels: Levels, max_seconds: float | None = None,
+        self,
+        model: PixelModel,
+        settings: TrainingSettings,
+        levels: Levels,
+        max_seconds: float | None = None,
         condition: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.condition = condition
         self.model, self.settings, self.levels, self.max_seconds = model, settings, levels, max_seconds

@@ -199,8 +199,8 @@ def _check_tables(name: str, table: dict[str, Any]) -> None:
 
 def _check_model(model: dict[str, Any]) -> None:
     from pixelrnn.heads import HEADS, head_options  # here, as they bring torch along
+    from pixelrnn.model.options import CONDITION
     from pixelrnn.networks import default_head, options_of
-    from pixelrnn.options import CONDITION
 
     head = model.get("head") or default_head(model["network"], 2)  # where levels decide, no head has options
     options = {"network", "head", *options_of(model["network"]), *(head_options(HEADS[head]) if head in HEADS else ())}
@@ -233,12 +233,23 @@ def _of_kind(key: str, value: Any, kind: str) -> Any:
 
 
 _KEYS: dict[str, type] = {
-    "name": str, "description": str, "source": str, "assumed": list, "data": dict, "model": dict, "training": dict,
-}  # fmt: skip
+    "name": str,
+    "description": str,
+    "source": str,
+    "assumed": list,
+    "data": dict,
+    "model": dict,
+    "training": dict,
+}
 _KIND_NAMES = {
-    "int": "a whole number", "float": "a number", "str": "a text", "list": "a list",
-    "list[int]": "a list like [28, 28]", "bool": "true or false", "dict": "a table like [training]",
-}  # fmt: skip
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "list": "a list",
+    "list[int]": "a list like [28, 28]",
+    "bool": "true or false",
+    "dict": "a table like [training]",
+}
 
 
 def _check_training(settings: TrainingSettings) -> None:

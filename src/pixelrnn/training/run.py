@@ -1,6 +1,6 @@
 """One training, from a preset to a model folder, stopped and taken up again.
 
-RUN/config.json, model.safetensors, README.md, samples.png    the best model so far (see `pixelrnn.folder`)
+RUN/config.json, model.safetensors, README.md, samples.png    the best model so far (see `pixelrnn.model.model_folder`)
 RUN/training/     preset.json and last.ckpt, the checkpoint to resume from
 RUN/logs/         metrics as CSV (TensorBoard too, if it is installed), samples of every epoch, skipped.jsonl
 """
@@ -29,14 +29,15 @@ from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
-from pixelrnn.conditions import GIVE_CLASSES, torch_labels
 from pixelrnn.data import ImageData, Levels, a_few, load_data
 from pixelrnn.data import Progress as DownloadProgress
 from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
-from pixelrnn.folder import holds_model, read_config
+from pixelrnn.measure.verification import verify
 from pixelrnn.model import PixelModel
-from pixelrnn.processes import LAUNCHERS
+from pixelrnn.model.conditions import GIVE_CLASSES, torch_labels
+from pixelrnn.model.model_folder import holds_model, read_config
+from pixelrnn.model.processes import LAUNCHERS
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit, moving_average
 from pixelrnn.training.checkpoints import Checkpoints, SkippedSteps, StopSignals, WholeFiles
@@ -45,7 +46,6 @@ from pixelrnn.training.memory import keep_freed_memory
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset
 from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare_folder
-from pixelrnn.verification import verify
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,19 @@ class Machine:
 
 
 def train(
-    preset: Preset, out: str | Path, *, resume: bool = False, overwrite: bool = False, max_minutes: float | None = None,
-    machine: Machine | None = None, command: str = "", bar: bool = False,
-    tell: Callable[[Progress], None] = lambda _: None, download: DownloadProgress | None = None,
+    preset: Preset,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    max_minutes: float | None = None,
+    machine: Machine | None = None,
+    command: str = "",
+    bar: bool = False,
+    tell: Callable[[Progress], None] = lambda _: None,
+    download: DownloadProgress | None = None,
     on_encoder: Callable[[int, int], None] = lambda done, total: None,
-) -> PixelModel:  # fmt: skip
+) -> PixelModel:
     """Train a preset into the run folder `out` and return the best model.
 
     With several processes every one calls this; the first of them writes.
@@ -161,9 +169,17 @@ def is_first() -> bool:
 
 
 def _fit(
-    folder: Path, preset: Preset, module: PixelTraining, batches: PixelBatches, keep: KeepBest,
-    checkpoint: Path | None, *, limit: float | None, machine: Machine, bar: bool,
-) -> None:  # fmt: skip
+    folder: Path,
+    preset: Preset,
+    module: PixelTraining,
+    batches: PixelBatches,
+    keep: KeepBest,
+    checkpoint: Path | None,
+    *,
+    limit: float | None,
+    machine: Machine,
+    bar: bool,
+) -> None:
     signals = StopSignals()
     callbacks: list[Callback] = [keep, SkippedSteps(folder)]
     if preset.training.ema:
@@ -194,20 +210,29 @@ def _fit(
             ) from error
 
 
-def _trainer(
-    folder: Path, preset: Preset, callbacks: list[Callback], machine: Machine, bar: bool
-) -> lightning.Trainer:  # fmt: skip
+def _trainer(folder: Path, preset: Preset, callbacks: list[Callback], machine: Machine, bar: bool) -> lightning.Trainer:
     settings = preset.training
     loggers: list[Logger] = [CSVLogger(folder, name="logs")]
     if importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(folder, name="logs", version=loggers[0].version))
     return lightning.Trainer(
-        accelerator=machine.device, devices=machine.devices, num_nodes=machine.nodes, strategy=machine.chosen_strategy,
-        max_epochs=settings.epochs, precision=_PRECISIONS[settings.precision],
-        accumulate_grad_batches=settings.accumulate, callbacks=callbacks, plugins=[WholeFiles()],
-        logger=loggers, num_sanity_val_steps=0, use_distributed_sampler=False, enable_checkpointing=False,
-        enable_model_summary=False, enable_progress_bar=bar, log_every_n_steps=10,
-    )  # fmt: skip
+        accelerator=machine.device,
+        devices=machine.devices,
+        num_nodes=machine.nodes,
+        strategy=machine.chosen_strategy,
+        max_epochs=settings.epochs,
+        precision=_PRECISIONS[settings.precision],
+        accumulate_grad_batches=settings.accumulate,
+        callbacks=callbacks,
+        plugins=[WholeFiles()],
+        logger=loggers,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=bar,
+        log_every_n_steps=10,
+    )
 
 
 def _about(
@@ -215,12 +240,18 @@ def _about(
 ) -> dict[str, Any]:
     """What the model folder says of its training."""
     return {
-        "pixelrnn": pixelrnn.__version__, "preset": preset.as_dict(), "protocol": levels.protocol,
-        "data": train_data.name, "source_values": train_data.source, "train_images": len(train_data),
-        "valid_images": len(valid_data), "machine": _machine(machine),
-        "torch": torch.__version__, **_classes(preset, train_data),
+        "pixelrnn": pixelrnn.__version__,
+        "preset": preset.as_dict(),
+        "protocol": levels.protocol,
+        "data": train_data.name,
+        "source_values": train_data.source,
+        "train_images": len(train_data),
+        "valid_images": len(valid_data),
+        "machine": _machine(machine),
+        "torch": torch.__version__,
+        **_classes(preset, train_data),
         "command": command or f"pixelrnn train {preset.name} --out FOLDER",
-    }  # fmt: skip
+    }
 
 
 def _machine(machine: Machine) -> str:
@@ -262,15 +293,24 @@ def build_model(preset: Preset, data: ImageData) -> PixelModel:
     elif preset.data.condition:
         options["map_channels"] = data.channels
     return pixelrnn.build(
-        preset.model["network"], head=preset.model.get("head"), size=data.size, channels=data.channels,
-        levels=preset.data.levels, **options,
-    )  # fmt: skip
+        preset.model["network"],
+        head=preset.model.get("head"),
+        size=data.size,
+        channels=data.channels,
+        levels=preset.data.levels,
+        **options,
+    )
 
 
 def _embed(
-    model: PixelModel, train_data: ImageData, valid_data: ImageData, levels: Levels, preset: Preset,
-    resumed: Path | None, on_step: Callable[[int, int], None],
-) -> dict[str, Any]:  # fmt: skip
+    model: PixelModel,
+    train_data: ImageData,
+    valid_data: ImageData,
+    levels: Levels,
+    preset: Preset,
+    resumed: Path | None,
+    on_step: Callable[[int, int], None],
+) -> dict[str, Any]:
     """Train the encoder by the triplet loss; how well it tells the classes of the validation split apart.
 
     A run that is resumed has its encoder in the checkpoint, and what it was measured to be in the model folder.

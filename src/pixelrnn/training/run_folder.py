@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from pixelrnn.errors import ConfigError, RunFolderError
 from pixelrnn.files import write_atomic
-from pixelrnn.folder import holds_model
+from pixelrnn.model.model_folder import holds_model
 from pixelrnn.training.presets import Preset, preset_from
 
 OURS = ("config.json", "model.safetensors", "README.md", "samples.png", "training", "logs")

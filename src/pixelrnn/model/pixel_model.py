@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelrnn import folder as folders
 from pixelrnn.canvas import Whole, scale
 from pixelrnn.checks import Images, Labels, Numbers, at_least, checked_images, checked_mask, pair
-from pixelrnn.choosers import Chooser, Draw, Guide, Keep, uniforms
 from pixelrnn.errors import ConditionError, ConfigError, ImageError, ModelFolderError, unknown
 from pixelrnn.heads import HEADS, head_options
+from pixelrnn.model import model_folder as folders
+from pixelrnn.model.options import CONDITION, build_condition, check_geometry, condition_option, head_option
+from pixelrnn.model.shipped import folder_of
 from pixelrnn.networks import build_network, options_of
-from pixelrnn.options import CONDITION, build_condition, check_geometry, condition_option, head_option
-from pixelrnn.pace import Pace
-from pixelrnn.shipped import folder_of
-from pixelrnn.walk import Method, walk
+from pixelrnn.sampling.choosers import Chooser, Draw, Guide, Keep, uniforms
+from pixelrnn.sampling.pace import Pace
+from pixelrnn.sampling.walk import Method, walk
 
 Row = tuple[int, int, Tensor]  # index of the first image of a batch, row, that row of the images
 OnRow = Callable[[int, int, Tensor], None]
@@ -62,9 +62,13 @@ class PixelModel(nn.Module):
         if given:
             defaults.update(CONDITION)
         self.config: dict[str, Any] = {
-            "network": network, "options": {**defaults, **options, **mine, **told}, "head": head, "size": list(size),
-            "channels": channels, "levels": levels,
-        }  # fmt: skip
+            "network": network,
+            "options": {**defaults, **options, **mine, **told},
+            "head": head,
+            "size": list(size),
+            "channels": channels,
+            "levels": levels,
+        }
         self._pace = Pace()
         self.about: dict[str, Any] = {}  # where it comes from: preset, data, results; saved with it
 
@@ -93,9 +97,15 @@ class PixelModel(nn.Module):
         return self.log_prob(images)
 
     def log_prob(
-        self, images: Images, *, label: Labels | None = None, vector: Numbers | None = None, map: Numbers | None = None,
-        reduce: bool = True, check: bool = True,
-    ) -> Tensor:  # fmt: skip
+        self,
+        images: Images,
+        *,
+        label: Labels | None = None,
+        vector: Numbers | None = None,
+        map: Numbers | None = None,
+        reduce: bool = True,
+        check: bool = True,
+    ) -> Tensor:
         """Exact log-probability in nats: (B,), or with reduce=False that of every pixel and colour given all earlier
         ones, (B, C, H, W). Differentiable with respect to the weights.
 
@@ -115,9 +125,15 @@ class PixelModel(nn.Module):
         return nats.sum((1, 2, 3)) if reduce else nats
 
     def given(
-        self, n: int, size: tuple[int, int] | None = None, *, label: Labels | None = None,
-        vector: Numbers | None = None, map: Numbers | None = None, check: bool = True,
-    ) -> Tensor | None:  # fmt: skip
+        self,
+        n: int,
+        size: tuple[int, int] | None = None,
+        *,
+        label: Labels | None = None,
+        vector: Numbers | None = None,
+        map: Numbers | None = None,
+        check: bool = True,
+    ) -> Tensor | None:
         """The map s that a condition of n images is made into, as the network is told of it; None without one.
 
         Shapes: (n, condition_width, H, W), or (n, condition_width, 1, 1) where nothing has a place
@@ -178,11 +194,22 @@ class PixelModel(nn.Module):
         return -nats.sum((1, 2, 3)) / (nats[0].numel() * math.log(2)) if len(nats) else nats.sum((1, 2, 3))
 
     def sample(
-        self, n: int, *, size: tuple[int, int] | None = None, temperature: float = 1.0, seed: int | None = None,
-        method: Literal["auto", "cached", "naive"] = "auto", span: int | None = None, batch_size: int = 64,
-        label: Labels | None = None, vector: Numbers | None = None, map: Numbers | None = None, guidance: float = 1.0,
-        on_row: OnRow | None = None, start: int = 0,
-    ) -> Tensor:  # fmt: skip
+        self,
+        n: int,
+        *,
+        size: tuple[int, int] | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        method: Literal["auto", "cached", "naive"] = "auto",
+        span: int | None = None,
+        batch_size: int = 64,
+        label: Labels | None = None,
+        vector: Numbers | None = None,
+        map: Numbers | None = None,
+        guidance: float = 1.0,
+        on_row: OnRow | None = None,
+        start: int = 0,
+    ) -> Tensor:
         """New images: (n, C, H, W) uint8.
 
         Arguments:
@@ -207,10 +234,19 @@ class PixelModel(nn.Module):
         return blank
 
     def sample_rows(
-        self, n: int, *, size: tuple[int, int] | None = None, temperature: float = 1.0, seed: int | None = None,
-        span: int | None = None, batch_size: int = 64, label: Labels | None = None, vector: Numbers | None = None,
-        map: Numbers | None = None, guidance: float = 1.0,
-    ) -> Iterator[Row]:  # fmt: skip
+        self,
+        n: int,
+        *,
+        size: tuple[int, int] | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        span: int | None = None,
+        batch_size: int = 64,
+        label: Labels | None = None,
+        vector: Numbers | None = None,
+        map: Numbers | None = None,
+        guidance: float = 1.0,
+    ) -> Iterator[Row]:
         """New images row by row, as they come: (index of the first image of the batch, row, that row (B, C, W)).
 
         Arguments and errors are those of `sample`; only as much is computed as is asked for.
@@ -219,11 +255,21 @@ class PixelModel(nn.Module):
         return self._rows(self._blank(n, size), None, told, temperature, seed, "auto", span, batch_size)
 
     def complete(
-        self, images: Images, known: Images, *, temperature: float = 1.0, seed: int | None = None,
-        method: Literal["auto", "cached", "naive"] = "auto", span: int | None = None, batch_size: int = 64,
-        label: Labels | None = None, vector: Numbers | None = None, map: Numbers | None = None, guidance: float = 1.0,
+        self,
+        images: Images,
+        known: Images,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        method: Literal["auto", "cached", "naive"] = "auto",
+        span: int | None = None,
+        batch_size: int = 64,
+        label: Labels | None = None,
+        vector: Numbers | None = None,
+        map: Numbers | None = None,
+        guidance: float = 1.0,
         on_row: OnRow | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Images with their unknown pixels drawn: (B, C, H, W) uint8; known pixels come back untouched.
 
         Every unknown pixel is drawn given all pixels before it in the network's order: raster order, or for a
@@ -297,9 +343,17 @@ class PixelModel(nn.Module):
         return torch.zeros(n, self.channels, height, width, dtype=torch.uint8, device=self.device)
 
     def _rows(
-        self, pixels: Tensor, known: Tensor | None, asked: Asked, temperature: float, seed: int | None, method: str,
-        span: int | None, batch_size: int, start: int = 0,
-    ) -> Iterator[Row]:  # fmt: skip
+        self,
+        pixels: Tensor,
+        known: Tensor | None,
+        asked: Asked,
+        temperature: float,
+        seed: int | None,
+        method: str,
+        span: int | None,
+        batch_size: int,
+        start: int = 0,
+    ) -> Iterator[Row]:
         """Check the arguments now, then choose the pixels in place, row by row."""
         for name, value in (("temperature", temperature), ("guidance", asked.guidance)):
             number = isinstance(value, int | float | np.number)
@@ -335,7 +389,7 @@ class PixelModel(nn.Module):
                     walked = batch.repeat(2, 1, 1, 1)
                 for row, line in walk(
                     self.network, self.head, walked, chooser, dtype=self.dtype, method=way, pace=pace, given=given
-                ):  # fmt: skip
+                ):
                     batch[:, :, row] = line[: len(batch)]
                     yield first, row, line[: len(batch)]
 
@@ -348,7 +402,7 @@ class PixelModel(nn.Module):
 
     def _checked_condition(
         self, n: int, size: tuple[int, int], label: Any, vector: Any, map_: Any
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         if label is None and vector is None and map_ is None:
             return None, None, None
         if self.condition is None:

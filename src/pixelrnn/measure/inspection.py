@@ -149,9 +149,11 @@ def _leak(model: PixelModel, pixel: tuple[int, int, int], leak: list[int], how: 
 
 
 def draw_fields(
-    models: list[PixelModel], path: str | Path, size: tuple[int, int] | None = None,
+    models: list[PixelModel],
+    path: str | Path,
+    size: tuple[int, int] | None = None,
     pixel: tuple[int, int] | None = None,
-) -> list[Tensor]:  # fmt: skip
+) -> list[Tensor]:
     """Draw side by side what one pixel sees in each model, its blind spot and its future.
 
     Arguments: size of the pictures, the trained one if left out; pixel (row, column), the middle if left out

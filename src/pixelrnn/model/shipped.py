@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from pixelrnn.folder import CONFIG
+from pixelrnn.model.model_folder import CONFIG
 
 
 def shipped() -> dict[str, Path]:

@@ -28,9 +28,15 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 NEW_WEIGHTS = WEIGHTS + ".new"
 _LARGEST_CONFIG = 1_000_000  # bytes
 _EXPECTED: dict[str, type] = {
-    "network": str, "options": dict, "head": str, "size": list, "channels": int, "levels": int, "sha256": str,
+    "network": str,
+    "options": dict,
+    "head": str,
+    "size": list,
+    "channels": int,
+    "levels": int,
+    "sha256": str,
     "about": dict,
-}  # fmt: skip
+}
 
 
 def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card: str) -> None:
@@ -50,8 +56,11 @@ def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor
         )
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     config = {
-        "format": FORMAT, "format_version": FORMAT_VERSION, **config, "sha256": hashlib.sha256(weights).hexdigest(),
-    }  # fmt: skip
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **config,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / NEW_WEIGHTS, weights)

@@ -58,8 +58,12 @@ def verify(model: PixelModel, images: Tensor, labels: Tensor) -> Verification:
     near = distances.fill_diagonal_(torch.inf).argmin(1)
     error = np.abs(wrong - (1 - inside)).argmin()
     return Verification(
-        classes=len(labels.unique()), images=len(labels), same_pairs=int(same.sum()), other_pairs=int((~same).sum()),
-        auc=float(1 - (order + ties).mean() / 2), equal_error_rate=float((wrong[error] + 1 - inside[error]) / 2),
+        classes=len(labels.unique()),
+        images=len(labels),
+        same_pairs=int(same.sum()),
+        other_pairs=int((~same).sum()),
+        auc=float(1 - (order + ties).mean() / 2),
+        equal_error_rate=float((wrong[error] + 1 - inside[error]) / 2),
         nearest=float((labels[near] == labels).double().mean()),
         roc=[(float(at), float(inside[wrong <= at].max(initial=0.0))) for at in np.linspace(0, 1, 21)],
-    )  # fmt: skip
+    )

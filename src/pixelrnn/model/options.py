@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from pixelrnn.checks import is_whole, pair
-from pixelrnn.encoder import ENCODERS
 from pixelrnn.errors import ConfigError, unknown
 from pixelrnn.heads import HEADS
 from pixelrnn.layers.condition import Condition
+from pixelrnn.model.encoder import ENCODERS
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,13 @@ def build_condition(
     if not any(kinds.values()) and not told["map_channels"]:
         return None, None
     condition = Condition(
-        size, told["condition_width"], **kinds, map_channels=told["map_channels"], spatial=told["condition_spatial"],
+        size,
+        told["condition_width"],
+        **kinds,
+        map_channels=told["map_channels"],
+        spatial=told["condition_spatial"],
         dropout=told["condition_dropout"],
-    )  # fmt: skip
+    )
     if not code_size:
         return condition, None
     if told["encoder"] not in ENCODERS:

@@ -27,9 +27,12 @@ images as one sheet, without loss.</p>
 
 
 def page(
-    title: str, facts: list[tuple[str, str]], rows: list[tuple[str, float, float]],
-    pictures: list[tuple[str, str, str]], folder: Path,
-) -> str:  # fmt: skip
+    title: str,
+    facts: list[tuple[str, str]],
+    rows: list[tuple[str, float, float]],
+    pictures: list[tuple[str, str, str]],
+    folder: Path,
+) -> str:
     """The page as text; pictures are put into it, so that it can be sent as one file.
 
     Arguments:

@@ -24,20 +24,27 @@ import torch
 from torch import Tensor
 
 from pixelrnn.canvas import Region, Walk, Whole, scale
-from pixelrnn.choosers import Chooser, Place
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
 from pixelrnn.networks.base import Stage
-from pixelrnn.pace import Pace
+from pixelrnn.sampling.choosers import Chooser, Place
+from pixelrnn.sampling.pace import Pace
 
 Method = Literal["cached", "naive"]
 
 
 @torch.inference_mode()
 def walk(
-    network: Network, head: Head, images: Tensor, chooser: Chooser, *, dtype: torch.dtype, method: Method = "cached",
-    pace: Pace | int | None = None, given: Tensor | None = None,
-) -> Iterator[tuple[int, Tensor]]:  # fmt: skip
+    network: Network,
+    head: Head,
+    images: Tensor,
+    chooser: Chooser,
+    *,
+    dtype: torch.dtype,
+    method: Method = "cached",
+    pace: Pace | int | None = None,
+    given: Tensor | None = None,
+) -> Iterator[tuple[int, Tensor]]:
     """Choose every pixel of `images`, in place, in the network's order, which is raster order for most.
 
     Arguments:
@@ -65,9 +72,15 @@ def walk(
 
 
 def _naive(
-    network: Network, head: Head, step: int, images: Tensor, known: Tensor, chooser: Chooser, dtype: torch.dtype,
+    network: Network,
+    head: Head,
+    step: int,
+    images: Tensor,
+    known: Tensor,
+    chooser: Chooser,
+    dtype: torch.dtype,
     given: Tensor | None,
-) -> Iterator[int]:  # fmt: skip
+) -> Iterator[int]:
     """The oracle: for every pixel and colour that is not known, the whole network on the whole image."""
     for row in range(0, images.shape[2], step):
         for column in range(0, images.shape[3], step):
@@ -92,9 +105,16 @@ class _Raster:
     """
 
     def __init__(
-        self, stage: Stage, head: Head, images: Tensor, known: Tensor, chooser: Chooser, dtype: torch.dtype,
-        pace: Pace | int, given: Tensor | None,
-    ) -> None:  # fmt: skip
+        self,
+        stage: Stage,
+        head: Head,
+        images: Tensor,
+        known: Tensor,
+        chooser: Chooser,
+        dtype: torch.dtype,
+        pace: Pace | int,
+        given: Tensor | None,
+    ) -> None:
         self.network, self.step, self.head, self.chooser, self.pace = stage.network, stage.step, head, chooser, pace
         self.grid = images[:, :, :: stage.step, :: stage.step]  # a view
         self.known = known.numpy()

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelrnn.conditions import kind_of, told_of, torch_labels
 from pixelrnn.data import ImageData, grid
-from pixelrnn.evaluation import levels_for
+from pixelrnn.measure.evaluation import levels_for
 from pixelrnn.model import OnRow, PixelModel
+from pixelrnn.model.conditions import kind_of, told_of, torch_labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,17 +23,32 @@ GRAY = 128
 
 
 def completion_sheet(
-    model: PixelModel, images: Tensor, known: Tensor, n: int, *, temperature: float = 1.0, seed: int | None = None,
-    batch_size: int = 64, label: int | None = None, guidance: float = 1.0, on_row: OnRow | None = None,
-) -> Image:  # fmt: skip
+    model: PixelModel,
+    images: Tensor,
+    known: Tensor,
+    n: int,
+    *,
+    temperature: float = 1.0,
+    seed: int | None = None,
+    batch_size: int = 64,
+    label: int | None = None,
+    guidance: float = 1.0,
+    on_row: OnRow | None = None,
+) -> Image:
     """A row for each image: itself, what is kept of it (the rest mid-gray), and `n` completions.
 
     Shapes: images (B, C, H, W) integers, known (H, W) bool
     """
     done = model.complete(
-        images.repeat_interleave(n, 0), known, temperature=temperature, seed=seed, batch_size=batch_size, label=label,
-        guidance=guidance, on_row=on_row,
-    )  # fmt: skip
+        images.repeat_interleave(n, 0),
+        known,
+        temperature=temperature,
+        seed=seed,
+        batch_size=batch_size,
+        label=label,
+        guidance=guidance,
+        on_row=on_row,
+    )
     whole = in_bytes(images, model.levels)
     kept = torch.where(known.cpu(), whole, GRAY)
     return sheet_of_rows([whole, kept, in_bytes(done, model.levels).unflatten(0, (len(images), n))])
@@ -73,9 +88,16 @@ def map_in_bytes(maps: Tensor) -> Tensor:
 
 @torch.no_grad()
 def interpolations(
-    model: PixelModel, ends: Tensor, steps: int, rows: int, *, temperature: float = 1.0, seed: int = 0,
-    guidance: float = 1.0, on_row: OnRow | None = None,
-) -> Tensor:  # fmt: skip
+    model: PixelModel,
+    ends: Tensor,
+    steps: int,
+    rows: int,
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+    guidance: float = 1.0,
+    on_row: OnRow | None = None,
+) -> Tensor:
     """Images of the codes on the line between those of two images, both ends included.
 
     Every step of a row is drawn with the same random numbers, so that a row changes by its code alone. Where codes are
@@ -114,9 +136,16 @@ class Drawn(NamedTuple):
 
 
 def restorations(
-    model: PixelModel, maps: Tensor, n: int, *, temperature: float = 1.0, seed: int | None = None,
-    batch_size: int = 64, guidance: float = 1.0, on_row: OnRow | None = None,
-) -> Drawn:  # fmt: skip
+    model: PixelModel,
+    maps: Tensor,
+    n: int,
+    *,
+    temperature: float = 1.0,
+    seed: int | None = None,
+    batch_size: int = 64,
+    guidance: float = 1.0,
+    on_row: OnRow | None = None,
+) -> Drawn:
     """`n` images for each map, the most probable given it first.
 
     Shapes: maps (B, channels of the map, H, W) -> (B, n, C, H, W)
@@ -124,9 +153,15 @@ def restorations(
     """
     repeated = maps.repeat_interleave(n, 0)
     images = model.sample(
-        len(repeated), size=(maps.shape[2], maps.shape[3]), temperature=temperature, seed=seed, batch_size=batch_size,
-        map=repeated, guidance=guidance, on_row=on_row,
-    )  # fmt: skip
+        len(repeated),
+        size=(maps.shape[2], maps.shape[3]),
+        temperature=temperature,
+        seed=seed,
+        batch_size=batch_size,
+        map=repeated,
+        guidance=guidance,
+        on_row=on_row,
+    )
     nats = nats_of(model, images, batch_size, map=repeated).unflatten(0, (len(maps), n))
     order = nats.argsort(1)
     rows = torch.arange(len(maps))[:, None]

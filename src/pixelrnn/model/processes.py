@@ -30,7 +30,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pixelrnn.errors import ConfigError, ModelFolderError, ProcessError
-from pixelrnn.shipped import folder_of
+from pixelrnn.model.shipped import folder_of
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -175,9 +175,7 @@ def _end_with(lifeline: Connection) -> None:
     os._exit(1)
 
 
-def _work(
-    work: Callable[[PixelModel, Job], Result], folder: Path, weights: str, device: str, job: Job
-) -> Result:  # fmt: skip
+def _work(work: Callable[[PixelModel, Job], Result], folder: Path, weights: str, device: str, job: Job) -> Result:
     """A job, in a worker."""
     return work(_loaded(folder, weights, device), job)
 
@@ -204,7 +202,7 @@ def _load(folder: Path, device: str) -> PixelModel:
 
 
 def _weights_of(folder: Path) -> str:
-    from pixelrnn.folder import read_config
+    from pixelrnn.model.model_folder import read_config
 
     return str(read_config(folder)["sha256"])
 

@@ -17,12 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelrnn.conditions import GIVE_CLASSES, described, kind_of, told_of, torch_labels
 from pixelrnn.data import ImageData, Labels, Levels, Pixels, Progress, a_few, data_names, holds_pictures, load_data
 from pixelrnn.errors import ConfigError, DataError, ImageError
+from pixelrnn.measure.verification import MOST_IMAGES, Verification, verify
 from pixelrnn.model import PixelModel
-from pixelrnn.processes import Workers
-from pixelrnn.verification import MOST_IMAGES, Verification, verify
+from pixelrnn.model.conditions import GIVE_CLASSES, described, kind_of, told_of, torch_labels
+from pixelrnn.model.processes import Workers
 
 Result = TypeVar("Result")
 _DARK = 32  # an array file without a value as large as this or as the model's levels: are they bytes?
@@ -49,9 +49,13 @@ class Evaluation:
 
 
 def load_like(
-    model: PixelModel, name_or_path: str | None, split: str, *, values: int | None = None,
+    model: PixelModel,
+    name_or_path: str | None,
+    split: str,
+    *,
+    values: int | None = None,
     progress: Progress | None = None,
-) -> ImageData:  # fmt: skip
+) -> ImageData:
     """One split of a data set, read the way the model's own training set was; None is that training set.
 
     Arguments: values, how many a pixel may have: 4 for 0..3; None: what the data set or the training says, or 256
@@ -95,9 +99,14 @@ def levels_for(model: PixelModel, data: ImageData) -> Levels:
 
 @torch.inference_mode()
 def evaluate(
-    model: PixelModel | Workers, data: ImageData, *, batch_size: int = 25,
-    on_batch: Callable[[int, int], None] | None = None, told: bool = True, count: int | None = None,
-) -> Evaluation:  # fmt: skip
+    model: PixelModel | Workers,
+    data: ImageData,
+    *,
+    batch_size: int = 25,
+    on_batch: Callable[[int, int], None] | None = None,
+    told: bool = True,
+    count: int | None = None,
+) -> Evaluation:
     """The mean nats per image and bits per dimension of every image of `data`.
 
     Several processes, `with Workers(folder, processes=4) as workers: evaluate(workers, data)`, find what one does: they
@@ -138,9 +147,13 @@ class Accuracy:
 
 @torch.inference_mode()
 def accuracy(
-    model: PixelModel | Workers, data: ImageData, *, batch_size: int = 25,
-    on_batch: Callable[[int, int], None] | None = None, count: int | None = None,
-) -> Accuracy:  # fmt: skip
+    model: PixelModel | Workers,
+    data: ImageData,
+    *,
+    batch_size: int = 25,
+    on_batch: Callable[[int, int], None] | None = None,
+    count: int | None = None,
+) -> Accuracy:
     """How often the label with the highest probability given the image, by Bayes' rule, is right.
 
     Arguments: as for `evaluate`
@@ -216,9 +229,13 @@ def _here(model: PixelModel | Workers) -> PixelModel:
 
 
 def _of_batches(
-    model: PixelModel | Workers, work: Callable[[PixelModel, Batch], Result], data: ImageData, batch_size: int,
-    count: int | None, on_batch: Callable[[int, int], None] | None,
-) -> Iterator[Result]:  # fmt: skip
+    model: PixelModel | Workers,
+    work: Callable[[PixelModel, Batch], Result],
+    data: ImageData,
+    batch_size: int,
+    count: int | None,
+    on_batch: Callable[[int, int], None] | None,
+) -> Iterator[Result]:
     """What `work` makes of each batch, in order; on_batch is told of one when the next is asked for."""
     batches = _batches(_here(model), data, batch_size, count)
     found = model.map(work, batches) if isinstance(model, Workers) else (work(model, batch) for batch in batches)

@@ -25,7 +25,7 @@ class Walk(Canvas):
 
     def __init__(
         self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, given: Tensor | None = None
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(given)
         self._batch, channels, _, self._width = shape
         self._image = Rows(self._batch, channels, self._width, _NOWHERE, dtype, device)
