@@ -138,7 +138,7 @@ def sampling(folder: str, images: int) -> dict[str, float]:
         "whole": whole,
         "megabytes": megabytes,
         "rate": matrix_rate(),
-        "passes": model.size[0] * model.size[1] * model.head.passes,
+        "passes": model.size[0] * model.size[1] * model.head.groups,
         "flop": images * model.size[0] * model.size[1] * flop_per_pixel(model),
     }
 
@@ -216,18 +216,18 @@ def growth_table(models: Path, minutes: float) -> list[str]:
 
 
 def growth(folder: str, side: int) -> dict[str, float]:
-    from pixelrnn.canvas import Walk
+    from pixelrnn.canvas import Incremental
 
-    model, kept, run = pixelrnn.load(folder), [0], Walk.run
+    model, kept, run = pixelrnn.load(folder), [0], Incremental.run
 
-    def noted(canvas: Walk, network: Any) -> torch.Tensor:
+    def noted(canvas: Incremental, network: Any) -> torch.Tensor:
         params = run(canvas, network)
         kept[0] = max(kept[0], canvas.memory)
         return params
 
-    Walk.run = noted  # type: ignore[method-assign]
+    Incremental.run = noted  # type: ignore[method-assign]
     model.sample(4, size=(2, side), seed=0)
-    Walk.run = run  # type: ignore[method-assign]
+    Incremental.run = run  # type: ignore[method-assign]
     return {"sample": median_seconds(lambda: model.sample(4, size=(side, side), seed=0), 3), "kept": kept[0]}
 
 

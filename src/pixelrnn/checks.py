@@ -72,7 +72,7 @@ def pair(size: Sequence[int]) -> tuple[int, int]:
     return size[0], size[1]
 
 
-def is_whole(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
     """Whether it is a whole number, and no bool."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
@@ -82,7 +82,7 @@ def at_least(name: str, value: int, least: int) -> int:
 
     Raises: ConfigError if it is not
     """
-    if not is_whole(value) or value < least:
+    if not is_integer(value) or value < least:
         raise ConfigError(f"{name} must be a whole number, {least} or more, not {value!r}.")
     return int(value)
 

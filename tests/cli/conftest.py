@@ -41,25 +41,25 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def told_class(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def class_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that learned of the class of each digit."""
     return trained(tmp_path_factory.mktemp("trained") / "class", "condition=class")
 
 
 @pytest.fixture(scope="session")
-def told_half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def half_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that learned to restore digits from half their size."""
     return trained(tmp_path_factory.mktemp("trained") / "half", "condition=half")
 
 
 @pytest.fixture(scope="session")
-def told_blur(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def blur_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that learned to restore digits that are blurred."""
     return trained(tmp_path_factory.mktemp("trained") / "blur", "condition=blur", "batch_size=200")
 
 
 @pytest.fixture(scope="session")
-def told_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def code_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with an encoder to five numbers, of length one."""
     folder = trained(tmp_path_factory.mktemp("trained") / "code", "code_size=5", "unit_code=true")
     model = pixelrnn.load(folder)

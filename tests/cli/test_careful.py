@@ -44,16 +44,16 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_is_drawn(
 
 @pytest.mark.parametrize("verb", ["complete", "restore", "reconstruct", "interpolate", "sample"])
 def test_a_picture_that_is_read_is_never_written_over(
-    cli: Cli, run: Path, told_code: Path, told_half: Path, here: Path, verb: str
+    cli: Cli, run: Path, code_run: Path, half_run: Path, here: Path, verb: str
 ) -> None:
     mine = picture(here / "mine.png")
     before = mine.read_bytes()
     arguments: dict[str, list[object]] = {
         "complete": [run, mine, "--keep", "top"],
-        "restore": [told_half, mine],
-        "reconstruct": [told_code, mine],
-        "interpolate": [told_code, mine, mine],
-        "sample": [told_code, "--like", mine],
+        "restore": [half_run, mine],
+        "reconstruct": [code_run, mine],
+        "interpolate": [code_run, mine, mine],
+        "sample": [code_run, "--like", mine],
     }
     assert_refused(cli(verb, *arguments[verb], "-o", "../" + here.name + "/mine.png"), MISUSED, "written over")
     assert mine.read_bytes() == before
@@ -148,31 +148,31 @@ def test_a_mask_without_a_known_pixel_is_told(cli: Cli, run: Path, here: Path) -
 
 
 def test_what_a_model_learned_to_be_told_of_is_told_in_completions_too(
-    cli: Cli, told_class: Path, told_code: Path, told_half: Path, here: Path
+    cli: Cli, class_run: Path, code_run: Path, half_run: Path, here: Path
 ) -> None:
-    for folder, word in ((told_class, "--label"), (told_code, "--like"), (told_half, "pixelrnn restore")):
+    for folder, word in ((class_run, "--label"), (code_run, "--like"), (half_run, "pixelrnn restore")):
         assert word in cli("complete", folder, picture(here / "a.png"), "--keep", "top", "-n", 1).err
-    mine = [told_class, here / "a.png", "--keep", "top"]
+    mine = [class_run, here / "a.png", "--keep", "top"]
     assert_refused(cli("complete", *mine, "--label", "all"), MISUSED, "under one class")
 
 
-def test_guidance_without_a_condition_is_refused(cli: Cli, run: Path, told_class: Path, here: Path) -> None:
+def test_guidance_without_a_condition_is_refused(cli: Cli, run: Path, class_run: Path, here: Path) -> None:
     assert_refused(cli("sample", run, "--guidance", 2), MISUSED, "learned without conditions")
-    assert_refused(cli("sample", told_class, "--guidance", 2), MISUSED, "--label")
+    assert_refused(cli("sample", class_run, "--guidance", 2), MISUSED, "--label")
     with pytest.raises(pixelrnn.errors.ConditionError, match="guidance exaggerates a condition"):
-        pixelrnn.load(told_class).sample(2, guidance=2.0)
+        pixelrnn.load(class_run).sample(2, guidance=2.0)
 
 
-def test_classes_that_do_not_fit_are_named(cli: Cli, told_class: Path, here: Path) -> None:
+def test_classes_that_do_not_fit_are_named(cli: Cli, class_run: Path, here: Path) -> None:
     images = load_data("digits", "test").images[:4]
     np.savez("mine.npz", test_images=images, test_labels=np.array([0, 1, 2, 11]))
-    wrong = cli("evaluate", told_class, "--data", "mine.npz", "--values", 17)
+    wrong = cli("evaluate", class_run, "--data", "mine.npz", "--values", 17)
     assert_refused(wrong, FAILED, "The 12 classes of mine (0, 1, 2, ..., 11)", "10 (0, 1, 2, ..., 9)", "know 10, 11")
     array(here / "none.npy", images)
-    none = ["evaluate", told_class, "--data", "none.npy", "--values", 17]
+    none = ["evaluate", class_run, "--data", "none.npy", "--values", 17]
     assert_refused(cli(*none), FAILED, "an .npz file labels", "--no-condition")
     assert cli(*none, "--no-condition").status == DONE
-    assert_refused(cli("evaluate", told_class, "--classify", "--no-condition"), MISUSED, "one of them")
+    assert_refused(cli("evaluate", class_run, "--classify", "--no-condition"), MISUSED, "one of them")
 
 
 def test_dark_bytes_are_asked_about(cli: Cli, run: Path, here: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(cli: Cli, run: Path, tmp_
     assert "in 5 files, 5 of them were there" in cli(*arguments).out
 
 
-def test_a_folder_of_other_images_is_refused(cli: Cli, run: Path, told_class: Path, tmp_path: Path) -> None:
+def test_a_folder_of_other_images_is_refused(cli: Cli, run: Path, class_run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     arguments = ["sample", run, "-n", 9, "--shards", folder, "--shard-size", 5]
     assert_refused(cli(*arguments, "--seed", -1), MISUSED, "seed")
@@ -104,7 +104,7 @@ def test_a_folder_of_other_images_is_refused(cli: Cli, run: Path, told_class: Pa
         (["--size", "8x9"], "size [1, 8, 8] (asked for now: [1, 8, 9])"),
     ):
         assert_refused(cli(*arguments, *more), MISUSED, "other settings", words, "another folder")
-    assert_refused(cli("sample", told_class, *arguments[2:], "--label", 3), MISUSED, "weights", "label None")
+    assert_refused(cli("sample", class_run, *arguments[2:], "--label", 3), MISUSED, "weights", "label None")
     assert times_of(folder) == before
     for content, words in (("{", "JSON"), ("[]", "not written by this package"), (None, "no samples.json")):
         path = folder / "samples.json"
@@ -116,16 +116,16 @@ def test_a_folder_of_other_images_is_refused(cli: Cli, run: Path, told_class: Pa
     assert_refused(cli("sample", run, "--shards", folder, "--array", "x.npy"), MISUSED, "--array")
 
 
-def test_each_class_of_many_images_is_that_of_the_ordinary_verb(cli: Cli, told_class: Path, tmp_path: Path) -> None:
-    arguments = ["sample", told_class, "--label", "all", "-n", 7, "--seed", 3, "--guidance", 1.5]
+def test_each_class_of_many_images_is_that_of_the_ordinary_verb(cli: Cli, class_run: Path, tmp_path: Path) -> None:
+    arguments = ["sample", class_run, "--label", "all", "-n", 7, "--seed", 3, "--guidance", 1.5]
     assert cli(*arguments, "--array", tmp_path / "all.npy", "-o", tmp_path / "all.png").status == DONE
     assert cli(*arguments, "--shards", tmp_path / "many", "--shard-size", 30).status == DONE
     np.testing.assert_array_equal(images_in(tmp_path / "many"), np.load(tmp_path / "all.npy"))
 
 
-def test_images_like_a_picture_are_those_of_the_ordinary_verb(cli: Cli, told_code: Path, tmp_path: Path) -> None:
+def test_images_like_a_picture_are_those_of_the_ordinary_verb(cli: Cli, code_run: Path, tmp_path: Path) -> None:
     Image.fromarray(load_data("digits", "test").images[0, 0] * 15).save(tmp_path / "a.png")
-    arguments = ["sample", told_code, "--like", tmp_path / "a.png", "-n", 7, "--seed", 3]
+    arguments = ["sample", code_run, "--like", tmp_path / "a.png", "-n", 7, "--seed", 3]
     assert cli(*arguments, "--array", tmp_path / "all.npy", "-o", tmp_path / "all.png").status == DONE
     assert cli(*arguments, "--shards", tmp_path / "many", "--shard-size", 5).status == DONE
     np.testing.assert_array_equal(images_in(tmp_path / "many"), np.load(tmp_path / "all.npy"))
@@ -170,12 +170,12 @@ def describe(model: PixelModel, job: int) -> tuple[int, int, int]:
     return job, os.getpid(), torch.get_num_threads()
 
 
-def test_evaluation_in_several_processes_finds_exactly_what_one_does(told_class: Path) -> None:
+def test_evaluation_in_several_processes_finds_exactly_what_one_does(class_run: Path) -> None:
     torch.set_num_threads(1)
-    model = pixelrnn.load(told_class)
+    model = pixelrnn.load(class_run)
     data = load_like(model, None, "test")
     seen: list[tuple[int, int]] = []
-    with Workers(told_class, processes=2) as workers:
+    with Workers(class_run, processes=2) as workers:
         two = evaluate(workers, data, count=110, on_batch=lambda *each: seen.append(each))
         right = accuracy(workers, data, count=30, batch_size=7)
         jobs = list(workers.map(describe, range(40)))

@@ -20,10 +20,10 @@ CONDITIONS: dict[str, dict[str, object]] = {
 
 # Every network with the head that it gets by itself, and those that are told in another way with another head.
 _OTHERS = {"pixelcnn-1-mcgsm", "row-lstm-3-mcgsm", "spatial-lstm-1-categorical", "mcgsm-3-categorical"}
-TOLD = [case for case in CASES if case[3] == default_head(case[1], 4) or case[0] in _OTHERS]
-TOLD_IDS = [case[0] for case in TOLD]
-assert {case[1] for case in TOLD} == set(NETWORKS)
-assert {case[3] for case in TOLD} < set(HEADS)
+CONDITIONAL = [case for case in CASES if case[3] == default_head(case[1], 4) or case[0] in _OTHERS]
+TOLD_IDS = [case[0] for case in CONDITIONAL]
+assert {case[1] for case in CONDITIONAL} == set(NETWORKS)
+assert {case[3] for case in CONDITIONAL} < set(HEADS)
 
 _NO_GATES = {"pixelcnn": 1.9, "spatial-lstm": 1.3, "mcgsm": 1.3}  # maps grow as fast
 
@@ -38,10 +38,10 @@ def conditional(case: tuple, name: str, size: tuple[int, int] = (9, 7), **option
 def attentive(model: PixelModel, factor: float = 3) -> PixelModel:
     """Larger weights, by `factor` where there are gates, those that read a condition above all."""
     assert model.condition is not None
-    if model.condition.place is not None:  # small weights of four layers: next to nothing comes out
-        enlarge(model.condition.place, 2)
+    if model.condition.deconvolution is not None:  # small weights of four layers: next to nothing comes out
+        enlarge(model.condition.deconvolution, 2)
     for name, weight in model.network.named_parameters():
-        if "told" in name or "inputs.1" in name:
+        if "bias_" in name or "condition_bias" in name or "inputs.1" in name:
             weight *= 3
     return enlarge(model, _NO_GATES.get(model.config["network"], factor))
 
@@ -50,14 +50,14 @@ def something(model: PixelModel, n: int, size: tuple[int, int] | None = None) ->
     """What to tell the model of n images, of each of them something else."""
     assert model.condition is not None
     classes, vector_size, map_channels = model.condition.kinds
-    told: dict[str, Tensor] = {}
+    condition: dict[str, Tensor] = {}
     if classes:
-        told["label"] = torch.arange(n) % classes
+        condition["label"] = torch.arange(n) % classes
     if vector_size:
-        told["vector"] = torch.randn(n, vector_size)
+        condition["vector"] = torch.randn(n, vector_size)
     if map_channels:
-        told["map"] = torch.randn(n, map_channels, *(size or model.size))
-    return told
+        condition["condition_map"] = torch.randn(n, map_channels, *(size or model.size))
+    return condition
 
 
 @torch.no_grad()

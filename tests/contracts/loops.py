@@ -104,7 +104,7 @@ def pointwise(modules: Iterable[CausalConv2d], colours: str, mistake: str = "") 
     return [Layer(each, (1, 1), "everything" if mistake == "1 x 1 without mask" else "B", colours) for each in modules]
 
 
-def told(module: nn.Module, s: Array | None, mistake: str = "") -> Array | float:
+def condition(module: nn.Module, s: Array | None, mistake: str = "") -> Array | float:
     """V * s, the 1 x 1 layer without bias and without mask of a condition s (maps, H, W): (out, H, W)."""
     if s is None or mistake == "told nothing":
         return 0.0
@@ -144,17 +144,17 @@ def residual_blocks(
 
 
 def both_ways(
-    model: PixelModel, images: Tensor, loop: Callable[..., Array], given: Tensor | None = None
+    model: PixelModel, images: Tensor, loop: Callable[..., Array], condition_map: Tensor | None = None
 ) -> tuple[Array, Array]:
     """The parameters of images (B, params, H, W): by the package, and by a loop over each image in -1..1.
 
     With a condition, (B, maps, H, W) or (B, maps, 1, 1), the loop is given that of each image as well, (maps, H, W).
     """
     with torch.no_grad():
-        found = model.network(Whole(scale(images, model.levels, torch.float64), given)).numpy()
-    if given is None:
+        found = model.network(Whole(scale(images, model.levels, torch.float64), condition_map)).numpy()
+    if condition_map is None:
         return found, np.stack([loop(image) for image in scaled(images, model.levels)])
-    every = array(given.expand(-1, -1, *images.shape[2:]))
+    every = array(condition_map.expand(-1, -1, *images.shape[2:]))
     return found, np.stack([loop(*each) for each in zip(scaled(images, model.levels), every, strict=True)])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
-from loops import Array, Layer, array, sigmoid, told
+from loops import Array, Layer, array, condition, sigmoid
 
 from pixelrnn.layers.convolution import Pointwise
 from pixelrnn.layers.recurrence import Recurrence
@@ -99,6 +99,6 @@ def input_to_state(recurrence: Recurrence, x: Array, colours: str, mistake: str 
     """A 1 x 1 layer: each of the five gates is split into colours. It is biased by V * s, if there is a condition s."""
     conv, *conditions = recurrence.inputs
     assert len(conditions) == (s is not None)
-    bias = told(SimpleNamespace(conv=conditions[0]), s, mistake) if conditions else 0.0
+    bias = condition(SimpleNamespace(conv=conditions[0]), s, mistake) if conditions else 0.0
     kind = "A" if mistake == "mask A in the input to state" else "B"
     return Layer(conv, (1, 1), kind, colours, 1 if mistake == "colours over all 5h" else 5)(x) + bias

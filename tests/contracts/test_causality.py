@@ -31,7 +31,7 @@ def test_a_later_colour_sees_every_earlier_colour_of_its_pixel(case: tuple) -> N
     model = make(case)
     from pixelrnn.measure.inspection import gradients, transparent
 
-    image, per_part = torch.rand(model.channels, 5, 5), model.head.num_params // model.head.passes
+    image, per_part = torch.rand(model.channels, 5, 5), model.head.num_params // model.head.groups
     for colour in range(model.channels):
         part = slice(colour * per_part, (colour + 1) * per_part)
         here = gradients(transparent(model), [(2, 2)], image, part)[0, :, 2, 2]

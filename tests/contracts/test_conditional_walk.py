@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 from cases import SMALL, make, some_images
-from conditions import CONDITIONS, TOLD, TOLD_IDS, attentive, conditional, something
+from conditions import CONDITIONAL, CONDITIONS, TOLD_IDS, attentive, conditional, something
 from torch import Tensor
 from walks import walked_params
 from worlds import all_images, as_often, count
@@ -17,7 +17,7 @@ from pixelrnn.errors import ConditionError
 from pixelrnn.model import PixelModel
 from pixelrnn.networks import NETWORKS, default_head
 
-every_case = pytest.mark.parametrize("case", TOLD, ids=TOLD_IDS)
+every_case = pytest.mark.parametrize("case", CONDITIONAL, ids=TOLD_IDS)
 every_condition = pytest.mark.parametrize("name", CONDITIONS)
 every_network = pytest.mark.parametrize("network", NETWORKS)
 ODD = (9, 7)
@@ -29,12 +29,12 @@ ODD = (9, 7)
 def assert_walked_as_whole(case: tuple, name: str, span: int, *, by_colour: bool = False) -> None:
     model = conditional(case, name)
     images = torch.randint(0, model.levels, (3, model.channels, *ODD))
-    given = model.given(3, **something(model, 3))
-    whole = model.network(Whole(scale(images, model.levels, torch.float64), given))
-    walked = walked_params(model, images, span, given=given, by_colour=by_colour)
+    condition_map = model.embed_condition(3, **something(model, 3))
+    whole = model.network(Whole(scale(images, model.levels, torch.float64), condition_map))
+    walked = walked_params(model, images, span, condition_map=condition_map, by_colour=by_colour)
     torch.testing.assert_close(walked, whole, rtol=0, atol=1e-12)
-    untold = model.network(Whole(scale(images, model.levels, torch.float64)))
-    changed = ((whole - untold).abs() > 1e-6).any(1)
+    unconditional = model.network(Whole(scale(images, model.levels, torch.float64)))
+    changed = ((whole - unconditional).abs() > 1e-6).any(1)
     assert changed.double().mean() > 0.5, "the condition matters; a pixel may have lost it in a ReLU"
 
 
@@ -58,9 +58,9 @@ def test_that_holds_for_spans_of_any_width(case: tuple, span: int, by_colour: bo
 def test_that_holds_for_images_smaller_than_a_kernel(case: tuple, size: tuple[int, int]) -> None:
     model = conditional(case, "all three")
     images = torch.randint(0, model.levels, (2, model.channels, *size))
-    given = model.given(2, size, **something(model, 2, size))
-    whole = model.network(Whole(scale(images, model.levels, torch.float64), given))
-    torch.testing.assert_close(walked_params(model, images, 1, given=given), whole, rtol=0, atol=1e-12)
+    condition_map = model.embed_condition(2, size, **something(model, 2, size))
+    whole = model.network(Whole(scale(images, model.levels, torch.float64), condition_map))
+    torch.testing.assert_close(walked_params(model, images, 1, condition_map=condition_map), whole, rtol=0, atol=1e-12)
 
 
 # ---- sampling and completion
@@ -89,27 +89,27 @@ def test_cached_and_naive_sampling_give_the_same_images_for_the_same_conditions(
     case: tuple, name: str, guidance: float
 ) -> None:
     model = conditional(case, name, SMALL)
-    told = something(model, 5)
-    images = model.sample(5, seed=1, batch_size=2, guidance=guidance, **told)
-    naive = model.sample(5, seed=1, batch_size=5, guidance=guidance, method="naive", **told)
+    condition = something(model, 5)
+    images = model.sample(5, seed=1, batch_size=2, guidance=guidance, **condition)
+    naive = model.sample(5, seed=1, batch_size=5, guidance=guidance, method="naive", **condition)
     assert torch.equal(images, naive)
     assert not torch.equal(images, model.sample(5, seed=1)), "the condition matters"
     if guidance != 1:
-        assert not torch.equal(images, model.sample(5, seed=1, **told)), "its strength matters"
+        assert not torch.equal(images, model.sample(5, seed=1, **condition)), "its strength matters"
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 @every_case
 def test_an_image_that_is_told_something_does_not_depend_on_its_company(case: tuple, guidance: float) -> None:
     model = conditional(case, "all three", SMALL)
-    told = something(model, 5)
-    five = model.sample(5, seed=3, guidance=guidance, **told)
-    three = {name: each[:3] for name, each in told.items()}
+    condition = something(model, 5)
+    five = model.sample(5, seed=3, guidance=guidance, **condition)
+    three = {name: each[:3] for name, each in condition.items()}
     assert torch.equal(model.sample(3, seed=3, guidance=guidance, **three), five[:3])
     for batch_size, span in ((1, 1), (2, 5), (4, 2)):
-        again = model.sample(5, seed=3, guidance=guidance, batch_size=batch_size, span=span, **told)
+        again = model.sample(5, seed=3, guidance=guidance, batch_size=batch_size, span=span, **condition)
         assert torch.equal(again, five)
-    others = {name: each.flip(0) for name, each in told.items()}
+    others = {name: each.flip(0) for name, each in condition.items()}
     assert torch.equal(model.sample(5, seed=3, guidance=guidance, **others)[2], five[2]), "the one in the middle"
 
 
@@ -117,10 +117,10 @@ def test_an_image_that_is_told_something_does_not_depend_on_its_company(case: tu
 @every_case
 def test_a_completion_of_images_that_are_told_something_is_that_of_the_oracle(case: tuple, guidance: float) -> None:
     model = conditional(case, "all three", SMALL)
-    images, known, told = some_images(model, 5), known_of(5), something(model, 5)
-    whole = model.complete(images, known, seed=1, batch_size=2, guidance=guidance, **told)
+    images, known, condition = some_images(model, 5), known_of(5), something(model, 5)
+    whole = model.complete(images, known, seed=1, batch_size=2, guidance=guidance, **condition)
     assert torch.equal(torch.where(known, whole, images), images)
-    naive = model.complete(images, known, seed=1, batch_size=3, guidance=guidance, method="naive", **told)
+    naive = model.complete(images, known, seed=1, batch_size=3, guidance=guidance, method="naive", **condition)
     assert torch.equal(whole, naive)
     assert not torch.equal(whole, model.complete(images, known, seed=1))
 
@@ -128,19 +128,23 @@ def test_a_completion_of_images_that_are_told_something_is_that_of_the_oracle(ca
 @every_network
 def test_the_rows_of_a_guided_sampling_are_those_of_its_images(network: str) -> None:
     model = conditional(("", network, 1, default_head(network, 4), 4), "all three", SMALL)
-    told = something(model, 5)
-    images = model.sample(5, seed=1, guidance=2.0, batch_size=2, **told)
-    rows = list(model.sample_rows(5, seed=1, guidance=2.0, batch_size=2, **told))
+    condition = something(model, 5)
+    images = model.sample(5, seed=1, guidance=2.0, batch_size=2, **condition)
+    rows = list(model.sample_rows(5, seed=1, guidance=2.0, batch_size=2, **condition))
     assert [each[:2] for each in rows] == [(first, row) for first in (0, 2, 4) for row in range(4)]
     for first, row, line in rows:
         assert torch.equal(line, images[first : first + 2, :, row])
 
 
 def test_one_condition_counts_for_every_image() -> None:
-    model = conditional(TOLD[0], "all three", SMALL)
-    told = something(model, 1)
-    many = {name: each.expand(4, *each.shape[1:]) for name, each in told.items()}
-    one = {"label": int(told["label"]), "vector": told["vector"][0], "map": told["map"][0]}
+    model = conditional(CONDITIONAL[0], "all three", SMALL)
+    condition = something(model, 1)
+    many = {name: each.expand(4, *each.shape[1:]) for name, each in condition.items()}
+    one = {
+        "label": int(condition["label"]),
+        "vector": condition["vector"][0],
+        "condition_map": condition["condition_map"][0],
+    }
     images = some_images(model, 4)
     assert torch.equal(model.log_prob(images, **one), model.log_prob(images, **many))
     assert torch.equal(model.sample(4, seed=0, **one), model.sample(4, seed=0, **many))
@@ -150,7 +154,7 @@ def test_one_condition_counts_for_every_image() -> None:
 
 
 @torch.no_grad()
-def guided_world(model: PixelModel, strength: float, **told: object) -> tuple[Tensor, Tensor]:
+def guided_world(model: PixelModel, strength: float, **condition: object) -> tuple[Tensor, Tensor]:
     """All images and how probable each is, guided: pixel by pixel, level by level, by the untold and told nats."""
     every = all_images(model.channels, *model.size, model.levels)
     total = torch.ones(len(every))
@@ -160,7 +164,7 @@ def guided_world(model: PixelModel, strength: float, **told: object) -> tuple[Te
             other = every.clone()
             other[:, channel, row, column] = level
             with_, without_ = (
-                model.log_prob(other, reduce=False, **each)[:, channel, row, column].exp() for each in (told, {})
+                model.log_prob(other, reduce=False, **each)[:, channel, row, column].exp() for each in (condition, {})
             )
             weights.append(without_ * (with_ / without_) ** strength)
         stacked = torch.stack(weights, 1) / sum(weights)[:, None]
@@ -190,20 +194,20 @@ def test_plain_samples_come_up_as_often_as_the_condition_says(network: str) -> N
     model = attentive(make(("", network, 1, default_head(network, 2), 2), (2, 2), layers=2, classes=2))
     every, n = all_images(1, 2, 2, 2), 8000
     with torch.no_grad():
-        told, untold = model.log_prob(every, label=1).exp(), model.log_prob(every).exp()
+        condition, unconditional = model.log_prob(every, label=1).exp(), model.log_prob(every).exp()
     found = count(model.sample(n, seed=0, label=1, batch_size=n), every)
-    assert as_often(found, n * told)
-    assert not as_often(found, n * untold)
+    assert as_often(found, n * condition)
+    assert not as_often(found, n * unconditional)
 
 
 @every_case
 def test_guidance_one_is_the_condition_and_zero_is_none(case: tuple) -> None:
     model = conditional(case, "all three", SMALL)
-    told = something(model, 4)
-    plain, untold = model.sample(4, seed=0, **told), model.sample(4, seed=0)
-    assert torch.equal(model.sample(4, seed=0, guidance=1.0, **told), plain)
-    assert torch.equal(model.sample(4, seed=0, guidance=1 + 1e-12, **told), plain), "by way of the formula"
-    assert torch.equal(model.sample(4, seed=0, guidance=0.0, **told), untold)
+    condition = something(model, 4)
+    plain, unconditional = model.sample(4, seed=0, **condition), model.sample(4, seed=0)
+    assert torch.equal(model.sample(4, seed=0, guidance=1.0, **condition), plain)
+    assert torch.equal(model.sample(4, seed=0, guidance=1 + 1e-12, **condition), plain), "by way of the formula"
+    assert torch.equal(model.sample(4, seed=0, guidance=0.0, **condition), unconditional)
     with pytest.raises(ConditionError, match="exaggerates a condition, but"):
         model.sample(4, seed=0, guidance=3.0)
-    assert not torch.equal(plain, untold)
+    assert not torch.equal(plain, unconditional)

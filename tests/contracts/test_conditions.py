@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 from cases import SMALL, make, some_images
-from conditions import CONDITIONS, TOLD, TOLD_IDS, attentive, conditional, something, without
+from conditions import CONDITIONAL, CONDITIONS, TOLD_IDS, attentive, conditional, something, without
 from torch import Tensor
 from worlds import all_images
 
@@ -17,7 +17,7 @@ from pixelrnn.measure.inspection import gradients, transparent
 from pixelrnn.model import PixelModel
 from pixelrnn.networks import NETWORKS, default_head
 
-every_case = pytest.mark.parametrize("case", TOLD, ids=TOLD_IDS)
+every_case = pytest.mark.parametrize("case", CONDITIONAL, ids=TOLD_IDS)
 every_condition = pytest.mark.parametrize("name", CONDITIONS)
 every_network = pytest.mark.parametrize("network", NETWORKS)
 ODD = (9, 7)
@@ -38,13 +38,13 @@ def test_no_parameter_of_a_model_that_is_told_depends_on_the_present_or_the_futu
     model = make(case, ODD, layers=2, condition_width=3, map_channels=1)
     network, s = transparent(model), 0.1 * torch.rand(1, 3, *ODD)
 
-    def told(canvas: Whole) -> Tensor:
+    def condition(canvas: Whole) -> Tensor:
         return network(Whole(canvas.image, s.expand(len(canvas.image), -1, -1, -1)))
 
     pixels = list(itertools.product(*map(range, ODD)))
-    image, per_part = torch.rand(model.channels, *ODD), model.head.num_params // model.head.passes
-    for colour in range(model.head.passes):
-        found = gradients(told, pixels, image, slice(colour * per_part, (colour + 1) * per_part))
+    image, per_part = torch.rand(model.channels, *ODD), model.head.num_params // model.head.groups
+    for colour in range(model.head.groups):
+        found = gradients(condition, pixels, image, slice(colour * per_part, (colour + 1) * per_part))
         for (row, column), gradient in zip(pixels, found, strict=True):
             hidden = later(model, row, column, colour, ODD)
             assert (gradient[hidden] == 0).all(), f"colour {colour} of pixel ({row}, {column})"
@@ -58,12 +58,12 @@ def test_no_parameter_of_a_model_that_is_told_depends_on_the_present_or_the_futu
 def test_another_future_moves_no_parameter_of_a_model_that_is_told(case: tuple) -> None:
     model = conditional(case, "all three")
     one, other = (torch.rand(1, model.channels, *ODD) for _ in "12")
-    given, order = model.given(1, **something(model, 1)), model.network.order(*ODD)
-    params = model.network(Whole(one, given))
+    condition_map, order = model.embed_condition(1, **something(model, 1)), model.network.order(*ODD)
+    params = model.network(Whole(one, condition_map))
     for row, column in [(0, 0), (0, 6), (3, 4), (4, 2), (8, 6)]:
         changed = torch.where(order >= order[row, column], other, one)
-        same = model.network(Whole(changed, given))
-        first = model.head.num_params // model.head.passes  # of the first colour
+        same = model.network(Whole(changed, condition_map))
+        first = model.head.num_params // model.head.groups  # of the first colour
         assert torch.equal(same[:, :first, row, column], params[:, :first, row, column])
 
 
@@ -74,7 +74,7 @@ def reached(model: PixelModel, s: Tensor) -> Tensor:
     image = torch.rand(1, model.channels, *ODD).expand(len(pixels), -1, -1, -1)
     params = network(Whole(image, every))
     rows, columns = torch.tensor(pixels).T
-    groups = params[torch.arange(len(pixels)), :, rows, columns].chunk(model.head.passes, 1)
+    groups = params[torch.arange(len(pixels)), :, rows, columns].chunk(model.head.groups, 1)
     return torch.stack([torch.autograd.grad(each.sum(), every, retain_graph=True)[0] for each in groups], 1)
 
 
@@ -82,7 +82,7 @@ def reached(model: PixelModel, s: Tensor) -> Tensor:
 def test_a_condition_without_a_place_reaches_every_colour_of_every_pixel(case: tuple) -> None:
     model = make(case, ODD, layers=2, condition_width=3, vector_size=2)
     found = reached(model, torch.rand(1, 3, 1, 1))
-    assert found.shape == (63, model.head.passes, 3, 1, 1)
+    assert found.shape == (63, model.head.groups, 3, 1, 1)
     assert (found != 0).all()
 
 
@@ -99,17 +99,21 @@ def test_every_pixel_is_told_of_its_own_place_the_first_one_too(case: tuple) -> 
 def test_a_map_that_is_changed_at_one_place_changes_the_parameters_there(case: tuple) -> None:
     model = conditional(case, "map")
     image, map_ = torch.rand(1, model.channels, *ODD), torch.randn(1, 2, *ODD)
-    params = model.network(Whole(image, model.given(1, map=map_)))
+    params = model.network(Whole(image, model.embed_condition(1, condition_map=map_)))
     for row, column in [(0, 0), (0, 6), (8, 0), (8, 6), (4, 3)]:
         changed = map_.clone()
         changed[:, :, row, column] += 1
-        moved = model.network(Whole(image, model.given(1, map=changed))) - params
+        moved = model.network(Whole(image, model.embed_condition(1, condition_map=changed))) - params
         assert (moved[:, :, row, column].abs() > 1e-9).any(), f"({row}, {column})"
 
 
 BIASED = [
-    ("mcgsm", "mcgsm", {"readout.predict": "readout.told_means.conv", "readout.describe": "readout.told.conv"}),
-    ("mcgsm", "categorical", {"readout": "told.conv"}),
+    (
+        "mcgsm",
+        "mcgsm",
+        {"readout.predict": "readout.bias_means.conv", "readout.describe": "readout.bias_features.conv"},
+    ),
+    ("mcgsm", "categorical", {"readout": "condition_bias.conv"}),
     ("spatial-lstm", "mcgsm", {f"layers.{index}.inputs.0": f"layers.{index}.inputs.1" for index in (0, 1)}),
     ("spatial-lstm", "categorical", {f"layers.{index}.inputs.0": f"layers.{index}.inputs.1" for index in (0, 1)}),
 ]
@@ -123,25 +127,25 @@ def test_a_condition_without_a_place_is_a_bias_of_every_layer_that_is_told(
 ) -> None:
     """Section 2.3 of arXiv 1606.05328: V^T h. The other networks have loops, in `test_fidelity_conditions`."""
     model = conditional(("", network, channels, head, 4), "vector")
-    plain, given = without(model), model.given(1, vector=torch.randn(2))
+    plain, condition_map = without(model), model.embed_condition(1, vector=torch.randn(2))
     assert {name for name, _ in model.network.named_parameters()} - {
         name for name, _ in plain.network.named_parameters()
-    } == {f"{told}.weight" for told in layers.values()}
+    } == {f"{condition}.weight" for condition in layers.values()}
     image = torch.rand(1, channels, *ODD)
-    expected = model.network(Whole(image, given))
-    for layer, told in layers.items():
-        untold, biased = plain.network(Whole(image)), plain.network.get_submodule(layer)
-        bias = model.network.get_submodule(told).weight[:, :, 0, 0] @ given[0, :, 0, 0]
+    expected = model.network(Whole(image, condition_map))
+    for layer, condition in layers.items():
+        unconditional, biased = plain.network(Whole(image)), plain.network.get_submodule(layer)
+        bias = model.network.get_submodule(condition).weight[:, :, 0, 0] @ condition_map[0, :, 0, 0]
         biased.bias = torch.nn.Parameter(bias if biased.bias is None else biased.bias + bias)
-        assert (plain.network(Whole(image)) - untold).abs().max() > 1e-3, f"{layer} matters"
+        assert (plain.network(Whole(image)) - unconditional).abs().max() > 1e-3, f"{layer} matters"
     torch.testing.assert_close(plain.network(Whole(image)), expected, rtol=0, atol=1e-12)
 
 
 def test_a_placed_vector_is_another_one_at_every_place() -> None:
-    model = conditional(TOLD[0], "placed vector")
-    given = model.given(1, vector=torch.randn(2))
-    assert given.shape == (1, 3, *ODD)
-    assert len(given[0].flatten(1).unique(dim=1).T) == ODD[0] * ODD[1]
+    model = conditional(CONDITIONAL[0], "placed vector")
+    condition_map = model.embed_condition(1, vector=torch.randn(2))
+    assert condition_map.shape == (1, 3, *ODD)
+    assert len(condition_map[0].flatten(1).unique(dim=1).T) == ODD[0] * ODD[1]
 
 
 # ---- what is left out
@@ -169,15 +173,15 @@ def test_in_training_a_condition_that_is_dropped_was_never_there_and_in_evaluati
     network: str, name: str
 ) -> None:
     model = conditional(("", network, 1, default_head(network, 4), 4), name, condition_dropout=1 - 1e-12)
-    images, told = some_images(model, 4), something(model, 4)
-    untold, known = model.log_prob(images), model.log_prob(images, **told)
-    assert (untold != known).all()
-    assert torch.equal(model.log_prob(images, **told), known), "nothing is drawn in evaluation"
-    torch.testing.assert_close(model.train().log_prob(images, **told), untold, rtol=0, atol=1e-12)
+    images, condition = some_images(model, 4), something(model, 4)
+    unconditional, known = model.log_prob(images), model.log_prob(images, **condition)
+    assert (unconditional != known).all()
+    assert torch.equal(model.log_prob(images, **condition), known), "nothing is drawn in evaluation"
+    torch.testing.assert_close(model.train().log_prob(images, **condition), unconditional, rtol=0, atol=1e-12)
     model.condition.dropout = 0.0
-    assert torch.equal(model.log_prob(images, **told), known), "no dropout: training is evaluation"
+    assert torch.equal(model.log_prob(images, **condition), known), "no dropout: training is evaluation"
     model.condition.dropout = 1 - 1e-12
-    two = {key: each[:2] for key, each in told.items()}
+    two = {key: each[:2] for key, each in condition.items()}
     drawn = model.sample(2, seed=0, **two)
     assert torch.equal(drawn, model.eval().sample(2, seed=0, **two)), "a model in training samples as in evaluation"
 
@@ -190,13 +194,17 @@ def test_in_training_the_stated_share_of_images_is_told_nothing_and_each_kind_is
     """4000 images: four standard deviations are less than 0.03."""
     condition = Condition((4, 4), 5, classes=3, vector_size=2, map_channels=1, spatial=spatial, dropout=0.3).train()
     n = 4000
-    told = {"label": torch.zeros(n).long(), "vector": torch.randn(1, 2).expand(n, -1), "map_": torch.randn(1, 1, 4, 4)}
-    told["map_"] = told["map_"].expand(n, -1, -1, -1)
-    every = condition(**told)
+    values = {
+        "label": torch.zeros(n).long(),
+        "vector": torch.randn(1, 2).expand(n, -1),
+        "map_": torch.randn(1, 1, 4, 4),
+    }
+    values["map_"] = values["map_"].expand(n, -1, -1, -1)
+    every = condition(**values)
     kinds, times = every.flatten(1).round(decimals=9).unique(dim=0, return_counts=True)
     shares = {}
     for chosen in itertools.product((True, False), repeat=3):
-        some = {key: each[:1] if use else None for (key, each), use in zip(told.items(), chosen, strict=True)}
+        some = {key: each[:1] if use else None for (key, each), use in zip(values.items(), chosen, strict=True)}
         s = condition.eval()(**some)
         s = torch.zeros(1, 5, 1, 1) if s is None else s
         like = (kinds - s.expand(1, *every.shape[1:]).flatten(1)).abs().amax(1) < 1e-6
@@ -226,8 +234,8 @@ def test_all_images_of_a_world_have_total_probability_one_for_every_label(networ
 @torch.no_grad()
 def test_the_probability_of_a_label_is_bayes_rule(network: str) -> None:
     model = conditional(("", network, 1, default_head(network, 4), 4), "all three", SMALL)
-    images, told = some_images(model, 4), something(model, 4)
-    rest = {"vector": told["vector"], "map": told["map"]}
+    images, condition = some_images(model, 4), something(model, 4)
+    rest = {"vector": condition["vector"], "condition_map": condition["condition_map"]}
     for prior, counts in (([1, 6, 3], None), (None, None), (None, [5, 0, 15]), ([2, 1, 1], [5, 0, 15])):
         model.about = {} if counts is None else {"class_counts": counts}
         weights = prior or counts or [1, 1, 1]

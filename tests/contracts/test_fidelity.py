@@ -21,11 +21,11 @@ from loops import (
     assert_seen,
     assert_the_same,
     both_ways,
+    condition,
     pointwise,
     relu,
     residual_blocks,
     sigmoid,
-    told,
 )
 
 import pixelrnn
@@ -47,7 +47,7 @@ def pixelcnn(
         reduce, expand = pointwise([block.reduce, block.expand], colours, mistake)
         y = reduce(relu(x))  # h maps
         y = Layer(block.convolve, (kernel, kernel), "B", colours)(y if mistake == "a ReLU less" else relu(y))
-        y = y + told(block.told, s, mistake)
+        y = y + condition(block.condition_bias, s, mistake)
         y = expand(relu(y))
         return y + x if mistake == "residual twice" else y
 
@@ -85,7 +85,7 @@ def gated_pixelcnn(
         link = Layer(layer.link, (1, 1), "everything", colours)
         v2 = vertical(v_in)
         last = index == len(network.layers) - 1
-        to_v, to_h = both_told(layer, s, mistake, last=last) if s is not None else (0.0, 0.0)
+        to_v, to_h = both_conditional(layer, s, mistake, last=last) if s is not None else (0.0, 0.0)
         v_out = gate(v2 + to_v)
         source = np.concatenate([v_out, v_out]) if mistake == "link after the gate" else v2
         linked = link(source + to_v if mistake == "link after the condition" else source)
@@ -108,11 +108,11 @@ def gated_pixelcnn(
     return x
 
 
-def both_told(layer: Any, s: Array, mistake: str, *, last: bool) -> tuple[Array, Array]:
+def both_conditional(layer: Any, s: Array, mistake: str, *, last: bool) -> tuple[Array, Array]:
     """V * s of the vertical stack, with a row below that nobody hears of, and of the horizontal one."""
-    to_h = told(layer.told_along, s, mistake)
+    to_h = condition(layer.bias_along, s, mistake)
     # Nobody hears of the last layer's vertical gate, so there are no weights for it.
-    to_v = np.zeros_like(to_h) if last else told(layer.told_above, s, mistake)
+    to_v = np.zeros_like(to_h) if last else condition(layer.bias_above, s, mistake)
     to_v = np.concatenate([to_v, np.zeros_like(to_v[:, :1])], 1)
     for each, stack in ((to_v, "vertical"), (to_h, "horizontal")):
         half = len(each) // 2

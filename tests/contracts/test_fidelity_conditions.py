@@ -47,7 +47,9 @@ def compared(
     multiply(model, 2)
     images = torch.randint(0, 4, (2, model.channels, *size))
     s = torch.randn(2, 4, *(size if place else (1, 1)))
-    return both_ways(model, images, lambda image, given: LOOPS[network](model, image, mistake, given), s)
+    return both_ways(
+        model, images, lambda image, condition_map: LOOPS[network](model, image, mistake, condition_map), s
+    )
 
 
 @pytest.mark.parametrize("place", [True, False], ids=["a place", "no place"])

@@ -109,8 +109,8 @@ def test_the_gradients_of_a_multi_directional_lstm_are_differences_of_what_it_sa
     image = torch.randn(2, 1, 2, 3, requires_grad=True)
     names, weights = zip(*module.named_parameters(), strict=True)
 
-    def said(image: Tensor, *given: Tensor) -> Tensor:
-        return torch.func.functional_call(module, dict(zip(names, given, strict=True)), (image,))
+    def said(image: Tensor, *condition_map: Tensor) -> Tensor:
+        return torch.func.functional_call(module, dict(zip(names, condition_map, strict=True)), (image,))
 
     assert torch.autograd.gradcheck(said, (image, *weights), fast_mode=True)
 

@@ -43,15 +43,17 @@ def test_the_images_of_a_world_and_the_rest_of_each_small_image_have_total_proba
     assert len(images) == 2 ** (size[0] * size[1])
     joint = model.log_prob(images)
     torch.testing.assert_close(joint.exp().sum().item(), 1.0, rtol=0, atol=1e-12)
-    given = model.log_prob(images, reduce=False)[:, :, ~mask].sum((1, 2))  # log p(rest | small), as the model says
+    condition_map = model.log_prob(images, reduce=False)[:, :, ~mask].sum(
+        (1, 2)
+    )  # log p(rest | small), as the model says
     contents, which = images[:, 0, mask].unique(dim=0, return_inverse=True)
     assert len(contents) == 2 ** int(mask.sum())
     step = model.network.factor
     for index in range(len(contents)):
         mine = which == index
-        torch.testing.assert_close(given[mine].exp().sum().item(), 1.0, rtol=0, atol=1e-12)
+        torch.testing.assert_close(condition_map[mine].exp().sum().item(), 1.0, rtol=0, atol=1e-12)
         marginal = joint[mine].logsumexp(0)
-        torch.testing.assert_close(given[mine], joint[mine] - marginal, rtol=0, atol=1e-12)
+        torch.testing.assert_close(condition_map[mine], joint[mine] - marginal, rtol=0, atol=1e-12)
         (alone,) = small_of(model).log_prob(images[mine][:1, :, ::step, ::step])
         torch.testing.assert_close(marginal, alone, rtol=0, atol=1e-12)
     assert joint.max() - joint.min() > 1, "not the uniform distribution"

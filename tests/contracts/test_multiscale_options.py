@@ -7,7 +7,7 @@ import torch
 from multiscale import SIZE, all_variants, both_bodies, model_of
 
 import pixelrnn
-from pixelrnn.canvas import Region, Walk
+from pixelrnn.canvas import Incremental, Region
 from pixelrnn.errors import ConfigError
 
 
@@ -29,7 +29,6 @@ from pixelrnn.errors import ConfigError
         ("images", 9),
         ("images", "2"),
         ("kernel", 3),
-        ("given", 4),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_by_name(option: str, value: object) -> None:
@@ -68,7 +67,7 @@ def test_scales_beyond_an_image_of_one_pixel_are_no_exception(body: str, size: t
 @torch.no_grad()
 def test_the_network_refuses_to_be_walked_at_once(body: str, variant: dict) -> None:
     network = model_of(body, **variant).network
-    canvas = Walk((1, 1, *SIZE), torch.float64, torch.device("cpu"))
+    canvas = Incremental((1, 1, *SIZE), torch.float64, torch.device("cpu"))
     canvas.begin(Region(0, 0, 1))
     with pytest.raises(AssertionError, match="stage by stage"):
         network(canvas)

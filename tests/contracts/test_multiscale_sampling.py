@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from cases import Told, some_images
+from cases import ConditionBias, some_images
 from multiscale import SIZE, VARIANTS, all_variants, both_bodies, copied, model_of, small_of
 from torch import Tensor
 from worlds import as_often, assert_sampled_as_often, count, world_of
@@ -191,7 +191,7 @@ def test_on_row_is_told_every_row_once_when_it_is_final(
     images = some_images(model, 3)
     masks = random_masks(model, 3)
     for name in ["nothing", "everything", "small image", "rest", "upper rows", "lower rows", "few"]:
-        told = Told(3, model)
-        whole = model.complete(images, masks[name], seed=0, batch_size=2, method=method, on_row=told)
-        assert told.calls == [(first, row) for first in (0, 2) for row in range(size[0])], name
-        assert torch.equal(told.images, whole), name
+        condition = ConditionBias(3, model)
+        whole = model.complete(images, masks[name], seed=0, batch_size=2, method=method, on_row=condition)
+        assert condition.calls == [(first, row) for first in (0, 2) for row in range(size[0])], name
+        assert torch.equal(condition.images, whole), name

@@ -34,7 +34,7 @@ def diagonal(
 
 def two_inputs() -> Recurrence:
     """One input is read in a neighbourhood with rows above, as an image is; a condition at the pixel itself."""
-    return Recurrence(2, MaskedConv2d(1, 8, 3, "A"), [LEFT, ABOVE], [LEFT], given=2)
+    return Recurrence(2, MaskedConv2d(1, 8, 3, "A"), [LEFT, ABOVE], [LEFT], condition_width=2)
 
 
 RECURRENCES: dict[str, Callable[[], Recurrence]] = {
@@ -80,16 +80,16 @@ def test_the_gradients_of_a_recurrence_are_differences_of_its_states(name: str, 
     assert ("start_h" in names) == ("start_c" in names) == (name != "initial states not learned")
 
     def states(*tensors: Tensor) -> Tensor:
-        xs, given = tensors[: len(inputs)], dict(zip(names, tensors[len(inputs) :], strict=True))
-        return torch.func.functional_call(recurrence, given, (xs[0], Whole(*xs)))
+        xs, condition_map = tensors[: len(inputs)], dict(zip(names, tensors[len(inputs) :], strict=True))
+        return torch.func.functional_call(recurrence, condition_map, (xs[0], Whole(*xs)))
 
     assert torch.autograd.gradcheck(states, (*inputs, *weights))
 
 
-def gradients(states: Tensor, told: Tensor, of: Iterable[Tensor]) -> list[Tensor]:
+def gradients(states: Tensor, condition: Tensor, of: Iterable[Tensor]) -> list[Tensor]:
     """A weight that is told nothing has the gradient zero."""
     of = list(of)
-    found = torch.autograd.grad(states, of, told, allow_unused=True)
+    found = torch.autograd.grad(states, of, condition, allow_unused=True)
     return [torch.zeros_like(each) if grad is None else grad for each, grad in zip(of, found, strict=True)]
 
 
@@ -111,9 +111,11 @@ def test_a_recurrence_and_its_gradients_are_those_of_a_plain_loop(name: str, siz
     assert_all_close([plain_sweep(recurrence, recurrence.near(inputs[0], Whole(*inputs)), padded=True)], [plain])
     assert found.shape == (batch, recurrence.width, *size)
     assert_all_close([found], [plain])
-    for told in (torch.randn_like(plain), torch.ones(()).expand_as(plain)):  # the second is what a sum tells
+    for condition in (torch.randn_like(plain), torch.ones(()).expand_as(plain)):  # the second is what a sum tells
         new = swept(recurrence, inputs)
-        assert_all_close(gradients(new, told, needed), torch.autograd.grad(plain, needed, told, retain_graph=True))
+        assert_all_close(
+            gradients(new, condition, needed), torch.autograd.grad(plain, needed, condition, retain_graph=True)
+        )
     with torch.no_grad():
         assert_all_close([swept(recurrence, inputs)], [plain])
 
@@ -122,13 +124,13 @@ def test_a_recurrence_and_its_gradients_are_those_of_a_plain_loop(name: str, siz
 def test_the_layout_of_an_input_in_memory_does_not_matter(name: str) -> None:
     recurrence = made(name)
     (x,) = inputs_of(recurrence, (4, 5), batch=3)
-    told = torch.randn(3, 2, 4, 5)
-    expected = gradients(swept(recurrence, [x]), told, [x, *recurrence.parameters()])
+    condition = torch.randn(3, 2, 4, 5)
+    expected = gradients(swept(recurrence, [x]), condition, [x, *recurrence.parameters()])
     for order in itertools.permutations(range(4)):
         back = [order.index(k) for k in range(4)]
         y = x.detach().permute(order).contiguous().permute(back).requires_grad_()
-        told_y = told.permute(order).contiguous().permute(back)
-        assert_all_close(gradients(swept(recurrence, [y]), told_y, [y, *recurrence.parameters()]), expected)
+        condition_y = condition.permute(order).contiguous().permute(back)
+        assert_all_close(gradients(swept(recurrence, [y]), condition_y, [y, *recurrence.parameters()]), expected)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -10,7 +10,7 @@ from cases import SMALL, enlarge, make, some_images
 from torch import Tensor
 
 import pixelrnn.sampling.walk
-from pixelrnn.canvas import Region, Walk, Whole, scale
+from pixelrnn.canvas import Incremental, Region, Whole, scale
 from pixelrnn.errors import ConfigError
 from pixelrnn.model import PixelModel
 
@@ -38,13 +38,13 @@ def test_a_sure_and_an_unsure_model_give_the_same_images_too(model: PixelModel, 
 def passes(model: PixelModel, monkeypatch: pytest.MonkeyPatch, **how: object) -> list[Region]:
     """The regions that a network was run on to sample."""
     regions: list[Region] = []
-    run = Walk.run
+    run = Incremental.run
 
-    def noted(canvas: Walk, network: Callable) -> Tensor:
+    def noted(canvas: Incremental, network: Callable) -> Tensor:
         regions.append(canvas.region)
         return run(canvas, network)
 
-    monkeypatch.setattr(Walk, "run", noted)
+    monkeypatch.setattr(Incremental, "run", noted)
     model.sample(**how)
     monkeypatch.undo()
     return regions
@@ -80,8 +80,10 @@ def test_a_guess_of_the_colours_that_is_right_saves_their_passes(monkeypatch: py
 def test_an_image_that_has_finished_its_row_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     model = enlarge(make(("", "pixelcnn", 1, "bernoulli", 2), (8, 12)), 2)
     resting: list[int] = []
-    only = Walk.only
-    monkeypatch.setattr(Walk, "only", lambda canvas, images: (resting.append(len(images)), only(canvas, images))[1])
+    only = Incremental.only
+    monkeypatch.setattr(
+        Incremental, "only", lambda canvas, images: (resting.append(len(images)), only(canvas, images))[1]
+    )
     images = model.sample(16, seed=0, span=12)
     assert resting
     assert max(resting) <= 8, "at least half of them at once"
@@ -94,7 +96,7 @@ def test_what_resting_images_keep_is_there_again_in_the_next_row(network: str) -
     model = make(("", network, 1, "bernoulli", 2), (4, 6))
     images = torch.randint(0, 2, (6, 1, 4, 6))
     pixels = scale(images, 2, torch.float64)
-    canvas, params = Walk((6, 1, 4, 6), torch.float64, images.device), torch.zeros(6, 1, 4, 6)
+    canvas, params = Incremental((6, 1, 4, 6), torch.float64, images.device), torch.zeros(6, 1, 4, 6)
     with torch.no_grad():
         for row in range(4):
             canvas.begin(Region(row, 0, 6))
@@ -151,9 +153,9 @@ def test_the_rows_of_a_sample_come_one_by_one_and_no_further_than_they_are_asked
 def test_the_memory_of_a_walk_grows_with_the_width_and_not_with_the_height_while_it_samples(
     model: PixelModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walks: list[Walk] = []
-    run = Walk.run
-    monkeypatch.setattr(Walk, "run", lambda canvas, network: (walks.append(canvas), run(canvas, network))[1])
+    walks: list[Incremental] = []
+    run = Incremental.run
+    monkeypatch.setattr(Incremental, "run", lambda canvas, network: (walks.append(canvas), run(canvas, network))[1])
 
     def memory(size: tuple[int, int]) -> int:
         walks.clear()

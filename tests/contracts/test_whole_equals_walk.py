@@ -7,7 +7,7 @@ import torch
 from cases import CASES, IDS, make
 from walks import walked_params
 
-from pixelrnn.canvas import Region, Walk, Whole, scale
+from pixelrnn.canvas import Incremental, Region, Whole, scale
 
 
 @pytest.mark.parametrize("span", [1, 3, 7])
@@ -54,7 +54,7 @@ def test_the_memory_of_a_walk_grows_with_the_width_and_not_with_the_height() -> 
     model = make(CASES[0])
 
     def kept(height: int) -> int:
-        canvas = Walk((1, 1, height, 8), torch.float64, torch.device("cpu"))
+        canvas = Incremental((1, 1, height, 8), torch.float64, torch.device("cpu"))
         with torch.no_grad():
             for row in range(height):
                 canvas.begin(Region(row, 0, 8))

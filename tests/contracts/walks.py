@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas import Region, Walk, scale
+from pixelrnn.canvas import Incremental, Region, scale
 from pixelrnn.model import PixelModel
 
 
 def walked_params(
-    model: PixelModel, images: Tensor, span: int, *, by_colour: bool = False, given: Tensor | None = None
+    model: PixelModel, images: Tensor, span: int, *, by_colour: bool = False, condition_map: Tensor | None = None
 ) -> Tensor:
     """The parameters of known images, `span` pixels of a row at a time, stage by stage.
 
@@ -21,10 +21,10 @@ def walked_params(
     params = torch.full((len(images), model.head.num_params, *images.shape[2:]), torch.nan)
     for stage in model.network.stages():
         pixels = everything[:, :, :: stage.step, :: stage.step]
-        condition = None if given is None else given[:, :, :: stage.step, :: stage.step]
-        if stage.given is not None:
-            condition = stage.given(pixels, condition)
-        canvas = Walk(tuple(pixels.shape), torch.float64, images.device, condition)
+        condition = None if condition_map is None else condition_map[:, :, :: stage.step, :: stage.step]
+        if stage.condition_map is not None:
+            condition = stage.condition_map(pixels, condition)
+        canvas = Incremental(tuple(pixels.shape), torch.float64, images.device, condition)
         found = torch.zeros(len(images), model.head.num_params, *pixels.shape[2:])
         for row in range(pixels.shape[2]):
             for column in range(0, pixels.shape[3], span):

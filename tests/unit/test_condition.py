@@ -14,14 +14,14 @@ from models import images_of, small
 import pixelrnn
 from pixelrnn.errors import ConditionError, ConfigError, ImageError
 from pixelrnn.model import PixelModel
-from pixelrnn.model.options import CONDITION
 from pixelrnn.model.encoder import ENCODERS
+from pixelrnn.model.options import CONDITION
 
 EVERY: dict[str, Any] = {"classes": 3, "vector_size": 2, "map_channels": 2, "condition_width": 3}
 AUTOENCODER: dict[str, Any] = {"code_size": 4, "condition_width": 3}
 
 
-def told(network: str = "gated-pixelcnn", **options: Any) -> PixelModel:
+def condition(network: str = "gated-pixelcnn", **options: Any) -> PixelModel:
     """A small model with the options of a condition."""
     model = small(network)
     size = {"size": model.size, "channels": 1, "levels": 4, "layers": 2, "width": 4}
@@ -29,7 +29,7 @@ def told(network: str = "gated-pixelcnn", **options: Any) -> PixelModel:
 
 
 def whatever(n: int = 2) -> dict[str, Any]:
-    return {"label": 1, "vector": [0.5, -1.0], "map": torch.randn(n, 2, 5, 4)}
+    return {"label": 1, "vector": [0.5, -1.0], "condition_map": torch.randn(n, 2, 5, 4)}
 
 
 # ---- what is refused
@@ -48,7 +48,12 @@ WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("labels of a ragged list", EVERY, {"label": [[0], [1, 2]]}, r"whole numbers 0\.\.2"),
     ("a label for a model of vectors", {"vector_size": 2}, {"label": 0}, r"no label.*without classes=.*takes vector="),
     ("a vector for a model of labels", {"classes": 3}, {"vector": [0, 1]}, r"no vector.*vector_size=.*takes label="),
-    ("a map for a model of both", {"classes": 3, "vector_size": 2}, {"map": 0}, r"no map.*takes label= and vector="),
+    (
+        "a map for a model of both",
+        {"classes": 3, "vector_size": 2},
+        {"condition_map": 0},
+        r"no condition_map.*takes label= and vector=",
+    ),
     ("a longer vector", EVERY, {"vector": [0.0, 1, 2]}, r"vector must be numbers of shape \(2,\).*shape \(3,\) came"),
     ("vectors of another count", EVERY, {"vector": torch.zeros(3, 2)}, r"or \(2, 2\).*shape \(3, 2\) came"),
     ("a number for a vector", EVERY, {"vector": 0.5}, r"vector must be.*shape \(\) came"),
@@ -57,13 +62,28 @@ WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("a vector as text", EVERY, {"vector": "12"}, r"vector must be numbers.*str came"),
     ("a bool vector", EVERY, {"vector": [True, False]}, r"vector must be.*bool came"),
     ("a complex vector", EVERY, {"vector": [1j, 0]}, r"vector must be.*complex128 came"),
-    ("a map of another size", EVERY, {"map": torch.zeros(2, 5, 5)}, r"map must be.*\(2, 5, 4\).*\(2, 5, 5\) came"),
-    ("a map of other channels", EVERY, {"map": torch.zeros(1, 5, 4)}, r"\(2, 5, 4\).*\(1, 5, 4\) came"),
-    ("maps of another count", EVERY, {"map": torch.zeros(3, 2, 5, 4)}, r"\(2, 2, 5, 4\).*\(3, 2, 5, 4\) came"),
-    ("a map that is no number", EVERY, {"map": torch.full((2, 5, 4), math.nan)}, r"map must be.*not finite"),
+    (
+        "a map of another size",
+        EVERY,
+        {"condition_map": torch.zeros(2, 5, 5)},
+        r"map must be.*\(2, 5, 4\).*\(2, 5, 5\) came",
+    ),
+    ("a map of other channels", EVERY, {"condition_map": torch.zeros(1, 5, 4)}, r"\(2, 5, 4\).*\(1, 5, 4\) came"),
+    (
+        "maps of another count",
+        EVERY,
+        {"condition_map": torch.zeros(3, 2, 5, 4)},
+        r"\(2, 2, 5, 4\).*\(3, 2, 5, 4\) came",
+    ),
+    ("a map that is no number", EVERY, {"condition_map": torch.full((2, 5, 4), math.nan)}, r"map must be.*not finite"),
     ("a label for a model without conditions", {}, {"label": 0}, r"takes no condition.*classes="),
     ("a vector for a model without conditions", {}, {"vector": [0.0]}, r"takes no condition.*vector_size="),
-    ("a map for a model without conditions", {}, {"map": torch.zeros(1, 5, 4)}, r"takes no condition.*map_channels="),
+    (
+        "a map for a model without conditions",
+        {},
+        {"condition_map": torch.zeros(1, 5, 4)},
+        r"takes no condition.*map_channels=",
+    ),
 ]
 
 
@@ -71,7 +91,7 @@ WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
 def test_a_condition_that_does_not_fit_is_refused_wherever_it_is_given(
     options: dict[str, Any], wrong: dict[str, Any], says: str
 ) -> None:
-    model = told(**options)
+    model = condition(**options)
     images, known = images_of(model), torch.zeros(5, 4, dtype=torch.bool)
     uses = [
         lambda: model.log_prob(images, **wrong),
@@ -79,7 +99,7 @@ def test_a_condition_that_does_not_fit_is_refused_wherever_it_is_given(
         lambda: model.sample(2, **wrong),
         lambda: model.sample_rows(2, **wrong),
         lambda: model.complete(images, known, **wrong),
-        lambda: model.given(2, **wrong),
+        lambda: model.embed_condition(2, **wrong),
     ]
     for use in uses:
         with pytest.raises(ConditionError, match=says) as caught:
@@ -89,13 +109,15 @@ def test_a_condition_that_does_not_fit_is_refused_wherever_it_is_given(
 
 @pytest.mark.parametrize("wrong", [{"label": 0}, {"vector": [0.0, 1.0]}], ids=str)
 def test_a_condition_with_a_place_takes_images_of_the_trained_size_only(wrong: dict[str, Any]) -> None:
-    model = told(classes=3, vector_size=2, map_channels=1, condition_spatial=True)
+    model = condition(classes=3, vector_size=2, map_channels=1, condition_spatial=True)
     with pytest.raises(ConditionError, match="5x4, so it cannot take 6x4"):
         model.log_prob(torch.zeros(2, 1, 6, 4, dtype=torch.uint8), **wrong)
     with pytest.raises(ConditionError, match="5x4, so it cannot take 4x5"):
         model.sample(1, size=(4, 5), **wrong)
     assert model.sample(1, size=(4, 5), seed=0).shape == (1, 1, 4, 5), "without it any size"
-    assert model.sample(1, size=(4, 5), map=torch.zeros(1, 4, 5), seed=0).shape == (1, 1, 4, 5), "a map has the place"
+    assert model.sample(1, size=(4, 5), condition_map=torch.zeros(1, 4, 5), seed=0).shape == (1, 1, 4, 5), (
+        "a map has the place"
+    )
 
 
 WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
@@ -121,12 +143,12 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("options", "says"), WRONG_OPTIONS, ids=str)
 def test_a_condition_that_cannot_be_built_is_a_config_error_that_says_why(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        told(**options)
+        condition(**options)
 
 
 @pytest.mark.parametrize("guidance", [-0.5, math.nan, math.inf, "strong", None])
 def test_a_guidance_that_is_no_number_is_refused(guidance: Any) -> None:
-    model = told(classes=3)
+    model = condition(classes=3)
     with pytest.raises(ConfigError, match="guidance must be a number, 0 or more, not"):
         model.sample(1, label=0, guidance=guidance)
 
@@ -153,7 +175,7 @@ def test_a_guidance_that_is_no_number_is_refused(guidance: Any) -> None:
     ids=lambda labels: f"{type(labels).__name__} {getattr(labels, 'dtype', '')}",
 )
 def test_labels_of_every_type_are_the_same_labels(labels: Any) -> None:
-    model = told(classes=3)
+    model = condition(classes=3)
     images = images_of(model, 3)
     one_by_one = [model.log_prob(images[i : i + 1], label=label) for i, label in enumerate((2, 0, 1))]
     torch.testing.assert_close(model.log_prob(images, label=labels), torch.cat(one_by_one), rtol=0, atol=1e-12)
@@ -162,13 +184,13 @@ def test_labels_of_every_type_are_the_same_labels(labels: Any) -> None:
 
 @pytest.mark.parametrize("label", [1, np.int64(1), np.uint8(1), torch.tensor(1)], ids=lambda each: type(each).__name__)
 def test_one_label_of_every_type_counts_for_all_images(label: Any) -> None:
-    model = told(classes=3)
+    model = condition(classes=3)
     images = images_of(model, 3)
     assert torch.equal(model.log_prob(images, label=label), model.log_prob(images, label=[1, 1, 1]))
 
 
 def test_labels_of_an_array_that_cannot_be_written_to_are_labels() -> None:
-    model, labels = told(classes=3), np.array([2, 0, 1])
+    model, labels = condition(classes=3), np.array([2, 0, 1])
     labels.flags.writeable = False
     images = images_of(model, 3)
     assert torch.equal(model.log_prob(images, label=labels), model.log_prob(images, label=[2, 0, 1]))
@@ -176,27 +198,29 @@ def test_labels_of_an_array_that_cannot_be_written_to_are_labels() -> None:
 
 @pytest.mark.parametrize("kind", [np.float32, np.int64, np.float16, list, torch.tensor])
 def test_vectors_of_every_type_are_the_same_vectors(kind: Any) -> None:
-    model, vectors = told(vector_size=2), [[1.0, -2.0], [0.0, 4.0]]
+    model, vectors = condition(vector_size=2), [[1.0, -2.0], [0.0, 4.0]]
     images = images_of(model)
-    given = kind(vectors) if kind in (list, torch.tensor) else np.array(vectors).astype(kind)
-    assert torch.equal(model.log_prob(images, vector=given), model.log_prob(images, vector=torch.tensor(vectors)))
+    condition_map = kind(vectors) if kind in (list, torch.tensor) else np.array(vectors).astype(kind)
+    assert torch.equal(
+        model.log_prob(images, vector=condition_map), model.log_prob(images, vector=torch.tensor(vectors))
+    )
 
 
 def test_no_images_of_any_condition_are_an_empty_tensor() -> None:
-    model = told(**EVERY)
+    model = condition(**EVERY)
     assert model.sample(0, label=1, guidance=2.0).shape == (0, 1, 5, 4)
     assert model.log_prob(images_of(model, 0), **whatever(0)).shape == (0,)
 
 
 def test_a_condition_that_is_not_checked_is_the_same_one() -> None:
-    model = told(**EVERY)
+    model = condition(**EVERY)
     images = images_of(model)
-    one = {"label": torch.tensor([1, 2]), "vector": torch.randn(2, 2), "map": torch.randn(2, 2, 5, 4)}
+    one = {"label": torch.tensor([1, 2]), "vector": torch.randn(2, 2), "condition_map": torch.randn(2, 2, 5, 4)}
     assert torch.equal(model.log_prob(images, **one, check=False), model.log_prob(images, **one))
 
 
 def test_every_weight_of_a_conditional_model_can_be_learned() -> None:
-    model = told(**EVERY, condition_spatial=True, condition_dropout=0.0).train()
+    model = condition(**EVERY, condition_spatial=True, condition_dropout=0.0).train()
     model.log_prob(images_of(model, 8), **{**whatever(8), "label": [0, 1, 2, 0, 1, 2, 0, 1]}).sum().backward()
     without = [name for name, each in model.named_parameters() if each.grad is None or not each.grad.any()]
     assert not without
@@ -206,7 +230,7 @@ def test_every_weight_of_a_conditional_model_can_be_learned() -> None:
 
 
 def test_the_labels_of_images_are_the_most_probable_ones() -> None:
-    model = told(classes=3)
+    model = condition(classes=3)
     images = images_of(model, 4)
     labels = model.classify(images)
     assert labels.shape == (4,)
@@ -220,7 +244,7 @@ def test_the_labels_of_images_are_the_most_probable_ones() -> None:
 @pytest.mark.parametrize("use", ["classify", "label_log_prob"])
 def test_a_model_without_classes_cannot_classify(use: str) -> None:
     for options in ({}, {"vector_size": 2}):
-        model = told(**options)
+        model = condition(**options)
         with pytest.raises(ConditionError, match=r"no labels.*classes="):
             getattr(model, use)(images_of(model))
 
@@ -229,7 +253,7 @@ def test_a_model_without_classes_cannot_classify(use: str) -> None:
     "prior", [[1, 1], [1, 1, -1], [0, 0, 0], [math.nan, 1, 1], [[1, 1, 1]], [math.inf, 1, 1]], ids=str
 )
 def test_a_prior_that_is_none_is_refused(prior: Any) -> None:
-    model = told(classes=3)
+    model = condition(classes=3)
     with pytest.raises(ConditionError, match="prior must be 3 numbers"):
         model.classify(images_of(model), prior=prior)
 
@@ -262,16 +286,16 @@ def test_a_conditional_model_comes_back_from_its_folder(network: str, options: d
 
 
 def test_options_in_numbers_of_numpy_come_back_from_a_folder(tmp_path: Path) -> None:
-    model = told(classes=np.int64(3), condition_width=np.int32(3))
+    model = condition(classes=np.int64(3), condition_width=np.int32(3))
     model.save(tmp_path)
     assert pixelrnn.load(tmp_path).config["options"]["classes"] == 3
 
 
 def test_a_model_without_a_condition_has_no_options_of_one() -> None:
-    assert not set(told().config["options"]) & set(CONDITION)
-    assert set(told(classes=2).config["options"]) >= set(CONDITION)
-    assert told().condition is None
-    assert told().given(3) is None
+    assert not set(condition().config["options"]) & set(CONDITION)
+    assert set(condition(classes=2).config["options"]) >= set(CONDITION)
+    assert condition().condition is None
+    assert condition().embed_condition(3) is None
 
 
 # ---- encoders
@@ -280,7 +304,7 @@ def test_a_model_without_a_condition_has_no_options_of_one() -> None:
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize(("size", "channels"), [((5, 4), 1), ((8, 8), 3), ((1, 7), 1), ((2, 7), 2)], ids=str)
 def test_an_encoder_makes_a_code_of_every_image(encoder: str, size: tuple[int, int], channels: int) -> None:
-    model = told(**AUTOENCODER, encoder=encoder, size=size, channels=channels)
+    model = condition(**AUTOENCODER, encoder=encoder, size=size, channels=channels)
     images = images_of(model, 3)
     codes = model.encode(images)
     assert codes.shape == (3, 4)
@@ -292,10 +316,10 @@ def test_an_encoder_makes_a_code_of_every_image(encoder: str, size: tuple[int, i
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_a_unit_code_has_length_one_and_another_one_has_any(encoder: str) -> None:
-    images = images_of(told(), 5)
+    images = images_of(condition(), 5)
     torch.manual_seed(1)
-    unit = told(**AUTOENCODER, encoder=encoder, unit_code=True)
-    free = told(**AUTOENCODER, encoder=encoder)
+    unit = condition(**AUTOENCODER, encoder=encoder, unit_code=True)
+    free = condition(**AUTOENCODER, encoder=encoder)
     free.load_state_dict(unit.state_dict())
     torch.testing.assert_close(unit.encode(images).norm(dim=1), torch.ones(5))
     assert (free.encode(images).norm(dim=1) - 1).abs().min() > 1e-6
@@ -305,7 +329,7 @@ def test_a_unit_code_has_length_one_and_another_one_has_any(encoder: str) -> Non
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_an_encoder_is_learned_through_the_likelihood(encoder: str) -> None:
-    model = told(**AUTOENCODER, encoder=encoder, condition_dropout=0.0).train()
+    model = condition(**AUTOENCODER, encoder=encoder, condition_dropout=0.0).train()
     images = images_of(model, 8)
     model.log_prob(images, vector=model.encode(images)).sum().backward()
     assert all(each.grad is not None and each.grad.any() for each in model.encoder.parameters())
@@ -313,7 +337,7 @@ def test_an_encoder_is_learned_through_the_likelihood(encoder: str) -> None:
 
 def test_an_encoder_reads_the_whole_image() -> None:
     for encoder in ENCODERS:
-        model = told(**AUTOENCODER, encoder=encoder)
+        model = condition(**AUTOENCODER, encoder=encoder)
         image = images_of(model, 1)
         for row, column in [(0, 0), (4, 3), (0, 3), (4, 0), (2, 1)]:
             other = image.clone()
@@ -322,11 +346,11 @@ def test_an_encoder_reads_the_whole_image() -> None:
 
 
 def test_an_encoder_refuses_images_of_another_size_and_a_model_without_one_all_images() -> None:
-    model = told(**AUTOENCODER)
+    model = condition(**AUTOENCODER)
     with pytest.raises(ImageError, match="images of 5x4, but they are 6x4"):
         model.encode(torch.zeros(1, 1, 6, 4, dtype=torch.uint8))
     with pytest.raises(ImageError, match="float"):
         model.encode(torch.zeros(1, 1, 5, 4))
     for options in ({}, {"vector_size": 4}):
         with pytest.raises(ConditionError, match=r"no encoder.*code_size"):
-            told(**options).encode(images_of(told()))
+            condition(**options).encode(images_of(condition()))

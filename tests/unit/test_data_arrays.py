@@ -152,7 +152,7 @@ def test_numbers_that_are_no_integers_are_refused(tmp_path: Path, fill: float) -
 def test_the_values_of_an_array_stay_as_they_are(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", numbered(10, 4, 4))
     data = load_data(tmp_path / "a.npy", "train", size=(4, 4), channels=1)
-    assert (data.source, data.name, data.split) == (256, "a", "train")
+    assert (data.values, data.name, data.split) == (256, "a", "train")
     with pytest.raises(ImageError, match="only folders of pictures are resized"):
         load_data(tmp_path / "a.npy", "train", size=(8, 8))
 

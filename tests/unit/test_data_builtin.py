@@ -81,7 +81,7 @@ def test_digits_split_into_1297_200_and_300_in_their_order() -> None:
     assert whole.dtype == np.uint8
     assert np.array_equal(whole[:, 0], load_digits().images)
     assert np.array_equal(np.concatenate([part.labels for part in parts]), load_digits().target)
-    assert (parts[0].source, parts[0].size, parts[0].channels, int(whole.max())) == (17, (8, 8), 1, 16)
+    assert (parts[0].values, parts[0].size, parts[0].channels, int(whole.max())) == (17, (8, 8), 1, 16)
 
 
 def test_mnist_from_npz_is_the_canonical_split(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_mnist_from_npz_is_the_canonical_split(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PIXELRNN_DATA", str(folder))
     train, valid, test = (load_data("mnist", split) for split in ("train", "valid", "test"))
     assert (len(train), len(valid), len(test)) == (55_000, 5_000, 10_000)
-    assert (train.images.shape[1:], train.source, train.labels.dtype) == ((1, 28, 28), 256, np.int64)
+    assert (train.images.shape[1:], train.values, train.labels.dtype) == ((1, 28, 28), 256, np.int64)
     assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     with np.load(folder / "mnist.npz") as arrays:

@@ -83,11 +83,11 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server: str, table: Callab
 
 def test_progress_counts_the_bytes_up_to_all_of_them(server: str, table: Callable[..., None]) -> None:
     table(server)
-    told = []
-    fetch("data.gz", instead="data.npz", progress=lambda *news: told.append(news))
-    assert len(told) > 1
-    assert told[-1] == ("data.gz", len(CONTENT), len(CONTENT))
-    done = [count for _, count, _ in told]
+    condition = []
+    fetch("data.gz", instead="data.npz", progress=lambda *news: condition.append(news))
+    assert len(condition) > 1
+    assert condition[-1] == ("data.gz", len(CONTENT), len(CONTENT))
+    done = [count for _, count, _ in condition]
     assert done == sorted(done)
 
 

@@ -116,7 +116,7 @@ def test_gray_pictures_have_one_channel_and_one_coloured_picture_makes_three(tmp
     for split in ("train", "valid", "test"):
         assert load_data(tmp_path, split).channels == 3
     assert load_data(tmp_path, "train", channels=1).channels == 1
-    assert load_data(tmp_path, "train", channels=3).source == 256
+    assert load_data(tmp_path, "train", channels=3).values == 256
 
 
 def test_pictures_of_different_sizes_need_a_size(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_only_the_files_used_last_stay_open(folder: Path, monkeypatch: pytest.Mo
 def test_splits_labels_and_names_are_kept(folder: Path) -> None:
     for split, part in (("train", slice(200)), ("test", slice(200, None))):
         data = load_data(folder, split, size=(5, 4), channels=3)
-        assert (data.name, data.split, data.source, data.class_names) == ("noise", split, 256, ("a", "b", "c"))
+        assert (data.name, data.split, data.values, data.class_names) == ("noise", split, 256, ("a", "b", "c"))
         assert np.array_equal(data.images[:], IMAGES[part])
         assert np.array_equal(data.labels, LABELS[part])
         assert data.labels.dtype == np.int64
@@ -277,9 +277,9 @@ def test_each_damage_is_named_when_the_data_set_is_loaded(
 def test_a_changed_byte_is_found_by_its_digest(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    told: list[tuple[str, int, int]] = []
-    assert check_shards(copy, lambda *progress: told.append(progress))[0] == 10 == len(told)
-    assert told[-1][1] == told[-1][2] == sum(path.stat().st_size for path in copy.glob("*.npy"))
+    condition: list[tuple[str, int, int]] = []
+    assert check_shards(copy, lambda *progress: condition.append(progress))[0] == 10 == len(condition)
+    assert condition[-1][1] == condition[-1][2] == sum(path.stat().st_size for path in copy.glob("*.npy"))
     content = bytearray((copy / "test-00000.npy").read_bytes())
     content[-1] ^= 1
     (copy / "test-00000.npy").write_bytes(content)
@@ -367,7 +367,7 @@ def same(source: Path | str, folder: Path, splits: tuple[str, ...], **wishes: An
         assert np.array_equal(before.images, after.images)
         assert (before.labels is None) == (after.labels is None)
         assert before.labels is None or np.array_equal(before.labels, after.labels)
-        assert (before.class_names, before.source, before.name) == (after.class_names, after.source, after.name)
+        assert (before.class_names, before.values, before.name) == (after.class_names, after.values, after.name)
 
 
 def test_a_folder_of_pictures_is_packed_picture_by_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +377,7 @@ def test_a_folder_of_pictures_is_packed_picture_by_picture(tmp_path: Path, monke
         Image.new("RGB", (20 + number, 30), (number, 2 * number, 3)).save(path)
     with pytest.raises(ImageError, match="differ in size"):
         pack(tmp_path / "photos", tmp_path / "packed")
-    decoded, told = [], []
+    decoded, condition = [], []
     decode = pictures.decode
     monkeypatch.setattr(pictures, "decode", lambda path, **wishes: [decoded.append(path), decode(path, **wishes)][1])
     packed = pack(
@@ -386,9 +386,9 @@ def test_a_folder_of_pictures_is_packed_picture_by_picture(tmp_path: Path, monke
         size=(8, 6),
         channels=1,
         shard_bytes=200,
-        progress=lambda _, done, all_: told.append((len(decoded), done, all_)),
+        progress=lambda _, done, all_: condition.append((len(decoded), done, all_)),
     )
-    assert told == [(count, 48 * count, 48 * 40) for count in range(1, 41)]
+    assert condition == [(count, 48 * count, 48 * 40) for count in range(1, 41)]
     assert (packed.counts, packed.image, packed.bytes) == ({"train": 32, "valid": 4, "test": 4}, (1, 8, 6), 40 * 48)
     assert len(list((tmp_path / "packed").glob("train-0*.npy"))) == 8
     same(tmp_path / "photos", tmp_path / "packed", ("train", "valid", "test"), size=(8, 6), channels=1)
@@ -416,9 +416,9 @@ def test_arrays_are_packed_with_the_splits_that_they_have(tmp_path: Path, monkey
 
 
 def test_a_built_in_data_set_is_packed_with_its_number_of_values(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    packed = pack("digits", tmp_path / "packed", progress=lambda *progress: told.append(progress))
+    condition: list[tuple[str, int, int]] = []
+    packed = pack("digits", tmp_path / "packed", progress=lambda *progress: condition.append(progress))
     assert packed.counts == {"train": 1297, "valid": 200, "test": 300}
-    assert told[-1] == ("packing digits", packed.bytes, packed.bytes)
+    assert condition[-1] == ("packing digits", packed.bytes, packed.bytes)
     same("digits", tmp_path / "packed", ("train", "valid", "test"))
-    assert load_data(tmp_path / "packed", "test").source == 17
+    assert load_data(tmp_path / "packed", "test").values == 17

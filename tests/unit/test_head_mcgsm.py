@@ -153,7 +153,9 @@ def test_the_gradients_of_nats_are_their_differences(channels: int, levels: int)
     params = draw(head, 2, narrow=4.0).requires_grad_()
     for level in {0, 1, levels // 2, levels - 1}:
         pixels = torch.full((2, channels, 1, 1), level)
-        assert torch.autograd.gradcheck(lambda given, pixels=pixels: head.log_prob(given, pixels), params)
+        assert torch.autograd.gradcheck(
+            lambda condition_map, pixels=pixels: head.log_prob(condition_map, pixels), params
+        )
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -17,7 +17,7 @@ from pixelrnn.heads import MCGSM
 def test_a_head_says_how_many_parameters_and_passes_it_takes() -> None:
     for channels in (1, 2, 3):
         head = MCGSM(channels, 4, components=3, scales=2)
-        assert head.passes == channels
+        assert head.groups == channels
         assert head.num_params == channels * (3 * 2 + 3 + 3 * 2)  # weights, means, precisions
     assert (MCGSM(1, 4).components, MCGSM(1, 4).scales) == (8, 4)
 

@@ -269,7 +269,7 @@ def test_a_config_of_a_huge_network_takes_no_memory(
     network: str, changes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A config is a few bytes of text; it must not make the loader reserve what it claims before the weights agree."""
-    from pixelrnn import model as module
+    from pixelrnn.model import pixel_model as module
 
     small(network).save(tmp_path)
     edit_options(**changes)(tmp_path)

@@ -61,7 +61,7 @@ def test_a_shipped_preset_is_whole_and_its_model_gives_likelihoods(name: str) ->
     assert model.config["network"] == preset.model["network"]
     for key, value in preset.model.items():
         assert key in ("network", "head") or model.config["options"][key] == value
-    levels = Levels(data.source, preset.data.levels, preset.data.binarise or None)
+    levels = Levels(data.values, preset.data.levels, preset.data.binarise or None)
     start = data.images if levels.redrawn else levels.fixed(data.images)
     images = levels.draw(torch.from_numpy(start), torch.rand(start.shape))
     assert model.eval().log_prob(images).isfinite().all()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pixelrnn
-from pixelrnn.canvas import Region, Walk, Whole, batch_last
+from pixelrnn.canvas import Incremental, Region, Whole, batch_last
 from pixelrnn.layers.convolution import Pointwise
 from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
 
@@ -67,7 +67,7 @@ def test_a_walk_of_a_recurrence_keeps_two_rows_whatever_the_height() -> None:
     recurrence = Recurrence(2, Pointwise(3, 8), [LEFT, ABOVE], [LEFT])
 
     def kept(height: int) -> int:
-        canvas = Walk((1, 1, height, 6), torch.float64, torch.device("cpu"))
+        canvas = Incremental((1, 1, height, 6), torch.float64, torch.device("cpu"))
         with torch.no_grad():
             for row in range(height):
                 canvas.begin(Region(row, 0, 6))

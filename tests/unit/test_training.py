@@ -44,10 +44,10 @@ def weights_hash(folder: Path) -> str:
 
 
 def test_a_run_is_a_model_folder_whose_figures_are_those_of_its_weights(tmp_path: Path) -> None:
-    told: list[Progress] = []
-    model = train(tiny("epochs=2"), tmp_path / "run", tell=told.append)
-    assert [each.epoch for each in told] == [1, 2]
-    best = min(each.valid_nats for each in told)
+    condition: list[Progress] = []
+    model = train(tiny("epochs=2"), tmp_path / "run", tell=condition.append)
+    assert [each.epoch for each in condition] == [1, 2]
+    best = min(each.valid_nats for each in condition)
     again = evaluate(PixelModel.load(tmp_path / "run"), load_like(model, None, "valid"))
     assert again.nats == pytest.approx(best, abs=1e-3)
     assert model.about["progress"]["valid_nats"] == pytest.approx(best)
@@ -150,10 +150,10 @@ def test_resuming_where_there_is_nothing_starts_afresh(tmp_path: Path) -> None:
 
 
 def test_the_time_limit_ends_with_a_validation_and_a_model(tmp_path: Path) -> None:
-    told: list[Progress] = []
-    train(tiny("epochs=100000"), tmp_path / "run", max_minutes=0.02, tell=told.append)
-    assert told
-    assert told[-1].epoch < 100
+    condition: list[Progress] = []
+    train(tiny("epochs=100000"), tmp_path / "run", max_minutes=0.02, tell=condition.append)
+    assert condition
+    assert condition[-1].epoch < 100
     assert PixelModel.load(tmp_path / "run").about["progress"]["valid_nats"] > 0
 
 
@@ -173,9 +173,9 @@ def test_the_average_of_the_weights_is_what_is_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
 def test_other_optimizers_and_full_precision_learn_too(tmp_path: Path, optimizer: str) -> None:
-    told: list[Progress] = []
-    train(tiny(f"optimizer={optimizer}", "precision=32", "epochs=4", "ema=0"), tmp_path / "run", tell=told.append)
-    assert told[-1].valid_nats < told[0].valid_nats - 1
+    condition: list[Progress] = []
+    train(tiny(f"optimizer={optimizer}", "precision=32", "epochs=4", "ema=0"), tmp_path / "run", tell=condition.append)
+    assert condition[-1].valid_nats < condition[0].valid_nats - 1
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
@@ -207,7 +207,7 @@ def test_the_processes_shares_of_a_batch_are_the_batch(world: int) -> None:
         shares = [order.share(batch) for order in orders]
         counted = [part for part, share in zip(parts, shares, strict=True) if share.counts]
         assert list(chain(*counted)) == images
-        assert [share.whole for share in shares] == [len(images)] * world
+        assert [share.total for share in shares] == [len(images)] * world
         assert [len(part) for part in parts] == [share.size for share in shares]
         for part, share in zip(parts, shares, strict=True):
             place = batch * 8 + images.index(part[0])

@@ -123,9 +123,9 @@ def scale(images: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
 class Canvas(ABC):
     """What a network sees: the verbs above, and a guard against a module that is used twice in one pass."""
 
-    def __init__(self, given: Tensor | None = None) -> None:
+    def __init__(self, condition_map: Tensor | None = None) -> None:
         self._used: set[Hashable] = set()
-        self._given = given
+        self._condition_map = condition_map
 
     def _claim(self, key: Hashable) -> Hashable:
         if key in self._used:
@@ -148,12 +148,12 @@ class Canvas(ABC):
         Here and for `window`, a walk gives one image of the batch after the other, as `Whole` does.
         """
 
-    def given(self) -> Tensor | None:
+    def condition_map(self) -> Tensor | None:
         """The map that the image is conditioned on, in the region: (B, maps, h, w); None without a condition.
 
         All of it is known beforehand. In the whole pass it is (B, maps, 1, 1) if it is the same everywhere.
         """
-        return self._given
+        return self._condition_map
 
     @abstractmethod
     def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:

@@ -12,7 +12,7 @@ from pixelrnn.canvas.base import Canvas, Convolvable, Made, Reach, Region, Scann
 from pixelrnn.canvas.stores import Rows, States, Store, Working
 
 
-class Walk(Canvas):
+class Incremental(Canvas):
     """The incremental pass over images of `shape` (B, C, H, W): rows from top to bottom, spans from left to right.
 
     `begin(region)` opens a pass, the network is run, `write` puts pixels into the image. A region may be run again
@@ -24,9 +24,9 @@ class Walk(Canvas):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, given: Tensor | None = None
+        self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, condition_map: Tensor | None = None
     ) -> None:
-        super().__init__(given)
+        super().__init__(condition_map)
         self._batch, channels, _, self._width = shape
         self._image = Rows(self._batch, channels, self._width, _NOWHERE, dtype, device)
         self._rows: dict[Hashable, Rows] = {}
@@ -35,8 +35,8 @@ class Walk(Canvas):
         self._made: dict[Hashable, Any] = {}
         self.region = Region(0, 0, 1)
         self._images: Working | None = None  # None: all
-        self._given_here: Tensor | None = None  # the condition at
-        self._given_at: tuple[Region, Working | None] | None = None
+        self._condition_here: Tensor | None = None  # the condition at
+        self._condition_at: tuple[Region, Working | None] | None = None
 
     def begin(self, region: Region) -> None:
         """Open a pass over `region`; rows must not go backwards. With a new row all images are at work again."""
@@ -90,18 +90,18 @@ class Walk(Canvas):
         self._image.widen(reach)
         return self._image.read(self.region, self._images, reach)
 
-    def given(self) -> Tensor | None:
+    def condition_map(self) -> Tensor | None:
         """The condition of the region's pixels, of the images at work: (1, maps, 1, w * B)."""
-        if self._given is None:
+        if self._condition_map is None:
             return None
         key = (self.region, self._images)
-        if key != self._given_at:
+        if key != self._condition_at:
             row, column, width = self.region
-            line = self._given[:, :, row if self._given.shape[2] > 1 else 0]
+            line = self._condition_map[:, :, row if self._condition_map.shape[2] > 1 else 0]
             here = line.expand(-1, -1, self._width)[:, :, column : column + width]
             here = here if self.images is None else here[self.images]
-            self._given_at, self._given_here = key, here.permute(1, 2, 0).flatten(1)[None, :, None]
-        return self._given_here
+            self._condition_at, self._condition_here = key, here.permute(1, 2, 0).flatten(1)[None, :, None]
+        return self._condition_here
 
     def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
         self._claim(key)

@@ -16,8 +16,8 @@ class Whole(Canvas):
     given (B, maps, H, W) is what the image is conditioned on, for a network that asks for it.
     """
 
-    def __init__(self, image: Tensor, given: Tensor | None = None) -> None:
-        super().__init__(given)
+    def __init__(self, image: Tensor, condition_map: Tensor | None = None) -> None:
+        super().__init__(condition_map)
         self.image = image
 
     def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:

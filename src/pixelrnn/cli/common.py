@@ -151,12 +151,12 @@ def check_not_an_input(out: Path, inputs: list[Path]) -> None:
         raise ConfigError(f"-o {out} would be written over a picture that is read. Choose another name.")
 
 
-def note_what_is_left_out(model: PixelModel, told: Iterable[str]) -> None:
+def note_what_is_left_out(model: PixelModel, condition: Iterable[str]) -> None:
     """Tells what the model learned to be told of, and is not: "label" or "vector"."""
     classes, _, map_channels = (0, 0, 0) if model.condition is None else model.condition.kinds
-    if classes and "label" not in told:
+    if classes and "label" not in condition:
         note(f"the model knows {classes} classes, but draws from all; --label chooses one")
-    if model.encoder is not None and "vector" not in told:
+    if model.encoder is not None and "vector" not in condition:
         note("the model has an encoder, but draws without a code; pixelrnn sample --like PICTURE gives it one")
     if map_channels:
         note("the model learned to restore pictures, but draws without one; pixelrnn restore gives it a picture")
@@ -164,8 +164,8 @@ def note_what_is_left_out(model: PixelModel, told: Iterable[str]) -> None:
 
 def note_split(data: ImageData) -> None:
     """Tells that data without splits was split."""
-    if data.whole and len(data) < data.whole:
-        note(f"{len(data)} of the {data.whole} images of {data.name}: the split {data.split}; --split all takes all")
+    if data.total and len(data) < data.total:
+        note(f"{len(data)} of the {data.total} images of {data.name}: the split {data.split}; --split all takes all")
 
 
 def several(count: int, what: str) -> str:

@@ -25,7 +25,7 @@ class Wish(NamedTuple):
     """How many images, what the model is told, how many are in a row (None: about as many as rows); in short."""
 
     images: int
-    told: dict[str, Any]
+    condition: dict[str, Any]
     rows_of: int | None
     in_short: dict[str, Any]
 
@@ -59,10 +59,10 @@ class Drawing(NamedTuple):
         images = self.images_of(shard)
         for start in images[::BATCH]:
             part = slice(start, min(start + BATCH, images.stop))
-            told = dict(self.wish.told)
+            condition = dict(self.wish.condition)
             if self.wish.in_short["label"] == "all":
-                told["label"] = told["label"][part]
-            yield {"n": part.stop - start, "start": start, "batch_size": BATCH, **self.options, **told}
+                condition["label"] = condition["label"][part]
+            yield {"n": part.stop - start, "start": start, "batch_size": BATCH, **self.options, **condition}
 
     def settings(self, workers: Workers) -> dict[str, Any]:
         """All that the images depend on, and how they are cut."""

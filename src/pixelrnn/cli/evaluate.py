@@ -66,7 +66,7 @@ def run(
             note_split(images)
         with bar(f"{images.name}, {split}") as update:
             result = evaluate(
-                workers, images, batch_size=batch_size, on_batch=update, told=not no_condition, count=count
+                workers, images, batch_size=batch_size, on_batch=update, use_condition=not no_condition, count=count
             )
         classified = verified = None
         if classify:

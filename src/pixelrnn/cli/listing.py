@@ -49,8 +49,8 @@ def _networks() -> dict[str, str]:
     rows = {}
     for name, network in NETWORKS.items():
         options = {**options_of(name), **head_options(HEADS[default_head(name, 2)])}
-        given = [key if default is inspect.Parameter.empty else f"{key}={default}" for key, default in options.items()]
-        rows[name] = f"{_first_line(network)} Options: {', '.join(given)}."
+        listed = [key if default is inspect.Parameter.empty else f"{key}={default}" for key, default in options.items()]
+        rows[name] = f"{_first_line(network)} Options: {', '.join(listed)}."
     return rows
 
 

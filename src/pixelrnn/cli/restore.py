@@ -111,9 +111,9 @@ class _Task(NamedTuple):
 
 def _kind(model: PixelModel) -> str:
     from pixelrnn.errors import ConditionError
-    from pixelrnn.model.conditions import kind_of
+    from pixelrnn.model.conditions import condition_kind
 
-    kind = kind_of(model)
+    kind = condition_kind(model)
     if kind not in ("half", "blur"):
         raise ConditionError(
             "The model did not learn to restore pictures. Train one that does:  pixelrnn train mnist-restore, "

@@ -121,22 +121,22 @@ def _wish(model: PixelModel, n: int, label: str | None, like: Path | None) -> Wi
     import numpy as np
     import torch
 
-    told: dict[str, Any] = {}
+    condition: dict[str, Any] = {}
     in_short: dict[str, Any] = {"label": label, "like": None}
     images, rows_of = n, None
     if label == "all":
         images, rows_of = n * classes_of(model), n
-        told["label"] = np.arange(classes_of(model)).repeat(n)
+        condition["label"] = np.arange(classes_of(model)).repeat(n)
     elif label is not None:
-        in_short["label"] = told["label"] = class_of(model, label)
+        in_short["label"] = condition["label"] = class_of(model, label)
     if like is not None:
         check_encoder(model, "draw what is like a picture")
         picture = read_pictures(model, [like], model.size)
         with torch.no_grad():
-            told["vector"] = model.encode(picture)[0].cpu().numpy()
+            condition["vector"] = model.encode(picture)[0].cpu().numpy()
         in_short["like"] = hashlib.sha256(picture.numpy().tobytes()).hexdigest()
-    note_what_is_left_out(model, told)
-    return Wish(images, told, rows_of, in_short)
+    note_what_is_left_out(model, condition)
+    return Wish(images, condition, rows_of, in_short)
 
 
 def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: Path, array: Path | None) -> None:
@@ -151,7 +151,7 @@ def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: P
     height, width = options["size"]
     clock = Clock()
     with walk_bar("sampling", wish.images, height, BATCH) as on_row:
-        images = model.sample(wish.images, batch_size=BATCH, on_row=on_row, **options, **wish.told).cpu()
+        images = model.sample(wish.images, batch_size=BATCH, on_row=on_row, **options, **wish.condition).cpu()
     seconds = clock.seconds
     if array is not None:
         save_array(images.numpy(), array)

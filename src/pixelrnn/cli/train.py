@@ -83,7 +83,7 @@ def run(
                 machine=machine,
                 command=shlex.join(["pixelrnn", *sys.argv[1:]]),
                 bar=sys.stderr.isatty(),
-                tell=_told(validations),
+                tell=_collected(validations),
                 download=download,
                 on_encoder=on_encoder,
             )
@@ -124,7 +124,7 @@ def _encoder_bar() -> Iterator[Callable[[int, int], None]]:
         yield step
 
 
-def _told(validations: list[Progress]) -> Callable[[Progress], None]:
+def _collected(validations: list[Progress]) -> Callable[[Progress], None]:
     """Print each validation, and keep it in the list."""
 
     def tell(progress: Progress) -> None:

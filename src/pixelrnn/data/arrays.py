@@ -86,8 +86,8 @@ def _load_npz(path: Path, split: str) -> ImageData:
     if labels is not None and places is not None:
         labels = labels[places]
     names = () if labels is None else _class_names(path, headers)
-    whole = None if places is None else count
-    return ImageData(path.stem, split, cached_array(path, f"{key}:{split}", make), labels, names, 256, whole)
+    total = None if places is None else count
+    return ImageData(path.stem, split, cached_array(path, f"{key}:{split}", make), labels, names, 256, total)
 
 
 def _count(header: ArrayHeader, what: str) -> int:

@@ -48,7 +48,7 @@ class BuiltIn:
     """A data set known by name: what it is, its number of values, its classes, and how a split is read."""
 
     description: str
-    source: int
+    values: int
     class_names: tuple[str, ...]
     read: Read
 
@@ -66,7 +66,7 @@ def load_builtin(name: str, split: str, progress: Progress | None = None) -> Ima
     images, labels = entry.read(split, progress)
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(entry.class_names):
         raise DataError(f"The labels of {name} must be 0..{len(entry.class_names) - 1}, but {labels.max()} came.")
-    return ImageData(name, split, images, labels, entry.class_names, entry.source)
+    return ImageData(name, split, images, labels, entry.class_names, entry.values)
 
 
 def builtin_splits(name: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What every data set is once it is read: one split of images of one size.
 
-Shapes:  images (N, C, H, W) uint8 with values 0..source-1, labels (N,) int64 or None
+Shapes:  images (N, C, H, W) uint8 with values 0..values-1, labels (N,) int64 or None
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ALL = "all"  # of the images of a data set that is split here, as it comes witho
 class ImageData:
     """One split of a data set.
 
-    Shapes:  images (N, C, H, W) uint8, values 0..source-1, read only, possibly on disk (`Shards`);
+    Shapes:  images (N, C, H, W) uint8, values 0..values-1, read only, possibly on disk (`Shards`);
              labels (N,) int64, places in class_names, or None where the data set has none
     """
 
@@ -43,9 +43,9 @@ class ImageData:
     images: PixelStore
     labels: Labels | None
     class_names: tuple[str, ...]
-    source: int
+    values: int
     """The number of values a pixel can have in the source: 256 for bytes, 17 for the digits."""
-    whole: int | None = None
+    total: int | None = None
     """The images of all splits, where the data set came without splits and is split here."""
 
     def __len__(self) -> int:

@@ -106,4 +106,4 @@ def _open(source: str | Path, size: tuple[int, int] | None, channels: int | None
     data = next(iter(loaded.values()))
     names = max((each.class_names for each in loaded.values()), key=len)
     splits = {split: _Split(len(each), chunks(each.images), each.labels) for split, each in loaded.items()}
-    return _Source(data.name, (data.channels, *data.size), names, data.source, splits)
+    return _Source(data.name, (data.channels, *data.size), names, data.values, splits)

@@ -44,7 +44,7 @@ class Pictures:
     labels: Labels | None
     class_names: tuple[str, ...]
     pixel_limit: int | None
-    whole: int | None
+    total: int | None
     """The pictures of all splits, where the folder came without splits."""
 
     def __len__(self) -> int:
@@ -84,7 +84,7 @@ def load_folder(
     for place, image in enumerate(found.decoded()):
         images[place] = image
     images.flags.writeable = False
-    return ImageData(path.resolve().name, split, images, found.labels, found.class_names, 256, found.whole)
+    return ImageData(path.resolve().name, split, images, found.labels, found.class_names, 256, found.total)
 
 
 def find_pictures(
@@ -102,7 +102,7 @@ def find_pictures(
     Raises:          as `load_folder`
     """
     check_wishes(size, channels)
-    files, whole = _files_by_split(path, needed)
+    files, total = _files_by_split(path, needed)
     every = sorted((file for group in files.values() for file in group), key=lambda file: file.path)
     if not every:
         raise DataError(f"{path} holds no picture. Give a folder with pictures in it or in its sub-folders.")
@@ -122,7 +122,7 @@ def find_pictures(
             labels=np.array([numbers[_class(file)] for file in group], dtype=np.int64) if names else None,
             class_names=names,
             pixel_limit=pixel_limit,
-            whole=whole,
+            total=total,
         )
         for split, group in files.items()
     }

@@ -31,10 +31,10 @@ _CHUNK = 1 << 22  # pixels drawn at once: the random numbers of one chunk take 3
 
 @dataclass(frozen=True)
 class Levels:
-    """How source values 0..source-1 become the levels 0..levels-1 that a model sees.
+    """How source values 0..values-1 become the levels 0..levels-1 that a model sees.
 
     source:    number of values in the source, 2..256 (256 for bytes, 17 for the digits)
-    levels:    number of levels the model sees, 2..source
+    levels:    number of levels the model sees, 2..values
     binarise:  one of BINARISATIONS, only for 2 levels of a source with more; None there means "stochastic"
 
     stochastic  every training batch is drawn anew, validation and test are drawn once as for "fixed"
@@ -46,19 +46,19 @@ class Levels:
     Raises:    ConfigError for a value out of its range or an unknown binarisation
     """
 
-    source: int
+    values: int
     levels: int
     binarise: str | None = None
 
     def __post_init__(self) -> None:
-        if not 2 <= self.source <= 256:
-            raise ConfigError(f"A source has 2 to 256 values, but {self.source} came.")
+        if not 2 <= self.values <= 256:
+            raise ConfigError(f"A source has 2 to 256 values, but {self.values} came.")
         if not 2 <= self.levels <= 256:
             raise ConfigError(f"A model sees 2 to 256 levels, but {self.levels} came. Choose a number in that range.")
-        if self.levels > self.source:
+        if self.levels > self.values:
             raise ConfigError(
-                f"{self.levels} levels were asked for, but the data has only {self.source} values. "
-                f"Choose at most {self.source} levels."
+                f"{self.levels} levels were asked for, but the data has only {self.values} values. "
+                f"Choose at most {self.values} levels."
             )
         if self.binarise is not None and self.binarise not in BINARISATIONS:
             raise unknown("binarisation", self.binarise, BINARISATIONS)
@@ -69,7 +69,7 @@ class Levels:
             )
         if self.levels == 2:
             # Two values need no binarisation: drawing them would give them back.
-            way = None if self.source == 2 else self.binarise or "stochastic"
+            way = None if self.values == 2 else self.binarise or "stochastic"
             object.__setattr__(self, "binarise", way)
 
     @property
@@ -86,7 +86,7 @@ class Levels:
             return f"binarised once, seed {BINARISATION_SEED}"
         if self.binarise == "threshold":
             return "binarised by threshold 0.5"
-        return f"{self.levels} levels " + ("as they are" if self.levels == self.source else "by floor")
+        return f"{self.levels} levels " + ("as they are" if self.levels == self.values else "by floor")
 
     @overload
     def fixed(self, images: npt.NDArray[Any]) -> Pixels: ...
@@ -101,12 +101,12 @@ class Levels:
         call it once on a whole split, as a part of a split is drawn differently. What is drawn is kept in memory.
         Where nothing is drawn, images on disk stay there: their values become levels, and are checked, when read.
 
-        Shapes:  images (N, ...) integers 0..source-1 -> the same shape, uint8 0..levels-1
-        Raises:  ImageError if a value is no integer in 0..source-1
+        Shapes:  images (N, ...) integers 0..values-1 -> the same shape, uint8 0..levels-1
+        Raises:  ImageError if a value is no integer in 0..values-1
         """
         if not np.issubdtype(images.dtype, np.integer):
-            raise ImageError(f"Images must hold integers 0..{self.source - 1}, but {images.dtype} came.")
-        if self.levels == self.source == 256 and images.dtype == np.uint8:
+            raise ImageError(f"Images must hold integers 0..{self.values - 1}, but {images.dtype} came.")
+        if self.levels == self.values == 256 and images.dtype == np.uint8:
             return images  # nothing to do, and a memory-mapped array stays on disk
         drawn = self.binarise in ("stochastic", "fixed")
         if isinstance(images, Shards) and not drawn:
@@ -116,9 +116,9 @@ class Levels:
         rows = max(1, _CHUNK // max(1, int(np.prod(images.shape[1:]))))
         for start in range(0, len(images), rows):
             part = np.asarray(images[start : start + rows])
-            check_values(part, self.source)
+            check_values(part, self.values)
             # A generator hands out one stream, so chunk after chunk equals one draw of the whole shape.
-            levels = generator.random(part.shape) < part / (self.source - 1) if drawn else self._table[part]
+            levels = generator.random(part.shape) < part / (self.values - 1) if drawn else self._table[part]
             result[start : start + rows] = levels
         return result
 
@@ -130,7 +130,7 @@ class Levels:
         """
         import torch
 
-        limit = self.source if self.redrawn else self.levels
+        limit = self.values if self.redrawn else self.levels
         if images.numel() and int(images.max()) >= limit:
             raise ImageError(
                 f"A batch holds the value {int(images.max())}, but 0..{limit - 1} was expected. "
@@ -138,13 +138,13 @@ class Levels:
             )
         if not self.redrawn:
             return images
-        return (numbers.view(images.shape) < images.to(torch.float32) / (self.source - 1)).to(torch.uint8)
+        return (numbers.view(images.shape) < images.to(torch.float32) / (self.values - 1)).to(torch.uint8)
 
     @property
     def _table(self) -> Pixels:
         """The level of each value of the source, if nothing is drawn: (source,) uint8."""
-        values = np.arange(self.source)
+        values = np.arange(self.values)
         if self.binarise == "threshold":
-            return (values / (self.source - 1) > 0.5).astype(np.uint8)
+            return (values / (self.values - 1) > 0.5).astype(np.uint8)
         # In integers: v / source * levels in floating point can fall just below a whole number.
-        return (values * self.levels // self.source).astype(np.uint8)
+        return (values * self.levels // self.values).astype(np.uint8)

@@ -24,7 +24,7 @@ class Head(ABC):
 
     @property
     @abstractmethod
-    def passes(self) -> int:
+    def groups(self) -> int:
         """Network passes that one pixel takes: as many as channels if colours see earlier ones through the network's
         masks (parameter groups in the order of the colours), 1 if the head itself conditions them."""
 

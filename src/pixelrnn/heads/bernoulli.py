@@ -20,7 +20,7 @@ class Bernoulli(Head):
         return self.channels
 
     @property
-    def passes(self) -> int:
+    def groups(self) -> int:
         return self.channels
 
     def log_prob(self, params: Tensor, images: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class Categorical(Head):
         return self.channels * self.levels
 
     @property
-    def passes(self) -> int:
+    def groups(self) -> int:
         return self.channels
 
     def log_prob(self, params: Tensor, images: Tensor) -> Tensor:

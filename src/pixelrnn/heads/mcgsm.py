@@ -45,7 +45,7 @@ class MCGSM(Head):
         return self.components * (2 * self.scales + 1)
 
     @property
-    def passes(self) -> int:
+    def groups(self) -> int:
         return self.channels
 
     def log_prob(self, params: Tensor, images: Tensor) -> Tensor:

@@ -19,26 +19,26 @@ from pixelrnn.errors import ConditionError
 from pixelrnn.layers.convolution import CausalConv2d
 
 
-class Told(nn.Module):
+class ConditionBias(nn.Module):
     """V * s: what the condition adds to the maps of a layer; nothing where there is no condition.
 
     Arguments: given, maps of s, 0 for a network without conditions; maps of the layer
     Shapes:    s (B, given, h, w) or (B, given, 1, 1) -> (B, maps, h, w) or (B, maps, 1, 1)
     """
 
-    def __init__(self, given: int, maps: int) -> None:
+    def __init__(self, condition_width: int, maps: int) -> None:
         super().__init__()
-        self.conv = CausalConv2d(given, maps, Reach(0, 0, 0, 0), bias=False) if given else None
+        self.conv = CausalConv2d(condition_width, maps, Reach(0, 0, 0, 0), bias=False) if condition_width else None
 
     def forward(self, canvas: Canvas) -> Tensor | None:
         """What is to be added, or None."""
-        given = canvas.given()
-        return None if self.conv is None or given is None else self.conv(given, canvas)
+        s = canvas.condition_map()
+        return None if self.conv is None or s is None else self.conv(s, canvas)
 
     def added(self, maps: Tensor, canvas: Canvas) -> Tensor:
         """Some maps with it added."""
-        told = self(canvas)
-        return maps if told is None else maps + told
+        bias = self(canvas)
+        return maps if bias is None else maps + bias
 
 
 class Condition(nn.Module):
@@ -77,17 +77,17 @@ class Condition(nn.Module):
         self.label = _Labels(classes, width) if classes else None
         self.vector = nn.Linear(vector_size, width) if vector_size else None
         self.map = _Around(map_channels, width) if map_channels else None
-        self.place = _Place(size, width) if spatial and (classes or vector_size) else None
+        self.deconvolution = _Deconvolution(size, width) if spatial and (classes or vector_size) else None
 
     def forward(self, label: Tensor | None, vector: Tensor | None, map_: Tensor | None) -> Tensor | None:
         parts = []
-        for layer, told in ((self.label, label), (self.vector, vector)):
-            if layer is not None and told is not None:
-                parts.append((layer(told)[:, :, None, None], self._kept(told)))
-        if self.place is not None and parts:
+        for layer, condition in ((self.label, label), (self.vector, vector)):
+            if layer is not None and condition is not None:
+                parts.append((layer(condition)[:, :, None, None], self._kept(condition)))
+        if self.deconvolution is not None and parts:
             # A network of nothing is not nothing: what is left out of an image is left out before and after.
             kept = torch.stack([keep for _, keep in parts]).any(0)
-            parts = [(self.place(sum(each * keep for each, keep in parts)), kept)]
+            parts = [(self.deconvolution(sum(each * keep for each, keep in parts)), kept)]
         if self.map is not None and map_ is not None:
             parts.append((self.map(map_), self._kept(map_)))
         if not parts:
@@ -104,19 +104,23 @@ class Condition(nn.Module):
 
         Raises: ConditionError if it does not fit
         """
-        for name, told, known in zip(("label", "vector", "map"), (label, vector, map_), self.kinds, strict=True):
-            if told is not None and not known:
+        for name, condition, known in zip(
+            ("label", "vector", "condition_map"), (label, vector, map_), self.kinds, strict=True
+        ):
+            if condition is not None and not known:
                 raise ConditionError(
                     f"The model knows no {name}: it was built without {_OPTIONS[name]}. It takes {self._takes()}."
                 )
-        if self.place is not None and (label is not None or vector is not None) and size != self.size:
+        if self.deconvolution is not None and (label is not None or vector is not None) and size != self.size:
             raise ConditionError(
                 f"This model gives its condition a place in images of {self.size[0]}x{self.size[1]}, so it cannot take "
                 f"{size[0]}x{size[1]}."
             )
         label = None if label is None else self._checked_label(label, n).to(like.device)
         vector = None if vector is None else self._checked_numbers("vector", vector, (n, self.vector_size), like)
-        map_ = None if map_ is None else self._checked_numbers("map", map_, (n, self.map_channels, *size), like)
+        map_ = (
+            None if map_ is None else self._checked_numbers("condition_map", map_, (n, self.map_channels, *size), like)
+        )
         return label, vector, map_
 
     @property
@@ -125,7 +129,9 @@ class Condition(nn.Module):
         return self.classes, self.vector_size, self.map_channels
 
     def _takes(self) -> str:
-        names = [f"{name}=" for name, known in zip(("label", "vector", "map"), self.kinds, strict=True) if known]
+        names = [
+            f"{name}=" for name, known in zip(("label", "vector", "condition_map"), self.kinds, strict=True) if known
+        ]
         return " and ".join(names) or "no condition"
 
     def _checked_label(self, label: Any, n: int) -> Tensor:
@@ -143,30 +149,30 @@ class Condition(nn.Module):
         return torch.from_numpy(labels.astype(np.int64)).expand(n)
 
     @staticmethod
-    def _checked_numbers(name: str, told: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    def _checked_numbers(name: str, condition: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
         expected = f"The {name} must be numbers of shape {shape[1:]}, or {shape} for one per image"
         try:
-            told = told if isinstance(told, Tensor) else torch.as_tensor(np.asarray(told))
+            condition = condition if isinstance(condition, Tensor) else torch.as_tensor(np.asarray(condition))
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ConditionError(f"{expected}, but {type(told).__name__} came.") from error
-        if tuple(told.shape) not in (shape, shape[1:]):
-            raise ConditionError(f"{expected}, but the shape {tuple(told.shape)} came.")
-        if told.is_complex() or told.dtype == torch.bool:
-            raise ConditionError(f"{expected}, but {told.dtype} came.")
-        told = told.to(like.device, like.dtype)
-        if not bool(told.isfinite().all()):
+            raise ConditionError(f"{expected}, but {type(condition).__name__} came.") from error
+        if tuple(condition.shape) not in (shape, shape[1:]):
+            raise ConditionError(f"{expected}, but the shape {tuple(condition.shape)} came.")
+        if condition.is_complex() or condition.dtype == torch.bool:
+            raise ConditionError(f"{expected}, but {condition.dtype} came.")
+        condition = condition.to(like.device, like.dtype)
+        if not bool(condition.isfinite().all()):
             raise ConditionError(f"{expected}, but some are not finite.")
-        return told.expand(shape)
+        return condition.expand(shape)
 
-    def _kept(self, told: Tensor) -> Tensor:
+    def _kept(self, condition: Tensor) -> Tensor:
         """Which images are told: (B, 1, 1, 1) bool."""
-        size = (len(told), 1, 1, 1)
+        size = (len(condition), 1, 1, 1)
         if not (self.training and self.dropout):
-            return torch.ones(size, dtype=torch.bool, device=told.device)
-        return torch.rand(size, device=told.device) >= self.dropout
+            return torch.ones(size, dtype=torch.bool, device=condition.device)
+        return torch.rand(size, device=condition.device) >= self.dropout
 
 
-_OPTIONS = {"label": "classes=", "vector": "vector_size=", "map": "map_channels="}
+_OPTIONS = {"label": "classes=", "vector": "vector_size=", "condition_map": "map_channels="}
 
 
 # Not the canvas' padding in what follows: all of a condition is known beforehand.
@@ -188,7 +194,7 @@ class _Around(nn.Sequential):
         super().__init__(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
 
 
-class _Place(nn.Module):
+class _Deconvolution(nn.Module):
     """From (B, width, 1, 1) to (B, width, H, W): a quarter of the side, then two deconvolutions."""
 
     def __init__(self, size: tuple[int, int], width: int) -> None:

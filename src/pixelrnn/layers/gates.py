@@ -10,5 +10,5 @@ def gate(x: Tensor) -> Tensor:
 
     Source: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, arXiv 1606.05328, equation 2
     """
-    told, open_ = x.chunk(2, 1)
-    return told.tanh() * open_.sigmoid()
+    content, opening = x.chunk(2, 1)
+    return content.tanh() * opening.sigmoid()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
 from pixelrnn.heads import MCGSM
-from pixelrnn.layers.condition import Told
+from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import CausalConv2d
 
 
@@ -27,19 +27,22 @@ class ScaleMixture(nn.Module):
         predict   from v to the means, (colours * components) maps: a and u
         describe  from v to (colours * features) maps: b
         features  n
-        given     maps of a condition, 0 for none; 1 x 1 layers of it are added to a . v + u and to b . v
+        condition_width  maps of a condition, 0 for none; 1 x 1 layers of it are added to a . v + u and to b . v
 
     Shapes:  v (B, maps, h, w), or None for the image itself -> (B, head.num_params, h, w)
     Source:  arXiv 1506.03478, equations 4 and 5
     """
 
     def __init__(
-        self, head: MCGSM, predict: CausalConv2d, describe: CausalConv2d, features: int, given: int = 0
+        self, head: MCGSM, predict: CausalConv2d, describe: CausalConv2d, features: int, condition_width: int = 0
     ) -> None:
         super().__init__()
         self.predict, self.describe = predict, describe
         self.describe.bias = None  # the energy is a quadratic form of v
-        self.told_means, self.told = Told(given, predict.out_channels), Told(given, describe.out_channels)
+        self.bias_means, self.bias_features = (
+            ConditionBias(condition_width, predict.out_channels),
+            ConditionBias(condition_width, describe.out_channels),
+        )
         colours, components, scales = head.channels, head.components, head.scales
         self.sizes = (colours, components, features)
         self.eta = nn.Parameter(torch.zeros(colours, components, scales))
@@ -52,8 +55,8 @@ class ScaleMixture(nn.Module):
         colours, components, features = self.sizes
         with torch.autocast(self.eta.device.type, enabled=False):  # means are levels: half precision would round them
             v = None if v is None else v.to(self.eta.dtype)
-            means = self.predict(v, canvas, self.told_means(canvas))
-            described = self.describe(v, canvas, self.told(canvas))
+            means = self.predict(v, canvas, self.bias_means(canvas))
+            described = self.describe(v, canvas, self.bias_features(canvas))
             batch, _, *size = means.shape
             means = means.reshape(batch, colours, components, *size)
             energy = torch.einsum("kcn,bknhw->bkchw", self.beta**2, described.unflatten(1, (colours, features)) ** 2)

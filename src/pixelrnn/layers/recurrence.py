@@ -55,7 +55,7 @@ class Recurrence(nn.Module):
         into      the input-to-state convolution, to gates * h maps; it is computed within the recurrence
         taps      the neighbours whose h is read: rows above, or the same row further left
         carried   those of them whose c is carried on, each by a forget gate of its own
-        given     maps of a condition, 0 for none; a 1 x 1 convolution of it is added to the input-to-state map
+        condition_width  maps of a condition, 0 for none; a 1 x 1 convolution of it is added to the input-to-state map
         mirrored  from right to left: the taps are mirrored. Only a finished row can be read that way (`row_late`).
         product   h = tanh(o . c) instead of o . tanh(c)
         learned   learn the initial states; else they stay zero
@@ -75,7 +75,7 @@ class Recurrence(nn.Module):
         taps: Sequence[Tap],
         carried: Sequence[Tap],
         *,
-        given: int = 0,
+        condition_width: int = 0,
         mirrored: bool = False,
         product: bool = False,
         learned: bool = True,
@@ -86,10 +86,10 @@ class Recurrence(nn.Module):
         self.unmirrored = (tuple(taps), tuple(carried))
         self.taps, self.carried = (tuple(Tap(down, sign * right) for down, right in some) for some in (taps, carried))
         self.margin = max(abs(tap.right) for tap in self.taps)
-        self.given = given
+        self.condition_width = condition_width
         self.inputs = nn.ModuleList([into])
-        if given:  # section 3.6: 1 x 1, without a mask
-            self.inputs.append(CausalConv2d(given, into.out_channels, Reach(0, 0, 0, 0), bias=False))
+        if condition_width:  # section 3.6: 1 x 1, without a mask
+            self.inputs.append(CausalConv2d(condition_width, into.out_channels, Reach(0, 0, 0, 0), bias=False))
         self.weight = nn.Parameter(torch.empty((3 + len(carried)) * width, len(taps) * width))
         bound = self.weight.shape[1] ** -0.5
         nn.init.uniform_(self.weight, -bound, bound)
@@ -105,14 +105,14 @@ class Recurrence(nn.Module):
     def near(self, x: Tensor | None, canvas: Canvas) -> list[Tensor]:
         """The windows of the inputs: x (B, maps, h, w), or None for the image itself, and the condition."""
         window = self.convolutions[0].near(x, canvas)
-        if not self.given:
+        if not self.condition_width:
             return [window]
         batch, _, height, width = window.shape
-        size = (batch, self.given, height - self.window[0] + 1, width - self.window[1] + 1)
-        given = canvas.given()
-        if given is None:  # its share of the product is zero then
+        size = (batch, self.condition_width, height - self.window[0] + 1, width - self.window[1] + 1)
+        s = canvas.condition_map()
+        if s is None:  # its share of the product is zero then
             return [window, window.new_zeros(()).expand(size)]
-        return [window, canvas.window((self, "given"), given, self.convolutions[1].reach).expand(size)]
+        return [window, canvas.window((self, "condition"), s, self.convolutions[1].reach).expand(size)]
 
     def sweep(self, near: list[Tensor]) -> Tensor:
         """Over a whole image: the windows of the inputs -> (B, h, H, W), with the batch innermost in memory."""

@@ -129,7 +129,7 @@ class _Sweep(torch.autograd.Function):
         once = plan.once(inputs)
         dinputs = [torch.empty_like(each) if once else torch.zeros_like(each) for each in inputs]
         back = weights[:, :, :-1].transpose(1, 2).contiguous()
-        buffer, told = _Buffer(plan, weights, bias=True), _Buffer(plan, weights, bias=False)
+        buffer, back_buffer = _Buffer(plan, weights, bias=True), _Buffer(plan, weights, bias=False)
         dweights = torch.zeros_like(weights)
         rounds = zip(
             kept,
@@ -146,11 +146,11 @@ class _Sweep(torch.autograd.Function):
         for gates, dgates, seen, near, dseen, dnear, memories, dmemories, *own in reversed(list(rounds)):
             (h_here,), (c_here,), (dh_here,), (dc_here,) = own
             plan.ways[0].cell_backward(gates, memories, h_here, c_here, dh_here, dc_here, dmemories, dgates)
-            read, back_told = buffer.filled(seen, near), told.shaped(seen, near)
+            read, back_read = buffer.filled(seen, near), back_buffer.shaped(seen, near)
             for way, flat in enumerate(dgates.flatten(2)):  # a product for each: faster here than one of the batch
                 dweights[way].addmm_(flat, read[way].t())
-                torch.mm(back[way], flat, out=back_told[way])
-            told.add_to(dseen, dnear, once)
+                torch.mm(back[way], flat, out=back_read[way])
+            back_buffer.add_to(dseen, dnear, once)
         starts = []  # what flowed over the border belongs to the initial states
         for gradient in (dh, dc):
             plan.inside(gradient).zero_()

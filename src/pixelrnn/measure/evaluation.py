@@ -21,7 +21,7 @@ from pixelrnn.data import ImageData, Labels, Levels, Pixels, Progress, a_few, da
 from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.measure.verification import MOST_IMAGES, Verification, verify
 from pixelrnn.model import PixelModel
-from pixelrnn.model.conditions import GIVE_CLASSES, described, kind_of, told_of, torch_labels
+from pixelrnn.model.conditions import GIVE_CLASSES, condition_kind, condition_of, described, torch_labels
 from pixelrnn.model.processes import Workers
 
 Result = TypeVar("Result")
@@ -79,7 +79,7 @@ def load_like(
         )
     values = values or settings.get("values")
     if values:
-        return dataclasses.replace(data, source=values)
+        return dataclasses.replace(data, values=values)
     if name_or_path and Path(name_or_path).suffix.lower() in (".npy", ".npz") and model.levels <= _FEW:
         some = a_few(data.images)
         if len(some) and int(some.max()) < max(model.levels, _DARK):
@@ -94,7 +94,7 @@ def load_like(
 def levels_for(model: PixelModel, data: ImageData) -> Levels:
     """How the values of `data` become the model's levels: by the protocol that it was trained with."""
     binarise = model.about.get("preset", {}).get("data", {}).get("binarise") or None
-    return Levels(data.source, model.levels, binarise if data.source > 2 else None)
+    return Levels(data.values, model.levels, binarise if data.values > 2 else None)
 
 
 @torch.inference_mode()
@@ -104,7 +104,7 @@ def evaluate(
     *,
     batch_size: int = 25,
     on_batch: Callable[[int, int], None] | None = None,
-    told: bool = True,
+    use_condition: bool = True,
     count: int | None = None,
 ) -> Evaluation:
     """The mean nats per image and bits per dimension of every image of `data`.
@@ -118,15 +118,15 @@ def evaluate(
     """
     began = time.perf_counter()
     here = _here(model)
-    if told and kind_of(here) == "class":
+    if use_condition and condition_kind(here) == "class":
         _check_names(here, data)
     levels = levels_for(here, data)
-    work = functools.partial(_nats, told=told)
+    work = functools.partial(_nats, use_condition=use_condition)
     every = torch.from_numpy(np.concatenate(list(_of_batches(model, work, data, batch_size, count, on_batch))))
     return Evaluation(
         data=data.name,
         split=data.split,
-        protocol=levels.protocol + (f", given {described(here)}" if told and described(here) else ""),
+        protocol=levels.protocol + (f", given {described(here)}" if use_condition and described(here) else ""),
         images=len(every),
         nats=float(every.mean()),
         standard_error=float(every.std() / math.sqrt(len(every))) if len(every) > 1 else None,
@@ -205,10 +205,10 @@ class Batch(NamedTuple):
 
 
 @torch.inference_mode()
-def _nats(model: PixelModel, batch: Batch, told: bool) -> npt.NDArray[np.float64]:
+def _nats(model: PixelModel, batch: Batch, use_condition: bool) -> npt.NDArray[np.float64]:
     images, labels = _tensors(model, batch)
-    given = told_of(model, kind_of(model), images, labels) if told else {}
-    found: npt.NDArray[np.float64] = -model.log_prob(images, **given).double().cpu().numpy()
+    condition = condition_of(model, condition_kind(model), images, labels) if use_condition else {}
+    found: npt.NDArray[np.float64] = -model.log_prob(images, **condition).double().cpu().numpy()
     return found
 
 
@@ -216,7 +216,9 @@ def _nats(model: PixelModel, batch: Batch, told: bool) -> npt.NDArray[np.float64
 def _right(model: PixelModel, batch: Batch) -> npt.NDArray[np.bool_]:
     images, labels = _tensors(model, batch)
     assert labels is not None
-    found: npt.NDArray[np.bool_] = model.classify(images, **told_of(model, "", images, None)).cpu().eq(labels).numpy()
+    found: npt.NDArray[np.bool_] = (
+        model.classify(images, **condition_of(model, "", images, None)).cpu().eq(labels).numpy()
+    )
     return found
 
 

@@ -98,7 +98,7 @@ def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7)) -> Causality
     pixels = [(row, column) for row in range(height) for column in range(width)]
     network = transparent(model)
     image = torch.rand(model.channels, height, width, dtype=torch.float64)
-    passes = model.head.passes
+    passes = model.head.groups
     per_part = model.head.num_params // passes
     pairs = 0
     for colour in range(passes):
@@ -127,7 +127,7 @@ def _replace_the_future(model: PixelModel, pixels: list[tuple[int, int]], size: 
     shape = (model.channels, *size)
     image, other = (torch.randint(0, model.levels, shape, generator=generator) for _ in range(2))
     other = torch.where(other == image, (other + 1) % model.levels, other)
-    passes = model.head.passes
+    passes = model.head.groups
     for colour in range(passes):
         hidden = torch.stack([_hidden(model, row, column, colour, size) for row, column in pixels])
         changed = network(Whole(scale(torch.where(hidden, other, image), model.levels, torch.float64)))

@@ -21,26 +21,26 @@ CONDITIONS = {
 GIVE_CLASSES = "Give each class a sub-folder, no picture beside them, or an .npz file labels with its images."
 
 
-def told_of(model: PixelModel, kind: str, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
+def condition_of(model: PixelModel, kind: str, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
     """The condition of some images, as arguments of `log_prob` and `sample`.
 
     Arguments: kind, one of CONDITIONS; images (B, C, H, W) levels; labels (B,) or None. A model with an encoder is told
                the images' codes besides.
     Raises:    DataError if classes are asked for and there are none
     """
-    told: dict[str, Any] = {}
+    condition: dict[str, Any] = {}
     if kind == "class":
         if labels is None:
             raise DataError(
                 f"The model learned from classes, but this data has none. {GIVE_CLASSES} "
                 "To tell it none:  --no-condition"
             )
-        told["label"] = labels.to(model.device)
+        condition["label"] = labels.to(model.device)
     elif kind:
-        told["map"] = degraded(images, model.levels, kind).to(model.device, model.dtype)
+        condition["condition_map"] = degraded(images, model.levels, kind).to(model.device, model.dtype)
     if model.encoder is not None:
-        told["vector"] = model.encode(images)
-    return told
+        condition["vector"] = model.encode(images)
+    return condition
 
 
 def degraded(images: Tensor, levels: int, kind: str) -> Tensor:
@@ -62,7 +62,7 @@ def enlarged(small: Tensor, size: tuple[int, int]) -> Tensor:
     return small.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, : size[0], : size[1]]
 
 
-def kind_of(model: PixelModel) -> str:
+def condition_kind(model: PixelModel) -> str:
     """What the model was told of its images in training: one of CONDITIONS."""
     kind: Any = model.about.get("preset", {}).get("data", {}).get("condition", "")
     return kind if kind in CONDITIONS else ""
@@ -70,7 +70,7 @@ def kind_of(model: PixelModel) -> str:
 
 def described(model: PixelModel) -> str:
     """A phrase for a report: what the likelihood is conditioned on, "" for nothing."""
-    parts = [CONDITIONS[kind_of(model)]] if kind_of(model) else []
+    parts = [CONDITIONS[condition_kind(model)]] if condition_kind(model) else []
     parts += ["its code"] if model.encoder is not None else []
     return " and ".join(parts)
 

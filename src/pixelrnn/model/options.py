@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from pixelrnn.checks import is_whole, pair
+from pixelrnn.checks import is_integer, pair
 from pixelrnn.errors import ConfigError, unknown
 from pixelrnn.heads import HEADS
 from pixelrnn.layers.condition import Condition
@@ -50,11 +50,11 @@ def check_geometry(head: str, size: Sequence[int], channels: int, levels: int) -
     """Raises ConfigError for an unknown head, or a size, channels or levels out of their range."""
     if head not in HEADS:
         raise unknown("head", head, HEADS)
-    if not all(is_whole(value) and value >= 1 for value in pair(size)):
+    if not all(is_integer(value) and value >= 1 for value in pair(size)):
         raise ConfigError(f"size must be (H, W), two whole numbers of at least 1, not {tuple(size)}.")
-    if not (is_whole(channels) and 1 <= channels <= 256):
+    if not (is_integer(channels) and 1 <= channels <= 256):
         raise ConfigError(f"channels must be a whole number from 1 to 256, not {channels!r}.")
-    if not (is_whole(levels) and 2 <= levels <= 256):
+    if not (is_integer(levels) and 2 <= levels <= 256):
         raise ConfigError(f"levels must be from 2 to 256, a whole number, not {levels!r}.")
     if head == "bernoulli" and levels != 2:
         raise ConfigError(f'The head "bernoulli" is for 2 levels, not {levels}. Take "categorical".')
@@ -65,37 +65,37 @@ def head_option(key: str, value: Any) -> int:
 
     Raises: ConfigError if it is out of its range
     """
-    if not (is_whole(value) and 1 <= value <= 1024):
+    if not (is_integer(value) and 1 <= value <= 1024):
         raise ConfigError(f"{key} must be a whole number from 1 to 1024, not {value!r}.")
     return int(value)
 
 
 def build_condition(
-    told: dict[str, Any], size: tuple[int, int], channels: int
+    settings: dict[str, Any], size: tuple[int, int], channels: int
 ) -> tuple[Condition | None, nn.Module | None]:
     """The condition and the encoder that the options of CONDITION describe; None without.
 
     Raises: ConfigError if they contradict each other
     """
-    code_size = told["code_size"]
-    if code_size and told["vector_size"]:
+    code_size = settings["code_size"]
+    if code_size and settings["vector_size"]:
         raise ConfigError("A model has a vector (vector_size) or makes one of an image (code_size), not both.")
-    kinds = {"classes": told["classes"], "vector_size": told["vector_size"] or code_size}
-    if not any(kinds.values()) and not told["map_channels"]:
+    kinds = {"classes": settings["classes"], "vector_size": settings["vector_size"] or code_size}
+    if not any(kinds.values()) and not settings["map_channels"]:
         return None, None
     condition = Condition(
         size,
-        told["condition_width"],
+        settings["condition_width"],
         **kinds,
-        map_channels=told["map_channels"],
-        spatial=told["condition_spatial"],
-        dropout=told["condition_dropout"],
+        map_channels=settings["map_channels"],
+        spatial=settings["condition_spatial"],
+        dropout=settings["condition_dropout"],
     )
     if not code_size:
         return condition, None
-    if told["encoder"] not in ENCODERS:
-        raise unknown("encoder", told["encoder"], ENCODERS)
-    return condition, ENCODERS[told["encoder"]](channels, size, code_size, unit=told["unit_code"])
+    if settings["encoder"] not in ENCODERS:
+        raise unknown("encoder", settings["encoder"], ENCODERS)
+    return condition, ENCODERS[settings["encoder"]](channels, size, code_size, unit=settings["unit_code"])
 
 
 def condition_option(key: str, value: Any) -> Any:
@@ -111,7 +111,7 @@ def condition_option(key: str, value: Any) -> Any:
     elif isinstance(default, float):
         fits, expected = isinstance(value, int | float) and 0 <= value < 1, "a number from 0 to below 1"
     else:
-        fits, expected = is_whole(value) and int(key == "condition_width") <= value <= 65536, "a whole number"
+        fits, expected = is_integer(value) and int(key == "condition_width") <= value <= 65536, "a whole number"
     if not fits:
         raise ConfigError(f"{key} must be {expected}, not {value!r}.")
     return type(default)(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -52,24 +53,25 @@ class PixelModel(nn.Module):
         size, channels, levels = (int(size[0]), int(size[1])), int(channels), int(levels)
         defaults = {**options_of(network), **head_options(HEADS[head])}
         mine = {key: head_option(key, options[key]) for key in head_options(HEADS[head]) if key in options}
-        told = {key: condition_option(key, options[key]) for key in CONDITION if key in options}
+        condition = {key: condition_option(key, options[key]) for key in CONDITION if key in options}
         self.head = HEADS[head](channels, levels, **mine)
-        self.condition, self.encoder = build_condition({**CONDITION, **told}, size, channels)
-        given = 0 if self.condition is None else self.condition.width
-        rest = {key: value for key, value in options.items() if key not in mine and key not in told}
-        self.network = build_network(network, self.head, rest, given)
+        self.condition, self.encoder = build_condition({**CONDITION, **condition}, size, channels)
+        condition_width = 0 if self.condition is None else self.condition.width
+        rest = {key: value for key, value in options.items() if key not in mine and key not in condition}
+        self.network = build_network(network, self.head, rest, condition_width)
         self.size, self.channels, self.levels = size, channels, levels
-        if given:
+        if condition_width:
             defaults.update(CONDITION)
         self.config: dict[str, Any] = {
             "network": network,
-            "options": {**defaults, **options, **mine, **told},
+            "options": {**defaults, **options, **mine, **condition},
             "head": head,
             "size": list(size),
             "channels": channels,
             "levels": levels,
         }
         self._pace = Pace()
+        self.register_load_state_dict_pre_hook(_rename_keys)  # type: ignore[no-untyped-call]
         self.about: dict[str, Any] = {}  # where it comes from: preset, data, results; saved with it
 
     @property
@@ -102,7 +104,7 @@ class PixelModel(nn.Module):
         *,
         label: Labels | None = None,
         vector: Numbers | None = None,
-        map: Numbers | None = None,
+        condition_map: Numbers | None = None,
         reduce: bool = True,
         check: bool = True,
     ) -> Tensor:
@@ -112,26 +114,28 @@ class PixelModel(nn.Module):
         Arguments:
             label   0..classes-1, one for all images or one for each (B,); None: not told
             vector  (vector_size,) or (B, vector_size)
-            map     (map_channels, H, W) or (B, map_channels, H, W)
+            condition_map  (map_channels, H, W) or (B, map_channels, H, W)
             check   False takes all of them at their word: tensors of the right shape, (B, ...), type and range, on the
                     model's device
         Raises:     ImageError if the images do not fit the model, ConditionError if the condition does not
         """
         pixels = checked_images(images, self.channels, self.levels, self.device) if check else torch.as_tensor(images)
         size = (pixels.shape[2], pixels.shape[3])
-        given = self.given(len(pixels), size, label=label, vector=vector, map=map, check=check)
-        params = self.network(Whole(scale(pixels, self.levels, self.dtype), given))
+        s = self.embed_condition(
+            len(pixels), size, label=label, vector=vector, condition_map=condition_map, check=check
+        )
+        params = self.network(Whole(scale(pixels, self.levels, self.dtype), s))
         nats = self.head.log_prob(params, pixels)
         return nats.sum((1, 2, 3)) if reduce else nats
 
-    def given(
+    def embed_condition(
         self,
         n: int,
         size: tuple[int, int] | None = None,
         *,
         label: Labels | None = None,
         vector: Numbers | None = None,
-        map: Numbers | None = None,
+        condition_map: Numbers | None = None,
         check: bool = True,
     ) -> Tensor | None:
         """The map s that a condition of n images is made into, as the network is told of it; None without one.
@@ -139,10 +143,10 @@ class PixelModel(nn.Module):
         Shapes: (n, condition_width, H, W), or (n, condition_width, 1, 1) where nothing has a place
         Raises: ConditionError if the condition does not fit the model
         """
-        told: Any = (label, vector, map)
+        condition: Any = (label, vector, condition_map)
         if check:
-            told = self._checked_condition(n, self.size if size is None else size, *told)
-        found: Tensor | None = None if self.condition is None else self.condition(*told)
+            condition = self._checked_condition(n, self.size if size is None else size, *condition)
+        found: Tensor | None = None if self.condition is None else self.condition(*condition)
         return found
 
     def encode(self, images: Images) -> Tensor:
@@ -161,12 +165,12 @@ class PixelModel(nn.Module):
         code: Tensor = self.encoder(scale(pixels, self.levels, self.dtype))
         return code
 
-    def classify(self, images: Images, *, prior: Numbers | None = None, **told: Any) -> Tensor:
+    def classify(self, images: Images, *, prior: Numbers | None = None, **condition: Any) -> Tensor:
         """The most probable label of each image, (B,): see `label_log_prob`."""
-        return self.label_log_prob(images, prior=prior, **told).argmax(1)
+        return self.label_log_prob(images, prior=prior, **condition).argmax(1)
 
     @torch.no_grad()
-    def label_log_prob(self, images: Images, *, prior: Numbers | None = None, **told: Any) -> Tensor:
+    def label_log_prob(self, images: Images, *, prior: Numbers | None = None, **condition: Any) -> Tensor:
         """log p(label | image) by Bayes' rule, (B, classes): p(image | label) p(label), normalised.
 
         Arguments:
@@ -185,12 +189,12 @@ class PixelModel(nn.Module):
             or not bool(weights.sum() > 0)
         ):
             raise ConditionError(f"The prior must be {classes} numbers that are not negative, but {prior!r} came.")
-        joint = torch.stack([self.log_prob(images, label=label, **told) for label in range(classes)], 1).double()
+        joint = torch.stack([self.log_prob(images, label=label, **condition) for label in range(classes)], 1).double()
         return (joint + (weights / weights.sum()).log()).log_softmax(1)
 
-    def bits_per_dim(self, images: Images, **told: Any) -> Tensor:
+    def bits_per_dim(self, images: Images, **condition: Any) -> Tensor:
         """Bits per pixel and colour, (B,): minus the nats, divided by H W C ln 2; conditions as for `log_prob`."""
-        nats = self.log_prob(images, **told, reduce=False)
+        nats = self.log_prob(images, **condition, reduce=False)
         return -nats.sum((1, 2, 3)) / (nats[0].numel() * math.log(2)) if len(nats) else nats.sum((1, 2, 3))
 
     def sample(
@@ -205,7 +209,7 @@ class PixelModel(nn.Module):
         batch_size: int = 64,
         label: Labels | None = None,
         vector: Numbers | None = None,
-        map: Numbers | None = None,
+        condition_map: Numbers | None = None,
         guidance: float = 1.0,
         on_row: OnRow | None = None,
         start: int = 0,
@@ -228,9 +232,9 @@ class PixelModel(nn.Module):
         Raises:          ConfigError for a number out of its range; ConditionError if a condition misfits or is missing
         """
         blank = self._blank(n, size)
-        told = Asked(label, vector, map, guidance)
+        condition = Asked(label, vector, condition_map, guidance)
         start = at_least("start", start, 0)
-        _exhaust(self._rows(blank, None, told, temperature, seed, method, span, batch_size, start), on_row)
+        _exhaust(self._rows(blank, None, condition, temperature, seed, method, span, batch_size, start), on_row)
         return blank
 
     def sample_rows(
@@ -244,15 +248,15 @@ class PixelModel(nn.Module):
         batch_size: int = 64,
         label: Labels | None = None,
         vector: Numbers | None = None,
-        map: Numbers | None = None,
+        condition_map: Numbers | None = None,
         guidance: float = 1.0,
     ) -> Iterator[Row]:
         """New images row by row, as they come: (index of the first image of the batch, row, that row (B, C, W)).
 
         Arguments and errors are those of `sample`; only as much is computed as is asked for.
         """
-        told = Asked(label, vector, map, guidance)
-        return self._rows(self._blank(n, size), None, told, temperature, seed, "auto", span, batch_size)
+        condition = Asked(label, vector, condition_map, guidance)
+        return self._rows(self._blank(n, size), None, condition, temperature, seed, "auto", span, batch_size)
 
     def complete(
         self,
@@ -266,7 +270,7 @@ class PixelModel(nn.Module):
         batch_size: int = 64,
         label: Labels | None = None,
         vector: Numbers | None = None,
-        map: Numbers | None = None,
+        condition_map: Numbers | None = None,
         guidance: float = 1.0,
         on_row: OnRow | None = None,
     ) -> Tensor:
@@ -286,8 +290,8 @@ class PixelModel(nn.Module):
         pixels = checked_images(images, self.channels, self.levels, self.device).to(torch.uint8)
         mask = checked_mask(known, pixels)
         pixels = pixels * mask
-        told = Asked(label, vector, map, guidance)
-        _exhaust(self._rows(pixels, mask, told, temperature, seed, method, span, batch_size), on_row)
+        condition = Asked(label, vector, condition_map, guidance)
+        _exhaust(self._rows(pixels, mask, condition, temperature, seed, method, span, batch_size), on_row)
         return pixels
 
     def save(self, folder: str | Path, card: str | None = None, *, half: bool = False) -> None:
@@ -317,7 +321,7 @@ class PixelModel(nn.Module):
         except (ConfigError, TypeError) as error:
             raise ModelFolderError(f"{path / folders.CONFIG} describes no model: {error}") from error
         largest = 8 * sum(shape.numel() for shape in expected.values()) + 1_000_000
-        tensors = folders.read_weights(path, config, largest)
+        tensors = renamed(folders.read_weights(path, config, largest))
         for name in {**expected, **tensors}:
             found = tensors[name].shape if name in tensors else None
             if found != expected.get(name) or not tensors[name].is_floating_point():
@@ -365,9 +369,9 @@ class PixelModel(nn.Module):
         pace = self._pace if span is None else at_least("span", span, 1)
         seed = int(torch.randint(2**62, ()).item()) if seed is None else at_least("The seed", seed, 0)
         way: Method = "naive" if method == "naive" else "cached"
-        told = self._checked_condition(len(pixels), (pixels.shape[2], pixels.shape[3]), *asked[:3])
+        condition = self._checked_condition(len(pixels), (pixels.shape[2], pixels.shape[3]), *asked[:3])
         guided = asked.guidance != 1
-        if guided and len(pixels) and all(each is None for each in told):
+        if guided and len(pixels) and all(each is None for each in condition):
             raise ConditionError(
                 "guidance exaggerates a condition, but the images are told none: give label, vector or map."
             )
@@ -382,13 +386,25 @@ class PixelModel(nn.Module):
                 chooser: Chooser = draw
                 if known is not None:
                     chooser = Keep(batch.clone(), known[first : first + batch_size], draw)
-                given = self._given_of([None if each is None else each[first : first + batch_size] for each in told])
+                condition_map = self._condition_map_of(
+                    [None if each is None else each[first : first + batch_size] for each in condition]
+                )
                 walked = batch
-                if guided and given is not None:
-                    chooser, given = Guide(chooser, asked.guidance), torch.cat([given, torch.zeros_like(given)])
+                if guided and condition_map is not None:
+                    chooser, condition_map = (
+                        Guide(chooser, asked.guidance),
+                        torch.cat([condition_map, torch.zeros_like(condition_map)]),
+                    )
                     walked = batch.repeat(2, 1, 1, 1)
                 for row, line in walk(
-                    self.network, self.head, walked, chooser, dtype=self.dtype, method=way, pace=pace, given=given
+                    self.network,
+                    self.head,
+                    walked,
+                    chooser,
+                    dtype=self.dtype,
+                    method=way,
+                    pace=pace,
+                    condition_map=condition_map,
                 ):
                     batch[:, :, row] = line[: len(batch)]
                     yield first, row, line[: len(batch)]
@@ -396,8 +412,8 @@ class PixelModel(nn.Module):
         return _evaluating(self, rows())
 
     @torch.no_grad()
-    def _given_of(self, told: Sequence[Tensor | None]) -> Tensor | None:
-        found: Tensor | None = None if self.condition is None else self.condition(*told)
+    def _condition_map_of(self, condition: Sequence[Tensor | None]) -> Tensor | None:
+        found: Tensor | None = None if self.condition is None else self.condition(*condition)
         return found
 
     def _checked_condition(
@@ -428,8 +444,31 @@ class Asked(NamedTuple):
 
     label: Labels | None = None
     vector: Numbers | None = None
-    map: Numbers | None = None
+    condition_map: Numbers | None = None
     guidance: float = 1.0
+
+
+_RENAMED = (
+    (r"\btold_(above|along|means)\.", r"bias_\1."),
+    (r"^((?:.*\.)?network\.readout)\.told\.", r"\1.bias_features."),
+    (r"\btold\.conv\.", "condition_bias.conv."),
+    (r"\bcondition\.place\.", "condition.deconvolution."),
+)
+"""Names of weights up to version 0.1, and what they are called now."""
+
+
+def renamed(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Weights by their present names: folders and checkpoints that were written before a renaming still load."""
+    for old, new in _RENAMED:
+        tensors = {re.sub(old, new, name): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _rename_keys(module: nn.Module, state: dict[str, Any], *_: Any) -> None:
+    names = renamed({name: name for name in state})
+    for new, old in names.items():
+        if new != old:
+            state[new] = state.pop(old)
 
 
 def _shape(shape: torch.Size | None) -> str:

@@ -64,7 +64,7 @@ def options_of(name: str) -> dict[str, Any]:
     return {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def build_network(name: str, head: Head, options: dict[str, Any], given: int = 0) -> Network:
+def build_network(name: str, head: Head, options: dict[str, Any], condition_width: int = 0) -> Network:
     """A network with random weights, for a condition of `given` maps.
 
     Every option is checked, so that a typing error is not a strange network.
@@ -75,11 +75,11 @@ def build_network(name: str, head: Head, options: dict[str, Any], given: int = 0
     for key, value in options.items():
         if key not in known:
             raise unknown(f"option of {name}", key, {**known, **head_options(type(head))})
-        _check(key, value, known[key], head.passes)
+        _check(key, value, known[key], head.groups)
     missing = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in options]
     if missing:
         raise ConfigError(f"{name} needs {' and '.join(missing)}, for example layers=8, width=32.")
-    return NETWORKS[name](head, given, **options)
+    return NETWORKS[name](head, condition_width, **options)
 
 
 def _check(key: str, value: Any, default: Any, groups: int) -> None:

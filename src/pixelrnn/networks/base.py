@@ -22,15 +22,15 @@ class Stage(NamedTuple):
 
     network: Network
     step: int = 1
-    given: Callable[[Tensor, Tensor | None], Tensor] | None = None
+    condition_map: Callable[[Tensor, Tensor | None], Tensor] | None = None
 
 
 class Network(nn.Module, ABC):
-    """A causal network: built as `Network(head, given, layers=..., width=..., **its own options)`.
+    """A causal network: built as `Network(head, condition_width, layers=..., width=..., **its own options)`.
 
-    `given` is how many maps its condition has, 0 for none. It gives `head.num_params` parameters per pixel of images of
-    `head.channels` colours. Where `head.passes` is the number of colours, it has as many groups of feature maps, and a
-    later colour's group sees the earlier colours.
+    `condition_width` is the number of maps of the condition map s, 0 for none. It gives `head.num_params` parameters
+    per pixel of images of `head.channels` colours. Where `head.groups` is the number of colours, it has as many groups
+    of feature maps, and a later colour's group sees the earlier colours.
     """
 
     default_head: str | None = None  # None: "bernoulli" for 2 levels, "categorical" for more

@@ -21,12 +21,12 @@ class DiagonalBlock(nn.Module):
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
 
-    def __init__(self, width: int, groups: int, dropout: float, given: int) -> None:
+    def __init__(self, width: int, groups: int, dropout: float, condition_width: int) -> None:
         super().__init__()
 
         def recurrence(mirrored: bool) -> Recurrence:
             into = Pointwise(2 * width, 4 * width, groups=groups, blocks=4)
-            return Recurrence(width, into, [LEFT, ABOVE], [LEFT], given=given, mirrored=mirrored)
+            return Recurrence(width, into, [LEFT, ABOVE], [LEFT], condition_width=condition_width, mirrored=mirrored)
 
         self.rightward, self.leftward = recurrence(False), recurrence(True)
         self.expand = Pointwise(width, 2 * width, groups=groups)
@@ -47,7 +47,7 @@ class DiagonalBiLSTM(Stack):
 
     Arguments:
         head         what the parameters are for
-        given        maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
+        condition_width  maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
         layers       BiLSTM blocks (the paper: 7 on MNIST, 12 on CIFAR-10)
         width        h of each direction (the paper: 16 on MNIST, 128 on CIFAR-10); between blocks there are 2h
         first_kernel of the first layer
@@ -65,7 +65,7 @@ class DiagonalBiLSTM(Stack):
     def __init__(
         self,
         head: Head,
-        given: int = 0,
+        condition_width: int = 0,
         *,
         layers: int,
         width: int,
@@ -75,7 +75,7 @@ class DiagonalBiLSTM(Stack):
         skip: bool = True,
         dropout: float = 0.0,
     ) -> None:
-        blocks = [DiagonalBlock(width, head.passes, dropout, given) for _ in range(layers)]
+        blocks = [DiagonalBlock(width, head.groups, dropout, condition_width) for _ in range(layers)]
         super().__init__(
             head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip
         )
@@ -90,6 +90,6 @@ class DiagonalBiLSTM(Stack):
             seen[row - 1, width - 1] = False
         return seen
 
-    def given_field(self, row: int, column: int, height: int, width: int) -> Tensor:
+    def condition_field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The places of the condition that the parameters at (row, column) depend on: (height, width) bool."""
         return torch.arange(height * width).reshape(height, width) <= row * width + column

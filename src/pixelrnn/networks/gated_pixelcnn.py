@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas, Reach
 from pixelrnn.heads import Head
-from pixelrnn.layers.condition import Told
+from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise, Readout
 from pixelrnn.layers.gates import gate
 from pixelrnn.layers.masks import Kind
@@ -39,7 +39,7 @@ class GatedLayer(nn.Module):
         first: bool,
         last: bool,
         dropout: float,
-        given: int,
+        condition_width: int,
     ) -> None:
         super().__init__()
         side = kernel // 2
@@ -48,8 +48,10 @@ class GatedLayer(nn.Module):
         self.vertical = CausalConv2d(in_width, 2 * width, rows)
         self.horizontal = MaskedConv2d(in_width, 2 * width, kernel, kind, groups=groups, blocks=2, row=True)
         self.link = Pointwise(2 * width, 2 * width)  # whole earlier rows: no colour mask
-        self.told_above = Told(0 if last else given, 2 * width)  # of the last vertical map only the link is read
-        self.told_along = Told(given, 2 * width)
+        self.bias_above = ConditionBias(
+            0 if last else condition_width, 2 * width
+        )  # of the last vertical map only the link is read
+        self.bias_along = ConditionBias(condition_width, 2 * width)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def above(self, ungated: Tensor | None, canvas: Canvas) -> tuple[Tensor, Tensor]:
@@ -58,12 +60,12 @@ class GatedLayer(nn.Module):
         Shapes: (B, 2p, h, W) each
         """
         convolved = self.vertical(None if ungated is None else self.dropout(gate(ungated)), canvas)
-        told = self.told_along.added(self.link(convolved, canvas), canvas)
-        return self.told_above.added(convolved, canvas), told
+        link = self.bias_along.added(self.link(convolved, canvas), canvas)
+        return self.bias_above.added(convolved, canvas), link
 
-    def along(self, x: Tensor | None, told: Tensor, canvas: Canvas) -> Tensor:
+    def along(self, x: Tensor | None, link: Tensor, canvas: Canvas) -> Tensor:
         """The horizontal half up to its gate: x or the image, and what the vertical half tells -> (B, p, h, w)."""
-        return self.dropout(gate(self.horizontal(x, canvas, told)))
+        return self.dropout(gate(self.horizontal(x, canvas, link)))
 
 
 class GatedPixelCNN(Network):
@@ -71,7 +73,7 @@ class GatedPixelCNN(Network):
 
     Arguments:
         head         what the parameters are for
-        given        maps of the condition, 0 for none; every gate adds a 1 x 1 layer of it
+        condition_width  maps of the condition, 0 for none; every gate adds a 1 x 1 layer of it
         layers       gated layers, the first one included
         width        p, feature maps of each stack
         kernel       of the later layers
@@ -90,7 +92,7 @@ class GatedPixelCNN(Network):
     def __init__(
         self,
         head: Head,
-        given: int = 0,
+        condition_width: int = 0,
         *,
         layers: int,
         width: int,
@@ -101,8 +103,8 @@ class GatedPixelCNN(Network):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        groups = head.passes
-        same: dict[str, Any] = {"groups": groups, "dropout": dropout, "given": given}
+        groups = head.groups
+        same: dict[str, Any] = {"groups": groups, "dropout": dropout, "condition_width": condition_width}
         first = GatedLayer(head.channels, width, first_kernel, first=True, last=layers == 1, **same)
         later = (
             GatedLayer(width, width, kernel, first=False, last=index == layers - 1, **same)
@@ -118,21 +120,21 @@ class GatedPixelCNN(Network):
 
     def _rows_above(self, canvas: Canvas) -> list[Tensor]:
         """The vertical stack: what it tells the horizontal half of every layer, each (B, 2p, h, W)."""
-        every, ungated = [], None
+        links, ungated = [], None
         for layer in cast("Iterable[GatedLayer]", self.layers):
-            ungated, told = layer.above(ungated, canvas)
-            every.append(told)
-        return every
+            ungated, link = layer.above(ungated, canvas)
+            links.append(link)
+        return links
 
     def forward(self, canvas: Canvas) -> Tensor:
-        told = canvas.per_row(self, lambda: self._rows_above(canvas))
+        links = canvas.per_row(self, lambda: self._rows_above(canvas))
         x: Tensor | None = None  # the image itself
         sums: Tensor | None = (
             None  # (B, 2p, h, w): the horizontal map, and what the skips have added up; or the first only
         )
         layers = cast("Iterable[GatedLayer]", self.layers)
         for index, (layer, out) in enumerate(zip(layers, self.outs, strict=True)):
-            y = layer.along(x, told[index], canvas)  # (B, p, h, w)
+            y = layer.along(x, links[index], canvas)  # (B, p, h, w)
             if sums is not None and index == len(self.outs) - 1:
                 sums = sums[:, -self.width :]
             # No residual around the first layer: its input is the image, the very pixel that is to be predicted.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
 from pixelrnn.heads import MCGSM, Head
-from pixelrnn.layers.condition import Told
+from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import MaskedConv2d
 from pixelrnn.layers.mixture import ScaleMixture
 from pixelrnn.networks.base import Network
@@ -22,7 +22,7 @@ class NeighbourhoodMixture(Network):
 
     Arguments:
         head      what the parameters are for; with another than "mcgsm" they are linear in the neighbourhood
-        given     maps of the condition, 0 for none; 1 x 1 layers of it are added to what is linear in the neighbourhood
+        condition_width  maps of the condition, 0 for none; 1 x 1 layers of it bias what is linear in the neighbourhood
         kernel    the neighbourhood: k // 2 rows above, k columns, and the pixels left
         features  of the mixture, per colour (the authors' example: 40)
 
@@ -33,25 +33,25 @@ class NeighbourhoodMixture(Network):
 
     default_head = "mcgsm"
 
-    def __init__(self, head: Head, given: int = 0, *, kernel: int = 5, features: int = 32) -> None:
+    def __init__(self, head: Head, condition_width: int = 0, *, kernel: int = 5, features: int = 32) -> None:
         super().__init__()
 
         def neighbourhood(maps: int) -> MaskedConv2d:
-            return MaskedConv2d(head.channels, maps, kernel, "A", groups=head.passes)
+            return MaskedConv2d(head.channels, maps, kernel, "A", groups=head.groups)
 
         self.side = kernel // 2
         self.readout: nn.Module
         if isinstance(head, MCGSM):
             means, described = neighbourhood(head.channels * head.components), neighbourhood(head.channels * features)
-            self.readout = ScaleMixture(head, means, described, features, given)
+            self.readout = ScaleMixture(head, means, described, features, condition_width)
         else:
             self.readout = neighbourhood(head.num_params)
-            self.told = Told(given, head.num_params)
+            self.condition_bias = ConditionBias(condition_width, head.num_params)
 
     def forward(self, canvas: Canvas) -> Tensor:
         if isinstance(self.readout, ScaleMixture):
             return self.readout(None, canvas)
-        return self.readout(None, canvas, self.told(canvas))
+        return self.readout(None, canvas, self.condition_bias(canvas))
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The pixels that the parameters at (row, column) depend on: (height, width) bool."""

@@ -22,10 +22,10 @@ class MultiDimensionalBlock(nn.Module):
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
 
-    def __init__(self, width: int, groups: int, dropout: float, given: int) -> None:
+    def __init__(self, width: int, groups: int, dropout: float, condition_width: int) -> None:
         super().__init__()
         into = Pointwise(2 * width, 5 * width, groups=groups, blocks=5)
-        self.states = Recurrence(width, into, [LEFT, ABOVE], [LEFT, ABOVE], given=given)
+        self.states = Recurrence(width, into, [LEFT, ABOVE], [LEFT, ABOVE], condition_width=condition_width)
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout)
 
@@ -42,7 +42,7 @@ class MDLSTM(Stack):
 
     Arguments:
         head         what the parameters are for
-        given        maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
+        condition_width  maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
         layers       LSTM blocks
         width        h; the stream between blocks has 2h maps
         first_kernel of the first layer
@@ -60,7 +60,7 @@ class MDLSTM(Stack):
     def __init__(
         self,
         head: Head,
-        given: int = 0,
+        condition_width: int = 0,
         *,
         layers: int,
         width: int,
@@ -70,7 +70,7 @@ class MDLSTM(Stack):
         skip: bool = True,
         dropout: float = 0.0,
     ) -> None:
-        blocks = [MultiDimensionalBlock(width, head.passes, dropout, given) for _ in range(layers)]
+        blocks = [MultiDimensionalBlock(width, head.groups, dropout, condition_width) for _ in range(layers)]
         super().__init__(
             head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip
         )

@@ -56,7 +56,7 @@ class MultiScale(Network):
 
     Arguments:
         head         what the parameters are for
-        given        maps of the condition, 0 for none; every PixelRNN is told of it
+        condition_width  maps of the condition, 0 for none; every PixelRNN is told of it
         layers       blocks of every PixelRNN
         width        h of every PixelRNN; the map of the up-sampling network has as many
         body         "row-lstm" or "diagonal-bilstm"
@@ -77,7 +77,7 @@ class MultiScale(Network):
     def __init__(
         self,
         head: Head,
-        given: int = 0,
+        condition_width: int = 0,
         *,
         layers: int,
         width: int,
@@ -104,40 +104,42 @@ class MultiScale(Network):
         }
         self.factor = factor
         self.small: Network = (
-            MultiScale(head, given, body=body, factor=factor, images=images - 1, **options)
+            MultiScale(head, condition_width, body=body, factor=factor, images=images - 1, **options)
             if images > 2
-            else BODIES[body](head, given, **options)
+            else BODIES[body](head, condition_width, **options)
         )
         self.up = UpSampling(head.channels, width, factor)
-        self.large = BODIES[body](head, width + given, **options)
-        self.given = given
+        self.large = BODIES[body](head, width + condition_width, **options)
+        self.condition_width = condition_width
 
     def forward(self, canvas: Canvas) -> Tensor:
         image = canvas.look(Reach(0, 0, 0, 0))
         if not isinstance(canvas, Whole):
             raise AssertionError("a multi-scale network is walked stage by stage, not at once")
-        given, step = canvas.given(), self.factor
-        params = self.large(Whole(image, self.condition(image, given)))
+        condition_map, step = canvas.condition_map(), self.factor
+        params = self.large(Whole(image, self.condition_map(image, condition_map)))
         params = params.clone(memory_format=torch.contiguous_format)
-        small = None if given is None else given[:, :, ::step, ::step]
+        small = None if condition_map is None else condition_map[:, :, ::step, ::step]
         params[:, :, ::step, ::step] = self.small(Whole(image[:, :, ::step, ::step], small))
         return params
 
     def stages(self) -> list[Stage]:
         """The stages of the small image, on every `factor`-th pixel, then the large one."""
-        first = [Stage(stage.network, self.factor * stage.step, stage.given) for stage in self.small.stages()]
-        return [*first, Stage(self.large, 1, self.condition)]
+        first = [Stage(stage.network, self.factor * stage.step, stage.condition_map) for stage in self.small.stages()]
+        return [*first, Stage(self.large, 1, self.condition_map)]
 
-    def condition(self, image: Tensor, given: Tensor | None) -> Tensor:
+    def condition_map(self, image: Tensor, condition_map: Tensor | None) -> Tensor:
         """What the large image is conditioned on: the pixels of the small one in it, and what the image is.
 
         Shapes: (B, channels, H, W), (B, given, H, W) or (B, given, 1, 1) or None -> (B, width + given, H, W)
         """
         up = self.up(image[:, :, :: self.factor, :: self.factor], *image.shape[2:])
-        if not self.given:
+        if not self.condition_width:
             return up
-        size = (len(up), self.given, *up.shape[2:])
-        return torch.cat([up, up.new_zeros(()).expand(size) if given is None else given.expand(size)], 1)
+        size = (len(up), self.condition_width, *up.shape[2:])
+        return torch.cat(
+            [up, up.new_zeros(()).expand(size) if condition_map is None else condition_map.expand(size)], 1
+        )
 
     def order(self, height: int, width: int) -> Tensor:
         """The small image's pixels in their order, then the others in raster order: (height, width) int64."""
@@ -156,7 +158,7 @@ class MultiScale(Network):
             seen[::step, ::step] = self.small.field(row // step, column // step, *size)
             return seen
         seen = self.large.field(row, column, height, width)
-        places = self.large.given_field(row, column, height, width)
+        places = self.large.condition_field(row, column, height, width)
         cells = F.max_pool2d(places[None].float(), step, ceil_mode=True)
         side = 2 * self.up.reach + 1
         small = F.max_pool2d(cells, side, 1, self.up.reach)[0].bool()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
 from pixelrnn.heads import Head
-from pixelrnn.layers.condition import Told
+from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import MaskedConv2d, Pointwise
 from pixelrnn.networks.stack import Stack
 
@@ -22,17 +22,17 @@ class ConvolutionBlock(nn.Module):
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
 
-    def __init__(self, width: int, kernel: int, groups: int, dropout: float, given: int) -> None:
+    def __init__(self, width: int, kernel: int, groups: int, dropout: float, condition_width: int) -> None:
         super().__init__()
         self.reduce = Pointwise(2 * width, width, groups=groups)
         self.convolve = MaskedConv2d(width, width, kernel, "B", groups=groups)
-        self.told = Told(given, width)
+        self.condition_bias = ConditionBias(condition_width, width)
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
         y = self.reduce(F.relu(x), canvas)
-        y = self.convolve(F.relu(y), canvas, self.told(canvas))
+        y = self.convolve(F.relu(y), canvas, self.condition_bias(canvas))
         return self.expand(self.dropout(F.relu(y)), canvas)
 
 
@@ -41,7 +41,7 @@ class PixelCNN(Stack):
 
     Arguments:
         head         what the parameters are for
-        given        maps of the condition, 0 for none; a 1 x 1 layer of it biases the k x k layer of every block
+        condition_width  maps of the condition, 0 for none; a 1 x 1 layer of it biases the k x k layer of every block
         layers       blocks (the paper's depth: 15 for CIFAR-10)
         width        h; the stream between blocks has 2h maps
         kernel       of the blocks
@@ -61,7 +61,7 @@ class PixelCNN(Stack):
     def __init__(
         self,
         head: Head,
-        given: int = 0,
+        condition_width: int = 0,
         *,
         layers: int,
         width: int,
@@ -72,7 +72,7 @@ class PixelCNN(Stack):
         skip: bool = True,
         dropout: float = 0.0,
     ) -> None:
-        blocks = [ConvolutionBlock(width, kernel, head.passes, dropout, given) for _ in range(layers)]
+        blocks = [ConvolutionBlock(width, kernel, head.groups, dropout, condition_width) for _ in range(layers)]
         super().__init__(
             head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip
         )

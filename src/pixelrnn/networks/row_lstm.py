@@ -21,10 +21,10 @@ class RowBlock(nn.Module):
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
 
-    def __init__(self, width: int, kernel: int, groups: int, dropout: float, given: int) -> None:
+    def __init__(self, width: int, kernel: int, groups: int, dropout: float, condition_width: int) -> None:
         super().__init__()
         into = MaskedConv2d(2 * width, 4 * width, kernel, "B", groups=groups, blocks=4, row=True)
-        self.states = Recurrence(width, into, row_above(kernel), [ABOVE], given=given)
+        self.states = Recurrence(width, into, row_above(kernel), [ABOVE], condition_width=condition_width)
         self.expand = Pointwise(width, 2 * width, groups=groups)
         self.dropout = nn.Dropout(dropout)
 
@@ -40,7 +40,7 @@ class RowLSTM(Stack):
 
     Arguments:
         head         what the parameters are for
-        given        maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
+        condition_width  maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
         layers       LSTM blocks (the paper: 12 on CIFAR-10)
         width        h; the stream between blocks has 2h maps
         kernel       k of both kernels along the row (the paper: 3)
@@ -59,7 +59,7 @@ class RowLSTM(Stack):
     def __init__(
         self,
         head: Head,
-        given: int = 0,
+        condition_width: int = 0,
         *,
         layers: int,
         width: int,
@@ -70,7 +70,7 @@ class RowLSTM(Stack):
         skip: bool = True,
         dropout: float = 0.0,
     ) -> None:
-        blocks = [RowBlock(width, kernel, head.passes, dropout, given) for _ in range(layers)]
+        blocks = [RowBlock(width, kernel, head.groups, dropout, condition_width) for _ in range(layers)]
         super().__init__(
             head, blocks, width=width, first_kernel=first_kernel, out_width=out_width, residual=residual, skip=skip
         )
@@ -94,7 +94,7 @@ class RowLSTM(Stack):
         seen[row, column] = False
         return seen
 
-    def given_field(self, row: int, column: int, height: int, width: int) -> Tensor:
+    def condition_field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The places of the condition that the parameters at (row, column) depend on: (height, width) bool."""
         seen = torch.zeros(height, width, dtype=torch.bool)
         for up in range(row + 1):

@@ -24,7 +24,7 @@ class SpatialLSTM(Network):
 
     Arguments:
         head      what the parameters are for; with another than "mcgsm" a 1 x 1 layer gives them
-        given     maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
+        condition_width  maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
         layers    spatial LSTMs (the paper: 1 or 2)
         width     maps of the states (the authors' scripts: 64)
         kernel    the neighbourhood: k // 2 rows above, k columns, and the pixels left (the paper: 5)
@@ -40,15 +40,16 @@ class SpatialLSTM(Network):
     default_head = "mcgsm"
 
     def __init__(
-        self, head: Head, given: int = 0, *, layers: int, width: int, kernel: int = 5, features: int = 16
+        self, head: Head, condition_width: int = 0, *, layers: int, width: int, kernel: int = 5, features: int = 16
     ) -> None:
         super().__init__()
-        groups = head.passes
+        groups = head.groups
         inputs = [MaskedConv2d(head.channels, 5 * width, kernel, "A", groups=groups, blocks=5)]
         inputs += [Pointwise(width, 5 * width, groups=groups, blocks=5) for _ in range(layers - 1)]
         taps = [LEFT, ABOVE]
         self.layers = nn.ModuleList(
-            Recurrence(width, each, taps, taps, given=given, product=True, learned=False) for each in inputs
+            Recurrence(width, each, taps, taps, condition_width=condition_width, product=True, learned=False)
+            for each in inputs
         )
         self.side = kernel // 2
         self.readout: nn.Module

@@ -43,7 +43,7 @@ class Stack(Network):
         skip: bool,
     ) -> None:
         super().__init__()
-        groups, out_width = head.passes, out_width or 2 * width
+        groups, out_width = head.groups, out_width or 2 * width
         self.first = MaskedConv2d(head.channels, 2 * width, first_kernel, "A", groups=groups)
         self.blocks = nn.ModuleList(blocks)
         skips = len(self.blocks) if skip else 0

@@ -13,7 +13,7 @@ from torch import Tensor
 from pixelrnn.data import ImageData, grid
 from pixelrnn.measure.evaluation import levels_for
 from pixelrnn.model import OnRow, PixelModel
-from pixelrnn.model.conditions import kind_of, told_of, torch_labels
+from pixelrnn.model.conditions import condition_kind, condition_of, torch_labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,9 +65,9 @@ def sample_sheet(model: PixelModel, data: ImageData, columns: int = 10, rows: in
     order = np.arange(len(data)) if data.labels is None else np.argsort(data.labels, kind="stable")
     places = order[(np.arange(columns) * 2 + 1) * len(data) // (2 * columns)]
     levels, labels = torch.from_numpy(levels_for(model, data).fixed(data.images)[places]), torch_labels(data.labels)
-    told = told_of(model, kind_of(model), levels, None if labels is None else labels[places])
-    told = {name: each.repeat(rows, *[1] * (each.ndim - 1)) for name, each in told.items()}
-    return grid(model.sample(columns * rows, seed=seed, **told), model.levels, columns=columns)
+    condition = condition_of(model, condition_kind(model), levels, None if labels is None else labels[places])
+    condition = {name: each.repeat(rows, *[1] * (each.ndim - 1)) for name, each in condition.items()}
+    return grid(model.sample(columns * rows, seed=seed, **condition), model.levels, columns=columns)
 
 
 def sheet_of_rows(columns: Sequence[Tensor]) -> Image:
@@ -158,22 +158,23 @@ def restorations(
         temperature=temperature,
         seed=seed,
         batch_size=batch_size,
-        map=repeated,
+        condition_map=repeated,
         guidance=guidance,
         on_row=on_row,
     )
-    nats = nats_of(model, images, batch_size, map=repeated).unflatten(0, (len(maps), n))
+    nats = nats_of(model, images, batch_size, condition_map=repeated).unflatten(0, (len(maps), n))
     order = nats.argsort(1)
     rows = torch.arange(len(maps))[:, None]
     return Drawn(images.cpu().unflatten(0, (len(maps), n))[rows, order], nats[rows, order])
 
 
 @torch.no_grad()
-def nats_of(model: PixelModel, images: Tensor, batch_size: int = 64, **told: Any) -> Tensor:
+def nats_of(model: PixelModel, images: Tensor, batch_size: int = 64, **condition: Any) -> Tensor:
     """Minus the log-probability of every image, (B,) nats, given a vector= or map= for each."""
     parts = [
         -model.log_prob(
-            images[first : first + batch_size], **{key: each[first : first + batch_size] for key, each in told.items()}
+            images[first : first + batch_size],
+            **{key: each[first : first + batch_size] for key, each in condition.items()},
         )
         for first in range(0, len(images), batch_size)
     ]

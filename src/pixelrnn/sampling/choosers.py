@@ -26,7 +26,7 @@ class Place(NamedTuple):
 class Chooser(Protocol):
     """What decides the pixels of a walk."""
 
-    given: Tensor  # (H, W) bool: the pixels that are already right in every image of the batch
+    known_everywhere: Tensor  # (H, W) bool: the pixels that are already right in every image of the batch
 
     def guess(self, place: Place, channel: int, otherwise: Tensor) -> Tensor:
         """What the pixels may turn out to be, any level: otherwise (B, w) -> (B, w)."""
@@ -53,7 +53,7 @@ class Draw:
 
     def __init__(self, numbers: Tensor, temperature: float = 1.0) -> None:
         self.numbers, self.temperature = numbers, temperature
-        self.given = torch.zeros(numbers.shape[2:], dtype=torch.bool)
+        self.known_everywhere = torch.zeros(numbers.shape[2:], dtype=torch.bool)
 
     def guess(self, place: Place, channel: int, otherwise: Tensor) -> Tensor:
         return otherwise
@@ -78,7 +78,7 @@ class Keep:
 
     def __init__(self, images: Tensor, known: Tensor, draw: Draw) -> None:
         self.images, self.known, self.draw = images, known, draw  # known: (B, 1, H, W) bool
-        self.given = known.all(0)[0].cpu()
+        self.known_everywhere = known.all(0)[0].cpu()
 
     def guess(self, place: Place, channel: int, otherwise: Tensor) -> Tensor:
         """What is known, and `otherwise` elsewhere."""
@@ -102,15 +102,15 @@ class Guide:
 
     def __init__(self, chooser: Chooser, strength: float) -> None:
         self.chooser, self.strength = chooser, strength
-        self.given = chooser.given
+        self.known_everywhere = chooser.known_everywhere
 
     def guess(self, place: Place, channel: int, otherwise: Tensor) -> Tensor:
         return self.chooser.guess(_first_half(place), channel, otherwise.chunk(2)[0]).repeat(2, 1)
 
     def choose(self, pmf: Tensor, place: Place, channel: int) -> Tensor:
         """The levels of one colour of some pixels, those of the first half twice: pmf (2 B, w, levels) -> (2 B, w)."""
-        told, untold = pmf.clamp_min(_SMALLEST).log().chunk(2)
-        guided = (untold + self.strength * (told - untold)).softmax(-1)
+        conditional, unconditional = pmf.clamp_min(_SMALLEST).log().chunk(2)
+        guided = (unconditional + self.strength * (conditional - unconditional)).softmax(-1)
         return self.chooser.choose(guided, _first_half(place), channel).repeat(2, 1)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas import Region, Walk, Whole, scale
+from pixelrnn.canvas import Incremental, Region, Whole, scale
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
 from pixelrnn.networks.base import Stage
@@ -43,7 +43,7 @@ def walk(
     dtype: torch.dtype,
     method: Method = "cached",
     pace: Pace | int | None = None,
-    given: Tensor | None = None,
+    condition_map: Tensor | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Choose every pixel of `images`, in place, in the network's order, which is raster order for most.
 
@@ -57,14 +57,14 @@ def walk(
     Yields:      each row when it is final, and that row of the images (B, C, W)
     """
     pace = Pace() if pace is None else pace
-    decided = chooser.given.clone()
+    decided = chooser.known_everywhere.clone()
     stages = network.stages()
     for stage in stages:
         known = decided[:: stage.step, :: stage.step]
         if method == "naive":
-            rows = _naive(network, head, stage.step, images, known, chooser, dtype, given)
+            rows = _naive(network, head, stage.step, images, known, chooser, dtype, condition_map)
         else:
-            rows = _Raster(stage, head, images, known, chooser, dtype, pace, given).rows()
+            rows = _Raster(stage, head, images, known, chooser, dtype, pace, condition_map).rows()
         for row in rows:
             if stage is stages[-1]:
                 yield row, images[:, :, row]
@@ -79,7 +79,7 @@ def _naive(
     known: Tensor,
     chooser: Chooser,
     dtype: torch.dtype,
-    given: Tensor | None,
+    condition_map: Tensor | None,
 ) -> Iterator[int]:
     """The oracle: for every pixel and colour that is not known, the whole network on the whole image."""
     for row in range(0, images.shape[2], step):
@@ -88,8 +88,8 @@ def _naive(
                 continue
             place = Place(None, row, slice(column, column + 1))
             for channel in range(images.shape[1]):
-                if channel < head.passes:
-                    params = network(Whole(scale(images, head.levels, dtype), given))
+                if channel < head.groups:
+                    params = network(Whole(scale(images, head.levels, dtype), condition_map))
                 here = (..., slice(row, row + 1), place.columns)
                 pmf = head.pmf(params[here], images[here], channel)[:, 0]
                 images[:, channel, row, place.columns] = chooser.choose(pmf, place, channel).to(images.dtype)
@@ -113,17 +113,17 @@ class _Raster:
         chooser: Chooser,
         dtype: torch.dtype,
         pace: Pace | int,
-        given: Tensor | None,
+        condition_map: Tensor | None,
     ) -> None:
         self.network, self.step, self.head, self.chooser, self.pace = stage.network, stage.step, head, chooser, pace
         self.grid = images[:, :, :: stage.step, :: stage.step]  # a view
         self.known = known.numpy()
-        self.places = head.passes  # per column
+        self.places = head.groups  # per column
         self.dtype = dtype
-        given = None if given is None else given[:, :, :: stage.step, :: stage.step]
-        if stage.given is not None:
-            given = stage.given(scale(self.grid, head.levels, dtype), given)
-        self.canvas = Walk(tuple(self.grid.shape), dtype, images.device, given)
+        condition_map = None if condition_map is None else condition_map[:, :, :: stage.step, :: stage.step]
+        if stage.condition_map is not None:
+            condition_map = stage.condition_map(scale(self.grid, head.levels, dtype), condition_map)
+        self.canvas = Incremental(tuple(self.grid.shape), dtype, images.device, condition_map)
 
     def rows(self) -> Iterator[int]:
         """Choose a row, and say which; nothing is run after the last pixel that has to be chosen."""

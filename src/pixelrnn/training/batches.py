@@ -59,7 +59,7 @@ class Share(NamedTuple):
 
     first: int
     size: int
-    whole: int
+    total: int
     counts: bool = True
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pixelrnn.data import grid, save_picture
 from pixelrnn.model import PixelModel
-from pixelrnn.model.conditions import told_of
+from pixelrnn.model.conditions import condition_of
 from pixelrnn.training.card import model_card
 from pixelrnn.training.module import PixelTraining
 
@@ -52,7 +52,7 @@ class KeepBest(Callback):
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(module, PixelTraining)
-        self.images += module.batches.order.share(batch_idx).whole
+        self.images += module.batches.order.share(batch_idx).total
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Keep the model if it is the best so far, draw samples, and tell how it stands."""
@@ -85,8 +85,8 @@ class KeepBest(Callback):
         path = self.folder / "logs" / "samples" / f"epoch-{progress.epoch:03d}.png"
         valid = module.batches.valid
         pixels, labels = valid[list(range(min(16, len(valid))))]
-        told = told_of(module.model, module.condition, pixels, labels)
-        samples = draw_samples(module.model, path, len(pixels), told)
+        condition = condition_of(module.model, module.condition, pixels, labels)
+        samples = draw_samples(module.model, path, len(pixels), condition)
         if progress.best:
             save_picture(grid(samples, module.model.levels), self.folder / "samples.png")
 
@@ -137,9 +137,9 @@ class Bar(RichProgressBar):
         return {} if nats is None else {"nats/image": f"{nats:.2f}"}
 
 
-def draw_samples(model: PixelModel, path: Path, n: int, told: dict[str, Any]) -> Tensor:
+def draw_samples(model: PixelModel, path: Path, n: int, condition: dict[str, Any]) -> Tensor:
     """Draw `n` images with seed 0, under their conditions, and write them as one picture; return them."""
-    samples = model.sample(n, seed=0, **told).cpu()
+    samples = model.sample(n, seed=0, **condition).cpu()
     path.parent.mkdir(parents=True, exist_ok=True)
     save_picture(grid(samples, model.levels), path)
     return samples

@@ -23,7 +23,7 @@ def shipped_card(model: PixelModel, name: str) -> str:
     lines.insert(
         measured + 1,
         f"| **these weights, 16 bits** | **{found['nats']:.2f} +- {found['standard_error']:.2f} "
-        f"nats per image{_given(model)}** on "
+        f"nats per image{_given_phrase(model)}** on "
         f"the first {found['images']} {found['split']} images ({found['nats_in_32_bits']:.2f} with 32 bits) |",
     )
     return "\n".join(lines)
@@ -39,14 +39,14 @@ def _split(about: dict[str, Any]) -> str:
     return "" if split == "test" else f" --split {split}"
 
 
-def _told(model: PixelModel) -> str:
+def _condition_options(model: PixelModel) -> str:
     """An example of what a model is told when it draws."""
     if model.encoder is not None:
         return "--like photo.png "
     return "--label 7 " if model.condition is not None and model.condition.classes > 7 else ""
 
 
-def _given(model: PixelModel) -> str:
+def _given_phrase(model: PixelModel) -> str:
     return f" given {described(model)}" if described(model) else ""
 
 
@@ -74,7 +74,7 @@ def _lines(model: PixelModel, folder: str) -> list[str]:
         f"{settings['optimizer']}, learning rate {settings['learning_rate']}, batch {settings['batch_size']}, "
         f"average of weights {settings['ema']}, seed {settings['seed']}, {about.get('machine') or about['device']} |",
         f"| **validation** | **{progress['valid_nats']:.2f}{_error(progress['standard_error'])} "
-        f"nats per image{_given(model)}, {progress['bits_per_dim']:.4f} bits/dim** "
+        f"nats per image{_given_phrase(model)}, {progress['bits_per_dim']:.4f} bits/dim** "
         f"({about['valid_images']:,} images, on which the epoch was chosen) |",
     ]
     if preset["source"]:
@@ -84,7 +84,7 @@ def _lines(model: PixelModel, folder: str) -> list[str]:
     lines += ["", "Made by:", "", f"    {about['command']}", "", "Measure it, and use it:", ""]
     lines += [
         f"    pixelrnn evaluate {folder}{_split(about)}",
-        f"    pixelrnn sample {folder} {_told(model)}-n 16 -o samples.png",
+        f"    pixelrnn sample {folder} {_condition_options(model)}-n 16 -o samples.png",
         "",
     ]
     return lines

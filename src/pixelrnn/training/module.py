@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pixelrnn.data import Levels
 from pixelrnn.model import PixelModel
-from pixelrnn.model.conditions import told_of
+from pixelrnn.model.conditions import condition_of
 from pixelrnn.sampling.choosers import uniforms
 from pixelrnn.training.batches import Batch, PixelBatches, Share
 from pixelrnn.training.presets import TrainingSettings
@@ -80,10 +80,10 @@ class PixelTraining(lightning.LightningModule):
         number = self.current_epoch * len(order) + batch_idx
         torch.manual_seed(_seed_of(self.settings.seed, number, order.rank))  # for dropout
         images = self._drawn(batch.pixels, share)
-        told = told_of(self.model, self.condition, images, batch.labels)
-        weight = share.counts * share.size * order.world / share.whole  # the processes' gradients are averaged
-        nats = -self.model.log_prob(images, check=False, **told).mean() * weight
-        self.log("train_nats", nats, prog_bar=True, batch_size=share.whole, sync_dist=order.world > 1)
+        condition = condition_of(self.model, self.condition, images, batch.labels)
+        weight = share.counts * share.size * order.world / share.total  # the processes' gradients are averaged
+        nats = -self.model.log_prob(images, check=False, **condition).mean() * weight
+        self.log("train_nats", nats, prog_bar=True, batch_size=share.total, sync_dist=order.world > 1)
         return nats / images[0].numel()
 
     def _drawn(self, pixels: Tensor, share: Share) -> Tensor:
@@ -142,8 +142,8 @@ class PixelTraining(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         with torch.autocast(batch.pixels.device.type, enabled=False):
-            told = told_of(self.model, self.condition, batch.pixels, batch.labels)
-            nats = -self.model.log_prob(batch.pixels, **told)
+            condition = condition_of(self.model, self.condition, batch.pixels, batch.labels)
+            nats = -self.model.log_prob(batch.pixels, **condition)
         self.valid_nats.append(nats)
 
     def gathered_nats(self) -> Tensor:

@@ -134,7 +134,7 @@ def train(
     keep_freed_memory()
     torch.manual_seed(preset.training.seed)
     train_data, valid_data = (load_for(preset, split, download) for split in ("train", "valid"))
-    levels = Levels(train_data.source, preset.data.levels, preset.data.binarise or None)
+    levels = Levels(train_data.values, preset.data.levels, preset.data.binarise or None)
     model = build_model(preset, train_data)
     settings = preset.training
     batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
@@ -244,7 +244,7 @@ def _about(
         "preset": preset.as_dict(),
         "protocol": levels.protocol,
         "data": train_data.name,
-        "source_values": train_data.source,
+        "values": train_data.values,
         "train_images": len(train_data),
         "valid_images": len(valid_data),
         "machine": _machine(machine),
@@ -280,7 +280,7 @@ def load_for(preset: Preset, split: str, download: DownloadProgress | None = Non
     if preset.data.size and size is None:
         raise ConfigError(f"data.size must be [H, W], not {preset.data.size}.")
     data = load_data(preset.data.name, split, size=size, channels=preset.data.channels or None, progress=download)
-    return dataclasses.replace(data, source=preset.data.values) if preset.data.values else data
+    return dataclasses.replace(data, values=preset.data.values) if preset.data.values else data
 
 
 def build_model(preset: Preset, data: ImageData) -> PixelModel:

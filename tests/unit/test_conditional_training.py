@@ -13,7 +13,7 @@ import pixelrnn
 from pixelrnn.errors import ConfigError, DataError
 from pixelrnn.measure.evaluation import evaluate, load_like
 from pixelrnn.model import PixelModel
-from pixelrnn.model.conditions import degraded, described, enlarged, kind_of, told_of
+from pixelrnn.model.conditions import condition_kind, condition_of, degraded, described, enlarged
 from pixelrnn.training.presets import load_preset
 from pixelrnn.training.run import train
 
@@ -69,18 +69,18 @@ def test_a_conditional_model_is_trained_saved_and_measured_under_its_condition(
     assert described(model) == words
     again = PixelModel.load(tmp_path / "run")
     data = load_like(again, None, "valid")
-    told = evaluate(again, data)
-    assert told.protocol.endswith(f"given {words}")
-    assert told.nats == pytest.approx(model.about["progress"]["valid_nats"], abs=1e-3)
-    untold = evaluate(again, data, told=False)
-    assert "given" not in untold.protocol
-    assert abs(untold.nats - told.nats) > 1e-6, "the condition is used"
+    condition = evaluate(again, data)
+    assert condition.protocol.endswith(f"given {words}")
+    assert condition.nats == pytest.approx(model.about["progress"]["valid_nats"], abs=1e-3)
+    unconditional = evaluate(again, data, use_condition=False)
+    assert "given" not in unconditional.protocol
+    assert abs(unconditional.nats - condition.nats) > 1e-6, "the condition is used"
     pixels, labels = (
         torch.from_numpy(data.images[:30].copy()),
         torch.as_tensor(data.labels[:30]),
     )  # 17 levels as they are
-    nats = -again.log_prob(pixels, **told_of(again, kind_of(again), pixels, labels)).mean().item()
-    assert 0.5 * told.nats < nats < 2 * told.nats
+    nats = -again.log_prob(pixels, **condition_of(again, condition_kind(again), pixels, labels)).mean().item()
+    assert 0.5 * condition.nats < nats < 2 * condition.nats
 
 
 def test_a_class_model_knows_its_classes_and_how_often_they_came(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_data_without_classes_is_refused_where_classes_are_asked_for(tmp_path: P
             train(preset, tmp_path / change)
     model = pixelrnn.build("pixelcnn", size=(6, 6), levels=4, layers=1, width=4, classes=2)
     with pytest.raises(DataError, match="sub-folder"):
-        told_of(model, "class", torch.zeros(1, 1, 6, 6, dtype=torch.uint8), None)
+        condition_of(model, "class", torch.zeros(1, 1, 6, 6, dtype=torch.uint8), None)
 
 
 def test_an_unknown_condition_is_refused_with_the_known_ones() -> None:
