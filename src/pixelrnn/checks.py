@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pixelrnn.errors import ConfigError, ImageError
+from pixelrnn.errors import ConfigError, ImageError, MemoryLimitError
 
 Images = Tensor | np.ndarray
 Labels = int | Sequence[int] | Tensor | np.ndarray
@@ -85,6 +87,48 @@ def at_least(name: str, value: int, least: int) -> int:
     if not is_integer(value) or value < least:
         raise ConfigError(f"{name} must be a whole number, {least} or more, not {value!r}.")
     return int(value)
+
+
+def check_memory(what: str, needed: int, device: torch.device) -> None:
+    """Refuse work before it takes memory that is not there.
+
+    The limit is what is free on the device (and what a container's control group leaves), or the environment variable
+    PIXELRNN_MEMORY_LIMIT, in bytes.
+
+    Raises: MemoryLimitError if `needed` bytes are more than that; ConfigError if the variable is no number
+
+    >>> check_memory("Two images", 2 * 28 * 28, torch.device("cpu"))
+    """
+    if needed < _ALWAYS_THERE and "PIXELRNN_MEMORY_LIMIT" not in os.environ:
+        return
+    free = _free_memory(device)
+    if needed > free:
+        raise MemoryLimitError(
+            f"{what} would need at least {needed / 2**30:,.1f} GiB of memory, but {free / 2**30:,.1f} GiB are free. "
+            "Take fewer or smaller images, or a smaller batch_size."
+        )
+
+
+_ALWAYS_THERE = 1 << 26  # bytes
+
+
+def _free_memory(device: torch.device) -> int:
+    limit = os.environ.get("PIXELRNN_MEMORY_LIMIT")
+    if limit is not None:
+        if not limit.isdecimal():
+            raise ConfigError(f"PIXELRNN_MEMORY_LIMIT must be a number of bytes, not {limit!r}.")
+        return int(limit)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        group = Path("/sys/fs/cgroup")
+        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass  # no control group, or none with a limit
+    return free
 
 
 def _as_tensor(images: Images) -> Tensor:

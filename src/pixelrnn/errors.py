@@ -7,6 +7,8 @@
     |-- ConfigError           an unknown preset, network, head or key; a value out of its range
     |   `-- ConditionError    a label, vector or map that does not fit the model
     |-- ModelFolderError      a model folder that is missing, damaged or not one of ours
+    |-- ModelError            a model that cannot be used: its parameters are not finite
+    |-- MemoryLimitError      work that needs more memory than there is
     |-- RunFolderError        a run folder that already holds a run or other files, or cannot be written
     |-- TrainingError         a training that cannot go on
     `-- CausalityError        a network that sees the present or the future
@@ -47,6 +49,14 @@ class ConditionError(ConfigError):
 
 class ModelFolderError(PixelRNNError):
     """A model folder that is missing, damaged or was not written by this package."""
+
+
+class ModelError(PixelRNNError):
+    """A model that cannot be used, because the parameters that it gives are not finite."""
+
+
+class MemoryLimitError(PixelRNNError):
+    """Work that would need more memory than the machine has, refused before any is taken."""
 
 
 class RunFolderError(PixelRNNError):

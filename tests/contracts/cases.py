@@ -48,7 +48,7 @@ def some_images(model: PixelModel, n: int) -> Tensor:
     return torch.randint(0, model.levels, (n, model.channels, *model.size), dtype=torch.uint8)
 
 
-class ConditionBias:
+class RowLog:
     """What `on_row` is told: the calls (first image, row), and the images that the rows make."""
 
     def __init__(self, n: int, model: PixelModel) -> None:

@@ -28,7 +28,7 @@ ODD = (9, 7)
 
 def later(model: PixelModel, row: int, column: int, colour: int, size: tuple[int, int]) -> Tensor:
     """The present and the future of a colour of a pixel: (C, H, W) bool."""
-    place = model.network.order(*size)[None]
+    place = model.network.order(*size).ranks[None]
     here = place[0, row, column]
     return (place > here) | ((place == here) & (torch.arange(model.channels)[:, None, None] >= colour))
 
@@ -58,7 +58,7 @@ def test_no_parameter_of_a_model_that_is_told_depends_on_the_present_or_the_futu
 def test_another_future_moves_no_parameter_of_a_model_that_is_told(case: tuple) -> None:
     model = conditional(case, "all three")
     one, other = (torch.rand(1, model.channels, *ODD) for _ in "12")
-    condition_map, order = model.embed_condition(1, **something(model, 1)), model.network.order(*ODD)
+    condition_map, order = model.embed_condition(1, **something(model, 1)), model.network.order(*ODD).ranks
     params = model.network(Whole(one, condition_map))
     for row, column in [(0, 0), (0, 6), (3, 4), (4, 2), (8, 6)]:
         changed = torch.where(order >= order[row, column], other, one)

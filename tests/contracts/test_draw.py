@@ -10,16 +10,24 @@ from hypothesis import strategies as st
 from worlds import as_often, assert_sampled_as_often, count, world_of
 
 from pixelrnn.model import PixelModel
-from pixelrnn.sampling.choosers import Draw, Place, uniforms
+from pixelrnn.sampling.choosers import Draw, Span, uniforms
 
 LARGEST = 1 - 2**-53  # below one
-CORNER = Place(None, 0, slice(0, 1))  # the first pixel of every image
+
+
+def at(images: list[int] | None, *where: int) -> Span:
+    """These pixels of these images (None: all), of which nothing is settled or guessed."""
+    nothing = torch.empty(0)
+    return Span(None if images is None else torch.tensor(images), torch.tensor(where), range(1), nothing, nothing)
+
+
+CORNER = at(None, 0)  # the first pixel of every image
 
 
 def test_a_uniform_number_chooses_the_first_level_whose_cumulated_probability_exceeds_it() -> None:
     pmf = torch.tensor([0.25, 0.0, 0.5, 0.25])
     for number, level in [(0.0, 0), (0.2, 0), (0.25, 2), (0.5, 2), (0.74, 2), (0.75, 3), (LARGEST, 3)]:
-        chosen = Draw(torch.full((1, 1, 1, 1), number)).choose(pmf[None, None], CORNER, 0)
+        chosen = Draw(torch.full((1, 1, 1, 1), number)).draw(pmf[None, None], CORNER, 0)
         assert chosen.tolist() == [[level]], number
 
 
@@ -27,10 +35,10 @@ def test_the_number_of_a_place_is_the_one_that_is_used() -> None:
     numbers = torch.zeros(3, 3, 4, 5)
     numbers[1, 2, 3, 4] = 0.9
     pmf = torch.full((2, 2, 2), 0.5)
-    some, columns = torch.tensor([1, 2]), slice(3, 5)
-    assert Draw(numbers).choose(pmf, Place(some, 3, columns), 2).tolist() == [[0, 1], [0, 0]]
-    assert Draw(numbers).choose(pmf, Place(some, 3, columns), 1).tolist() == [[0, 0], [0, 0]]
-    assert Draw(numbers).choose(torch.full((3, 1, 2), 0.5), Place(None, 3, slice(4, 5)), 2).tolist() == [[0], [1], [0]]
+    some = at([1, 2], 3 * 5 + 3, 3 * 5 + 4)
+    assert Draw(numbers).draw(pmf, some, 2).tolist() == [[0, 1], [0, 0]]
+    assert Draw(numbers).draw(pmf, some, 1).tolist() == [[0, 0], [0, 0]]
+    assert Draw(numbers).draw(torch.full((3, 1, 2), 0.5), at(None, 3 * 5 + 4), 2).tolist() == [[0], [1], [0]]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -39,8 +47,8 @@ def test_two_levels_are_drawn_like_any_other_number_of_them(temperature: float) 
     two[0, :2], two[1, 2] = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
     three = torch.cat([two, torch.zeros(4, 6, 1)], -1)
     draw = Draw(torch.rand(4, 1, 1, 6, dtype=torch.float64), temperature)
-    place = Place(None, 0, slice(0, 6))
-    assert torch.equal(draw.choose(two, place, 0).long(), draw.choose(three, place, 0))
+    place = at(None, *range(6))
+    assert torch.equal(draw.draw(two, place, 0).long(), draw.draw(three, place, 0))
 
 
 @settings(deadline=None, max_examples=200)
@@ -53,7 +61,7 @@ def test_a_level_of_probability_zero_is_never_drawn(weights: list[float], number
     pmf = torch.tensor([weights], dtype=torch.float64)
     pmf = pmf / pmf.sum()
     numbers = torch.full((1, 1, 1, 1), number, dtype=torch.float64)
-    level = int(Draw(numbers, temperature).choose(pmf[None], CORNER, 0))
+    level = int(Draw(numbers, temperature).draw(pmf[None], CORNER, 0))
     assert weights[level] > 0
 
 
@@ -62,7 +70,7 @@ def test_the_largest_uniform_number_draws_the_last_level_that_is_possible(parts:
     """Rounded down, the probabilities add up to less than one: the rest is not the impossible level's."""
     pmf = torch.tensor([1 / parts] * parts + [0.0, 0.0])
     assert pmf.cumsum(0)[-1] < 1
-    chosen = Draw(torch.full((1, 1, 1, 1), LARGEST)).choose(pmf[None, None], CORNER, 0)
+    chosen = Draw(torch.full((1, 1, 1, 1), LARGEST)).draw(pmf[None, None], CORNER, 0)
     assert chosen.tolist() == [[parts - 1]]
 
 
@@ -70,7 +78,7 @@ def test_the_largest_uniform_number_draws_the_last_level_that_is_possible(parts:
 def test_a_temperature_near_zero_draws_the_most_probable_level(temperature: float) -> None:
     pmf = torch.tensor([[0.2, 0.5, 0.3], [0.0, 0.3, 0.7]])
     for number in (0.0, 0.5, LARGEST):
-        chosen = Draw(torch.full((2, 1, 1, 1), number), temperature).choose(pmf[:, None], CORNER, 0)
+        chosen = Draw(torch.full((2, 1, 1, 1), number), temperature).draw(pmf[:, None], CORNER, 0)
         assert chosen.tolist() == [[1], [2]]
 
 

@@ -51,7 +51,7 @@ def test_an_unknown_body_is_answered_with_the_known_ones() -> None:
 def test_scales_beyond_an_image_of_one_pixel_are_no_exception(body: str, size: tuple[int, int], options: dict) -> None:
     model = model_of(body, size, layers=1, **options)
     assert len(model.network.stages()) == options.get("images", 2)
-    assert model.network.order(*size).flatten().sort().values.tolist() == list(range(size[0] * size[1]))
+    assert model.network.order(*size).ranks.flatten().sort().values.tolist() == list(range(size[0] * size[1]))
     images = model.sample(3, seed=0)
     assert torch.equal(model.sample(3, seed=0, method="naive"), images)
     assert model.log_prob(images).isfinite().all()

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from cases import ConditionBias, some_images
+from cases import RowLog, some_images
 from multiscale import SIZE, VARIANTS, all_variants, both_bodies, copied, model_of, small_of
 from torch import Tensor
 from worlds import as_often, assert_sampled_as_often, count, world_of
@@ -86,7 +86,7 @@ def test_a_completion_of_the_whole_small_image_has_the_conditional_probabilities
     every, probabilities = world_of(model)
     known = copied(model, world[1])
     if more:
-        known[model.network.order(*world[1]) == int(known.sum())] = True
+        known[model.network.order(*world[1]).ranks == int(known.sum())] = True
     contents = torch.zeros(2, int(known.sum()), dtype=torch.long)  # of every other image of one batch
     contents[1] = world[3] - 1
     images = torch.zeros(N, *every.shape[1:], dtype=torch.uint8)
@@ -107,7 +107,7 @@ def random_masks(model: PixelModel, n: int) -> dict[str, Tensor]:
     """Known pixels of every kind: (H, W), or another mask for each image (n, 1, H, W)."""
     height, width = model.size
     small = copied(model, model.size)
-    order = model.network.order(height, width)
+    order = model.network.order(height, width).ranks
     upper = torch.zeros(height, width, dtype=torch.bool)
     upper[: height // 2] = True
     return {
@@ -149,7 +149,7 @@ def test_a_completion_is_the_same_by_either_method_in_any_company_and_keeps_what
 @both_bodies
 def test_a_known_pixel_that_comes_later_in_the_networks_order_is_kept_and_not_seen(body: str, variant: dict) -> None:
     model = model_of(body, **variant)
-    sample, order = model.sample(30, seed=1), model.network.order(*SIZE)
+    sample, order = model.sample(30, seed=1), model.network.order(*SIZE).ranks
     seen_ahead = 0
     for row, column in itertools.product(*map(range, SIZE)):
         known = torch.zeros(SIZE, dtype=torch.bool)
@@ -191,7 +191,7 @@ def test_on_row_is_told_every_row_once_when_it_is_final(
     images = some_images(model, 3)
     masks = random_masks(model, 3)
     for name in ["nothing", "everything", "small image", "rest", "upper rows", "lower rows", "few"]:
-        condition = ConditionBias(3, model)
+        condition = RowLog(3, model)
         whole = model.complete(images, masks[name], seed=0, batch_size=2, method=method, on_row=condition)
         assert condition.calls == [(first, row) for first in (0, 2) for row in range(size[0])], name
         assert torch.equal(condition.images, whole), name

@@ -9,10 +9,10 @@ import torch
 from cases import SMALL, enlarge, make, some_images
 from torch import Tensor
 
-import pixelrnn.sampling.walk
 from pixelrnn.canvas import Incremental, Region, Whole, scale
 from pixelrnn.errors import ConfigError
 from pixelrnn.model import PixelModel
+from pixelrnn.sampling.runner import Cached
 
 
 @pytest.mark.parametrize("span", [1, 2, 3, SMALL[1], 100])
@@ -131,12 +131,8 @@ def test_the_rows_of_a_sample_come_one_by_one_and_no_further_than_they_are_asked
     model: PixelModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, begun = model.sample(3, seed=0, batch_size=2), []
-    choose = pixelrnn.sampling.walk._Raster._choose_row
-    monkeypatch.setattr(
-        pixelrnn.sampling.walk._Raster,
-        "_choose_row",
-        lambda self, row, end: (begun.append(row), choose(self, row, end))[1],
-    )
+    begin = Cached.begin
+    monkeypatch.setattr(Cached, "begin", lambda self, run: (begin(self, run), begun.append(self.row))[0])
     rows = model.sample_rows(3, seed=0, batch_size=2)
     assert not begun
     seen = 0

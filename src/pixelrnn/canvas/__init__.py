@@ -2,6 +2,18 @@
 
 from pixelrnn.canvas.base import Canvas, Prepared, Reach, Region, scale
 from pixelrnn.canvas.incremental import Incremental
+from pixelrnn.canvas.order import Order, known_first
 from pixelrnn.canvas.whole import Whole, batch_last
 
-__all__ = ["Canvas", "Incremental", "Prepared", "Reach", "Region", "Whole", "batch_last", "scale"]
+__all__ = [
+    "Canvas",
+    "Incremental",
+    "Order",
+    "Prepared",
+    "Reach",
+    "Region",
+    "Whole",
+    "batch_last",
+    "known_first",
+    "scale",
+]

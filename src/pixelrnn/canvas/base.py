@@ -4,24 +4,26 @@ A network is written once. It never pads, crops or indexes positions by itself; 
 canvas decides what the past is:
 
 * `Whole`: every position at once (training, likelihood). The past is padding and masks.
-* `Walk`: one region, a span of a row, at a time (sampling, completion). The past is what every layer wrote earlier; it
-  is kept here, never in a module, so that one model can serve many walks at the same time.
+* `Incremental`: one region, a span of a row, at a time (sampling, completion). The past is what every layer wrote
+  earlier; it is kept by the canvas, never by a module, so that one model can serve many walks at the same time.
 
-    verb         Whole                              Walk
-    convolve     over the image or a feature map    over the region, from the rows that are kept
-    look         the image, padded or cropped       the same slice of the image so far
-    window       a feature map, padded or cropped   keep the region, return its neighbourhood
-    per_row      run it                             run it over the whole row when the row begins, crop to the region
-    scan         a recurrence over all of it        over the region, from the states of the row above and of this one
-    scan_both    two from either side, together     one as scan, the one from the right as row_late
-    row_late     run it, one row further down       run it over the row above once that is finished, crop to the region
-    given        the condition, a map as large      the same, cropped to the region
-                 as the image
-    once         make it                            make it the first time only: what depends on weights alone
+    verb           Whole                              Incremental
+    convolve       over the image or a feature map    over the region, from the rows that are kept
+    look           the image, padded or cropped       the same slice of the image so far
+    window         a feature map, padded or cropped   keep the region, return its neighbourhood
+    per_row        run it                             run it over the whole row when the row begins, crop to the region
+    scan           a recurrence over all of it        over the region, from the states of the row above and of this one
+    scan_both      one from either side, together     the rightward one as scan, the leftward one as row_late
+    row_late       run it, shift it down by one row   run it over the row above when that is finished, crop it
+    coarser        run it on every second pixel       run it where a coarse pixel begins, in a level of its own
+    condition_map  the condition, a map as large      the same, cropped to the region
+                   as the image
+    once           compute it                         compute it the first time only: what depends on weights alone
 
-Every feature map has the shape (B, C, h, w). For `Whole` that is batch, maps, height and width; for `Walk` the region's
-pixels of all images stand side by side, in one row of one image: (1, C, 1, pixels * images). A network that leaves
-positions to the canvas does not see the difference.
+Every feature map has the shape (B, C, h, w). For `Whole` that is batch, maps, height and width. For `Incremental` the
+region's pixels of all images stand side by side in one row of one image, (1, C, 1, pixels * images), the batch
+innermost: pixel p of image b is column p * images + b. A network that leaves positions to the canvas does not see the
+difference.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from typing import NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
+
+from pixelrnn.canvas.order import Order
 
 Made = TypeVar("Made")
 
@@ -123,9 +127,11 @@ def scale(images: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
 class Canvas(ABC):
     """What a network sees: the verbs above, and a guard against a module that is used twice in one pass."""
 
-    def __init__(self, condition_map: Tensor | None = None) -> None:
+    def __init__(self, condition_map: Tensor | None = None, order: Order | None = None) -> None:
         self._used: set[Hashable] = set()
         self._condition_map = condition_map
+        self.order = order
+        """The generation order, for networks that take any; None: raster order."""
 
     def _claim(self, key: Hashable) -> Hashable:
         if key in self._used:
@@ -182,6 +188,14 @@ class Canvas(ABC):
         """`run` on the row above, for what is known only when a row is finished: (B, C, h, w) -> (B, width, h, w).
 
         The first row has none above it and gets zeros.
+        """
+
+    @abstractmethod
+    def coarser(self, key: Hashable, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        """`run` at half the resolution: (B, C, h, w) -> what `run` gives, (B, maps, h, w).
+
+        `run` gets the pixels of even rows and columns of x, and what it gives for a coarse pixel stands at all four
+        pixels that it covers. Inside `run` the other verbs work at the coarse resolution; the image cannot be read.
         """
 
     @abstractmethod

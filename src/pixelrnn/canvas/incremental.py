@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from pixelrnn.canvas.base import Canvas, Convolvable, Made, Reach, Region, Scannable
-from pixelrnn.canvas.stores import Rows, States, Store, Working
+from pixelrnn.canvas.stores import Lifetime, Rows, States, Store, Working
+
+
+class Level:
+    """One resolution of a walk: the region at work, and what the layers at this resolution remember.
+
+    The image is walked at level 0. Inside `coarser` the walk is one level down, where everything is half as large.
+    """
+
+    def __init__(self, batch: int, width: int, stride: int = 1) -> None:
+        self.batch, self.width, self.stride = batch, width, stride
+        self.region = Region(0, 0, 1)
+        self.rows: dict[Hashable, Rows] = {}
+        self.of_row: dict[Hashable, tuple[int, list[Store]]] = {}
+        self.states: dict[Hashable, States] = {}
+        self.coarser: dict[Hashable, Level] = {}
+
+    def numel(self) -> int:
+        """Numbers that are kept at this level and below."""
+        kept: list[Rows | States | Level] = [*self.rows.values(), *self.states.values(), *self.coarser.values()]
+        of_row = (store for _, stores in self.of_row.values() for store in stores)
+        return sum(each.numel() for each in kept) + sum(each.numel() for each in of_row)
 
 
 class Incremental(Canvas):
@@ -27,16 +49,19 @@ class Incremental(Canvas):
         self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, condition_map: Tensor | None = None
     ) -> None:
         super().__init__(condition_map)
-        self._batch, channels, _, self._width = shape
-        self._image = Rows(self._batch, channels, self._width, _NOWHERE, dtype, device)
-        self._rows: dict[Hashable, Rows] = {}
-        self._of_row: dict[Hashable, tuple[int, list[Store]]] = {}
-        self._states: dict[Hashable, States] = {}
-        self._made: dict[Hashable, Any] = {}
-        self.region = Region(0, 0, 1)
+        batch, channels, _, width = shape
+        self.device = device
+        self._level = Level(batch, width)
+        self._image = Rows(batch, channels, width, _NOWHERE, dtype, device, until="end")
+        self._prepared: dict[Hashable, Any] = {}
         self._images: Working | None = None  # None: all
-        self._condition_here: Tensor | None = None  # the condition at
-        self._condition_at: tuple[Region, Working | None] | None = None
+        self._condition_here: Tensor | None = None  # the condition map in the region and of the images of ...
+        self._condition_at: tuple[int, Region, Working | None] | None = None  # ... this level, region and choice
+
+    @property
+    def region(self) -> Region:
+        """The span that is being run, at the present level."""
+        return self._level.region
 
     def begin(self, region: Region) -> None:
         """Open a pass over `region`; rows must not go backwards. With a new row all images are at work again."""
@@ -44,7 +69,7 @@ class Incremental(Canvas):
             raise AssertionError(f"the walk is at row {self.region.row}, it cannot go back to row {region.row}")
         if region.row > self.region.row:
             self._images = None
-        self.region = region
+        self._level.region = region
         self._used.clear()
 
     def only(self, images: Tensor) -> None:
@@ -66,39 +91,41 @@ class Incremental(Canvas):
 
     @property
     def memory(self) -> int:
-        """Numbers that are kept: those of the rows, of the maps of a row and of the states."""
-        kept: list[Rows | States | Store] = [self._image, *self._rows.values(), *self._states.values()]
-        kept += [store for _, stores in self._of_row.values() for store in stores]
-        return sum(each.numel() for each in kept)
+        """Numbers that are kept: those of the rows, of the maps of a row and of the states, at all levels."""
+        return self._image.numel() + self._level.numel()
 
     def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
         """Products of slices of the rows that are kept, the region's own pixels among them."""
         self._claim(conv)
         prepared = self.once(conv, conv.prepared)
         if x is None:
+            assert self._level.stride == 1, "a coarser level has no image"
             self._image.widen(conv.reach)
             slices = self._image.slices(self.region, self._images, conv.reach, prepared.columns)
         elif conv.reach == _NOWHERE:
             slices = [_flat(x)]
         else:
-            rows = self._kept(conv, x, conv.reach)
+            rows = self._kept(conv, x, conv.reach, until="end" if conv.reach.up > 0 else "row")
             slices = rows.slices(self.region, self._images, conv.reach, prepared.columns)
         y = conv.pixels(slices, None if plus is None else _flat(plus), prepared, overwrite)
         return y.view(1, y.shape[0], 1, -1)
 
     def look(self, reach: Reach) -> Tensor:
+        assert self._level.stride == 1, "a coarser level has no image"
         self._image.widen(reach)
         return self._image.read(self.region, self._images, reach)
 
     def condition_map(self) -> Tensor | None:
-        """The condition of the region's pixels, of the images at work: (1, maps, 1, w * B)."""
+        """The condition map of the region's pixels, of the images at work: (1, maps, 1, w * B)."""
         if self._condition_map is None:
             return None
-        key = (self.region, self._images)
+        level = self._level
+        key = (level.stride, level.region, self._images)
         if key != self._condition_at:
-            row, column, width = self.region
-            line = self._condition_map[:, :, row if self._condition_map.shape[2] > 1 else 0]
-            here = line.expand(-1, -1, self._width)[:, :, column : column + width]
+            row, column, width = level.region
+            s = self._condition_map
+            line = s[:, :, row * level.stride if s.shape[2] > 1 else 0, :: level.stride]
+            here = line.expand(-1, -1, level.width)[:, :, column : column + width]
             here = here if self.images is None else here[self.images]
             self._condition_at, self._condition_here = key, here.permute(1, 2, 0).flatten(1)[None, :, None]
         return self._condition_here
@@ -107,7 +134,8 @@ class Incremental(Canvas):
         self._claim(key)
         if reach.none:
             return self._by_image(x)
-        return self._kept(key, x, reach).read(self.region, self._images, reach)
+        rows = self._kept(key, x, reach, until="end" if reach.up > 0 else "row")
+        return rows.read(self.region, self._images, reach)
 
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         self._claim(key)
@@ -115,9 +143,10 @@ class Incremental(Canvas):
 
     def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
         self._claim(recurrence)
-        if recurrence not in self._states:
-            self._states[recurrence] = States(recurrence, self._batch, self._width)
-        h, c = self._states[recurrence].at(self.region.row, self._images)
+        states = self._level.states
+        if recurrence not in states:
+            states[recurrence] = States(recurrence, self._level.batch, self._level.width)
+        h, c = states[recurrence].at(self.region.row, self._images)
         prepared = self.once(recurrence, recurrence.prepared)
         return recurrence.span(near, h, c, self.region.column, prepared)
 
@@ -132,7 +161,7 @@ class Incremental(Canvas):
         """Keep this row; `run` on the row above, all of it, the first time that this row is asked for."""
         reach = Reach(1, 0, 0, 0)
         self._claim(key)
-        rows, row = self._kept(key, x, reach), self.region.row
+        rows, row = self._kept(key, x, reach, until="end"), self.region.row
         if row == 0:
             return x.new_zeros(1, width, 1, x.shape[3])
 
@@ -141,32 +170,66 @@ class Incremental(Canvas):
 
         return self._once_per_row(key, row - 1, above)[0]
 
+    def coarser(self, key: Hashable, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        """Run the coarse pixels that begin in the region; the others were run before, and their maps are kept.
+
+        In columns 3..6 of an even row coarse pixels 2 (column 4) and 3 (column 6) begin; the maps that are read are
+        those of coarse pixels 1, 2, 2 and 3. In an odd row no coarse pixel begins.
+        """
+        self._claim(key)
+        fine, (row, column, width) = self._level, self._level.region
+        coarse = fine.coarser.get(key)
+        if coarse is None:
+            coarse = fine.coarser[key] = Level(fine.batch, -(-fine.width // 2), 2 * fine.stride)
+        first, end = -(-column // 2), -(-(column + width) // 2)  # of the coarse pixels that begin in these columns
+        if row % 2 == 0 and end > first:
+            begin = 2 * first - column
+            begins = x.view(x.shape[1], width, -1)[:, begin::2].flatten(1)[None, :, None]
+            coarse.region = Region(row // 2, first, end - first)
+            with self._at_level(coarse):
+                y = run(begins)
+                self._kept(key, y, _NOWHERE, until="end")
+        covered = Region(row // 2, column // 2, (column + width - 1) // 2 - column // 2 + 1)
+        columns = torch.arange(column, column + width, device=x.device) // 2 - column // 2
+        kept = coarse.rows[key].read(covered, self._images, _NOWHERE)[:, :, 0]  # (B, maps, coarse pixels)
+        return kept[:, :, columns].permute(1, 2, 0).flatten(1)[None, :, None]
+
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        if key not in self._made:
-            self._made[key] = make()
-        return cast("Made", self._made[key])
+        if key not in self._prepared:
+            self._prepared[key] = make()
+        return cast("Made", self._prepared[key])
+
+    @contextmanager
+    def _at_level(self, level: Level) -> Iterator[None]:
+        before, self._level = self._level, level
+        try:
+            yield
+        finally:
+            self._level = before
 
     def _once_per_row(self, key: Hashable, row: int, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         """Run over the whole of a row, for all images, the first time that it is asked for; crop to the region."""
-        region, images = self.region, self._images
-        at, stores = self._of_row.get(key, (-1, []))
+        level, region, images = self._level, self._level.region, self._images
+        at, stores = level.of_row.get(key, (-1, []))
         if at != row:
-            self.region, self._images = Region(row, 0, self._width), None
-            stores = [Store(each.reshape(each.shape[1], self._width, -1), of_row=True) for each in run()]
-            self.region, self._images = region, images
-            self._of_row[key] = (row, stores)
+            level.region, self._images = Region(row, 0, level.width), None
+            stores = [Store(each.reshape(each.shape[1], level.width, -1), until="row") for each in run()]
+            level.region, self._images = region, images
+            level.of_row[key] = (row, stores)
         parts = [store.of(images) for store in stores]
         return [
             part.view(1, part.shape[0], 1, -1).narrow(3, region.column * part.shape[2], region.width * part.shape[2])
             for part in parts
         ]
 
-    def _kept(self, key: Hashable, x: Tensor, reach: Reach) -> Rows:
+    def _kept(self, key: Hashable, x: Tensor, reach: Reach, until: Lifetime) -> Rows:
         """The rows that a layer keeps, with x in this one."""
-        rows = self._rows.get(key)
+        level = self._level
+        rows = level.rows.get(key)
         if rows is None:
-            rows = self._rows[key] = Rows(self._batch, x.shape[1], self._width, reach, x.dtype, x.device)
-        rows.write(self.region, self._images, _flat(x))
+            rows = Rows(level.batch, x.shape[1], level.width, reach, x.dtype, x.device, until)
+            level.rows[key] = rows
+        rows.write(level.region, self._images, _flat(x))
         return rows
 
     def _by_image(self, x: Tensor) -> Tensor:

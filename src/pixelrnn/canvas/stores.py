@@ -1,9 +1,13 @@
-"""What a walk remembers: rows of feature maps, states of recurrences, maps of a row. The batch is innermost."""
+"""What a walk remembers: rows of feature maps, states of recurrences, maps of a row. The batch is innermost.
+
+Every store has a lifetime, which the verb that makes it names: what lives until the end of its row is of no use in the
+next one, what lives until the end of the walk is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +15,19 @@ from torch import Tensor
 
 from pixelrnn.canvas.base import Reach, Region, Scannable
 
+Lifetime = Literal["row", "end"]
+"""Until when a store is needed: the end of its row, or the end of the walk."""
+
 
 class Working:
-    """The images that are still at work in a row: `indices` in the whole batch, sorted, out of those of `before`."""
+    """The images that are still at work in a row: `indices` into the whole batch, sorted, a part of those of `before`.
+
+    Of images 0..7, first 1, 4 and 6 go on, then 4 alone: `within` says where the second choice stands in the first.
+
+    >>> three = Working(torch.tensor([1, 4, 6]))
+    >>> Working(torch.tensor([4]), before=three).within
+    tensor([1])
+    """
 
     def __init__(self, indices: Tensor, before: Working | None = None) -> None:
         self.indices, self.before = indices, before
@@ -23,23 +37,27 @@ class Working:
 class Store:
     """A tensor (..., B), of which the images at work have a copy of their own, compact in memory.
 
-    of_row: it is of no use in another row, so nothing is written back.
+    With `until="end"` a change to the copy is written back before another choice of images is made.
+
+    >>> store = Store(torch.zeros(1, 4), until="end")
+    >>> _ = store.of(Working(torch.tensor([1, 3]))).add_(5)
+    >>> store.of(None)
+    tensor([[0., 5., 0., 5.]])
     """
 
-    def __init__(self, full: Tensor, of_row: bool) -> None:
+    def __init__(self, full: Tensor, until: Lifetime) -> None:
         self.full = self._part = full
-        self._of_row = of_row
+        self._until = until
         self._images: Working | None = None
 
     def of(self, images: Working | None) -> Tensor:
-        """The part of these images, None for all; what was written to an earlier part is in it, if it is of use."""
+        """The part of these images, None for all."""
         if images is not self._images:
             if images is None:
                 self._write_back()
                 self._part = self.full
             elif images.before is self._images:
-                if not self._of_row:
-                    self._write_back()
+                self._write_back()
                 self._part = self._part.index_select(-1, images.within)
             else:
                 self._write_back()
@@ -48,7 +66,7 @@ class Store:
         return self._part
 
     def _write_back(self) -> None:
-        if self._images is not None and not self._of_row:
+        if self._images is not None and self._until == "end":
             self.full.index_copy_(-1, self._images.indices, self._part)
 
     def numel(self) -> int:
@@ -59,17 +77,30 @@ class Store:
 class Rows:
     """The last rows of one map, with zeros around them: (up + 1, C, left + W + right, B).
 
-    Rows are shifted, not the place where they begin, so that a view of the same columns can be used again.
+    The newest row is always the last one: with each new row all others move up by one, rather than the index of the
+    newest moving, so that a view of the same columns can be used again. With up = 1, W = 3 and a margin of one column,
+    after row 4 was written and row 5 has begun in column 0:
+
+        row 4    0  a  b  c  0
+        row 5    0  d  .  .  0      columns right of the region hold what is left of an older row, and are never read
     """
 
     def __init__(
-        self, batch: int, channels: int, width: int, reach: Reach, dtype: torch.dtype, device: torch.device
+        self,
+        batch: int,
+        channels: int,
+        width: int,
+        reach: Reach,
+        dtype: torch.dtype,
+        device: torch.device,
+        until: Lifetime,
     ) -> None:
         if reach.down > 0:
             raise AssertionError(f"a layer may not look below its own row, but asks for {reach}")
         self._up, self._left, self._right, self._row = max(0, reach.up), max(0, reach.left), max(0, reach.right), 0
         size = (self._up + 1, channels, self._left + width + self._right, batch)
-        self._store = Store(torch.zeros(size, dtype=dtype, device=device), of_row=not self._up)
+        self._until = until
+        self._store = Store(torch.zeros(size, dtype=dtype, device=device), until)
         self._images: Working | None = None
         self._views: dict[Hashable, Any] = {}
 
@@ -119,7 +150,7 @@ class Rows:
             if up and self._row:
                 raise AssertionError("a layer looks at the image for the first time, and the rows above are gone")
             self._up, self._left, self._right = self._up + up, self._left + left, self._right + right
-            self._store = Store(F.pad(self._store.of(None), (0, 0, left, right, 0, 0, up, 0)), of_row=not self._up)
+            self._store = Store(F.pad(self._store.of(None), (0, 0, left, right, 0, 0, up, 0)), self._until)
             self._images = None
             self._views.clear()
 
@@ -141,7 +172,7 @@ class Rows:
         while self._row < row:
             for line in range(self._up):
                 kept[line].copy_(kept[line + 1])
-            self._row += 1  # what stands in the new row is of the row before: nothing right of the region is read
+            self._row += 1
         return kept
 
 
@@ -159,7 +190,7 @@ class States:
         size = (-1, 2, width + 2 * recurrence.margin, batch)
         starts = (recurrence.start_h, recurrence.start_c)
         self._stores = [
-            Store(start.detach()[:, None, None, None].expand(size).clone(), of_row=False) for start in starts
+            Store(start.detach()[:, None, None, None].expand(size).clone(), until="end") for start in starts
         ]
 
     def at(self, row: int, images: Working | None) -> list[Tensor]:

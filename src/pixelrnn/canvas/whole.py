@@ -8,22 +8,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelrnn.canvas.base import Canvas, Convolvable, Made, Reach, Scannable
+from pixelrnn.canvas.order import Order
 
 
 class Whole(Canvas):
     """The parallel pass: every position of `image` (B, C, H, W) at once, and nothing is remembered.
 
-    given (B, maps, H, W) is what the image is conditioned on, for a network that asks for it.
+    condition_map (B, maps, H, W) is what the image is conditioned on, for a network that asks for it; order is the
+    generation order, for a network that takes any.
+
+    >>> import torch
+    >>> Whole(torch.ones(1, 1, 2, 2)).look(Reach(1, -1, 1, 0))  # the row above, with one more column on the left
+    tensor([[[[0., 0., 0.],
+              [0., 1., 1.]]]])
     """
 
-    def __init__(self, image: Tensor, condition_map: Tensor | None = None) -> None:
-        super().__init__(condition_map)
+    def __init__(self, image: Tensor, condition_map: Tensor | None = None, order: Order | None = None) -> None:
+        super().__init__(condition_map, order)
         self.image = image
+        self._stride = 1
 
     def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
         return conv.whole(self.look(conv.reach) if x is None else self.window(conv, x, conv.reach), plus)
 
     def look(self, reach: Reach) -> Tensor:
+        assert self._stride == 1, "a coarser level has no image"
         return F.pad(self.image, (reach.left, reach.right, reach.up, reach.down))
 
     def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
@@ -46,6 +55,17 @@ class Whole(Canvas):
     def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
         self._claim(key)
         return _grown(run(x), Reach(1, -1, 0, 0))
+
+    def coarser(self, key: Hashable, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        self._claim(key)
+        self._stride *= 2
+        coarse = run(x[:, :, ::2, ::2])
+        self._stride //= 2
+        return coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, : x.shape[2], : x.shape[3]]
+
+    def condition_map(self) -> Tensor | None:
+        s = self._condition_map
+        return s if s is None else s[:, :, :: self._stride, :: self._stride]
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         return make()

@@ -45,7 +45,7 @@ def run(
         report = prove_causal(model)
         height, width = wanted or model.size
         seen = seen_by(model, row, column, (height, width))
-        past = int(model.network.order(height, width)[row, column])
+        past = int(model.network.order(height, width).ranks[row, column])
         built = ", ".join(f"{key}={value}" for key, value in model.config["options"].items())
         typer.echo(f"{model.config['network']}  {built}  {model.num_parameters:,} parameters")
         typer.echo(

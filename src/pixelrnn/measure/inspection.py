@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Whole, scale
+from pixelrnn.canvas import Order, Whole, scale
 from pixelrnn.data import save_picture
 from pixelrnn.errors import CausalityError
 from pixelrnn.layers.recurrence import Recurrence
@@ -52,7 +52,9 @@ def transparent(model: PixelModel) -> nn.Module:
     return network
 
 
-def gradients(network: nn.Module, pixels: list[tuple[int, int]], image: Tensor, part: slice) -> Tensor:
+def gradients(
+    network: nn.Module, pixels: list[tuple[int, int]], image: Tensor, part: slice, order: Order | None = None
+) -> Tensor:
     """How the parameters at each of `pixels` change with the image.
 
     Arguments: image (C, H, W) float64; part: which of the parameters
@@ -62,31 +64,36 @@ def gradients(network: nn.Module, pixels: list[tuple[int, int]], image: Tensor, 
     for first in range(0, len(pixels), _COPIES):
         some = pixels[first : first + _COPIES]
         images = image.expand(len(some), *image.shape).clone().requires_grad_()
-        params = network(Whole(images))[:, part]
+        params = network(Whole(images, order=order))[:, part]
         rows, columns = (torch.tensor(each) for each in zip(*some, strict=True))
         chosen = params[torch.arange(len(some)), :, rows, columns]
         found.append(torch.autograd.grad(chosen.sum(), images)[0])
     return torch.cat(found)
 
 
-def seen_by(model: PixelModel, row: int, column: int, size: tuple[int, int]) -> Tensor:
+def seen_by(model: PixelModel, row: int, column: int, size: tuple[int, int], order: Order | None = None) -> Tensor:
     """The other pixels that (row, column) depends on, in any colour: (H, W) bool, measured."""
-    return seen_pairs(model, size, [(row, column)])[0]
+    return seen_pairs(model, size, [(row, column)], order)[0]
 
 
-def seen_pairs(model: PixelModel, size: tuple[int, int], pixels: list[tuple[int, int]] | None = None) -> Tensor:
+def seen_pairs(
+    model: PixelModel,
+    size: tuple[int, int],
+    pixels: list[tuple[int, int]] | None = None,
+    order: Order | None = None,
+) -> Tensor:
     """For each of `pixels` (left out: all, in raster order) the others it depends on: (P, H, W) bool, measured."""
     height, width = size
     pixels = pixels or [(row, column) for row in range(height) for column in range(width)]
     image = torch.rand(model.channels, height, width, dtype=torch.float64)
-    found = gradients(transparent(model), pixels, image, slice(None))
+    found = gradients(transparent(model), pixels, image, slice(None), model.network.checked_order(order, size))
     seen = (found != 0).any(1)
     for index, (row, column) in enumerate(pixels):
         seen[index, row, column] = False  # its own earlier colours are no other pixel
     return seen
 
 
-def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7)) -> CausalityReport:
+def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7), order: Order | None = None) -> CausalityReport:
     """Check every pair of a pixel and a later one (and of colours within a pixel), in float64, by two means.
 
     1. The gradient of a pixel's parameters is exactly zero at the present and the future.
@@ -95,49 +102,54 @@ def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7)) -> Causality
     Raises: CausalityError that names the first pixel and what it sees
     """
     height, width = size
+    order = model.network.checked_order(order, size)
     pixels = [(row, column) for row in range(height) for column in range(width)]
     network = transparent(model)
     image = torch.rand(model.channels, height, width, dtype=torch.float64)
-    passes = model.head.groups
-    per_part = model.head.num_params // passes
+    groups = model.head.groups
+    per_part = model.head.num_params // groups
     pairs = 0
-    for colour in range(passes):
-        found = gradients(network, pixels, image, slice(colour * per_part, (colour + 1) * per_part))
+    for colour in range(groups):
+        found = gradients(network, pixels, image, slice(colour * per_part, (colour + 1) * per_part), order)
         for (row, column), gradient in zip(pixels, found, strict=True):
-            hidden = _hidden(model, row, column, colour, size)
+            hidden = _hidden(model, row, column, colour, size, order)
             pairs += int(hidden.sum())
             leak = (hidden & (gradient != 0)).nonzero()
             if len(leak):
                 raise _leak(model, (row, column, colour), leak[0].tolist(), "has a gradient there")
-    return CausalityReport(height, width, pairs, _replace_the_future(model, pixels, size))
+    return CausalityReport(height, width, pairs, _replace_the_future(model, pixels, size, order))
 
 
-def _hidden(model: PixelModel, row: int, column: int, colour: int, size: tuple[int, int]) -> Tensor:
+def _hidden(
+    model: PixelModel, row: int, column: int, colour: int, size: tuple[int, int], order: Order | None
+) -> Tensor:
     """Everything that a pixel's parameters for one colour may not depend on: (C, H, W) bool."""
-    place = model.network.order(*size)[None]
+    place = (order or model.network.order(*size)).ranks[None]
     here = place[0, row, column]
     later_colour = torch.arange(model.channels)[:, None, None] >= colour
     return (place > here) | ((place == here) & later_colour)
 
 
 @torch.no_grad()
-def _replace_the_future(model: PixelModel, pixels: list[tuple[int, int]], size: tuple[int, int]) -> int:
+def _replace_the_future(
+    model: PixelModel, pixels: list[tuple[int, int]], size: tuple[int, int], order: Order | None
+) -> int:
     network = copy.deepcopy(model.network).double().eval()
     generator = torch.Generator().manual_seed(1)
     shape = (model.channels, *size)
     image, other = (torch.randint(0, model.levels, shape, generator=generator) for _ in range(2))
     other = torch.where(other == image, (other + 1) % model.levels, other)
-    passes = model.head.groups
-    for colour in range(passes):
-        hidden = torch.stack([_hidden(model, row, column, colour, size) for row, column in pixels])
-        changed = network(Whole(scale(torch.where(hidden, other, image), model.levels, torch.float64)))
-        plain = network(Whole(scale(image.expand(len(pixels), *shape), model.levels, torch.float64)))
+    groups = model.head.groups
+    for colour in range(groups):
+        hidden = torch.stack([_hidden(model, row, column, colour, size, order) for row, column in pixels])
+        changed = network(Whole(scale(torch.where(hidden, other, image), model.levels, torch.float64), order=order))
+        plain = network(Whole(scale(image.expand(len(pixels), *shape), model.levels, torch.float64), order=order))
         for index, (row, column) in enumerate(pixels):
-            parts = [each[index, :, row, column].chunk(passes)[colour] for each in (changed, plain)]
+            parts = [each[index, :, row, column].chunk(groups)[colour] for each in (changed, plain)]
             if not torch.equal(*parts):
                 where = hidden[index].nonzero()[0].tolist()
                 raise _leak(model, (row, column, colour), where, "moves when what follows is replaced, from there on")
-    return len(pixels) * passes
+    return len(pixels) * groups
 
 
 def _leak(model: PixelModel, pixel: tuple[int, int, int], leak: list[int], how: str) -> CausalityError:
@@ -153,6 +165,7 @@ def draw_fields(
     path: str | Path,
     size: tuple[int, int] | None = None,
     pixel: tuple[int, int] | None = None,
+    order: Order | None = None,
 ) -> list[Tensor]:
     """Draw side by side what one pixel sees in each model, its blind spot and its future.
 
@@ -178,9 +191,9 @@ def draw_fields(
     for model, axes in zip(models, panels, strict=False):
         height, width = size or model.size
         row, column = pixel or (height // 2, width // 2)
-        seen = seen_by(model, row, column, (height, width))
+        seen = seen_by(model, row, column, (height, width), order)
         seen_by_models.append(seen)
-        place = model.network.order(height, width)
+        place = (order or model.network.order(height, width)).ranks
         kind = torch.where(place > place[row, column], 3, torch.where(seen, 1, 2))
         kind[row, column] = 0
         edges = [np.arange(count + 1) - 0.5 for count in (width, height)]  # a pixel is centred on its own number

@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixelrnn.model.pixel_model import OnRow, PixelModel, Row
+    from pixelrnn.model.generation import OnProgress, OnRow, Row
+    from pixelrnn.model.pixel_model import PixelModel
 
-__all__ = ["OnRow", "PixelModel", "Row"]
+__all__ = ["OnProgress", "OnRow", "PixelModel", "Row"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from pixelrnn.model import pixel_model
+        from pixelrnn.model import generation, pixel_model
 
-        return getattr(pixel_model, name)
+        return getattr(pixel_model if name == "PixelModel" else generation, name)
     raise AttributeError(f"module 'pixelrnn.model' has no attribute {name!r}")

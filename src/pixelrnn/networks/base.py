@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Canvas
+from pixelrnn.canvas import Canvas, Order
+from pixelrnn.errors import ConfigError
 
 
 class Stage(NamedTuple):
     """A part of an image that is walked in raster order: every `step`-th pixel in both directions.
 
-    `given` makes the condition of the stage's network from its image, of which only the pixels of earlier stages are
-    read, and from the condition of the image there: (B, C, h, w), (B, maps, h, w) or None -> (B, maps, h, w). Left out,
-    the condition is that of the image.
+    `condition_map` makes the condition map of the stage's network from its image, of which only the pixels of earlier
+    stages are read, and from the image's condition map: (B, C, h, w), (B, maps, h, w) or None -> (B, maps, h, w). Left
+    out, the condition map is that of the image.
     """
 
     network: Network
@@ -35,6 +36,9 @@ class Network(nn.Module, ABC):
 
     default_head: str | None = None  # None: "bernoulli" for 2 levels, "categorical" for more
 
+    orders: Literal["raster", "multi-scale", "any"] = "raster"
+    """The generation orders that the network can take; one that takes any reads `canvas.order`."""
+
     @abstractmethod
     def forward(self, canvas: Canvas) -> Tensor:
         """The parameters of every pixel in the canvas' region, (B, params, h, w), from the pixels before it.
@@ -51,6 +55,28 @@ class Network(nn.Module, ABC):
         """How the network is walked: one raster scan of the image, if nothing else is said."""
         return [Stage(self)]
 
-    def order(self, height: int, width: int) -> Tensor:
-        """Which pixel comes how many-th: (height, width) int64; a pixel may depend on those that come before it."""
-        return torch.arange(height * width).reshape(height, width)
+    def order(self, height: int, width: int) -> Order:
+        """The generation order of an image of this size, unless another is asked for."""
+        return Order.raster(height, width)
+
+    def checked_order(self, order: Order | None, size: tuple[int, int]) -> Order | None:
+        """The generation order that is asked for; None for the network's own.
+
+        Raises: ConfigError if it is of another size, or the network cannot take it
+        """
+        if order is None:
+            return None
+        if tuple(order.size) != tuple(size):
+            raise ConfigError(f"The order is for images of {_hw(order.size)}, but they are {_hw(size)}.")
+        if self.orders == "any":
+            return order
+        if not torch.equal(order.ranks, self.order(*size).ranks):
+            raise ConfigError(
+                f"{type(self).__name__} generates in {self.orders} order only, so it cannot take another one. "
+                "Leave order out."
+            )
+        return None
+
+
+def _hw(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Canvas, Reach, Whole
+from pixelrnn.canvas import Canvas, Order, Reach, Whole
 from pixelrnn.errors import unknown
 from pixelrnn.heads import Head
 from pixelrnn.networks.base import Network, Stage
@@ -141,13 +141,14 @@ class MultiScale(Network):
             [up, up.new_zeros(()).expand(size) if condition_map is None else condition_map.expand(size)], 1
         )
 
-    def order(self, height: int, width: int) -> Tensor:
-        """The small image's pixels in their order, then the others in raster order: (height, width) int64."""
-        place = super().order(height, width)
-        small = self.small.order(-(-height // self.factor), -(-width // self.factor))
-        ranks = small.numel() + place
+    orders = "multi-scale"
+
+    def order(self, height: int, width: int) -> Order:
+        """The small image's pixels in their order, then the others in raster order."""
+        small = self.small.order(-(-height // self.factor), -(-width // self.factor)).ranks
+        ranks = small.numel() + torch.arange(height * width).reshape(height, width)
         ranks[:: self.factor, :: self.factor] = small
-        return ranks.flatten().argsort().argsort().reshape(height, width)
+        return Order((height, width), ranks.flatten().argsort())
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The pixels that the parameters at (row, column) depend on: (height, width) bool."""

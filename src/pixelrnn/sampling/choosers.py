@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+Pmf = Callable[[Tensor, int], Tensor]
+"""The probabilities of one colour, given the earlier colours of the same pixels: (B, C, w), channel -> (B, w, levels),
+float64. Where the network itself masks colours, they are given the guess of the earlier colours instead."""
 
-class Place(NamedTuple):
-    """Where the pixels that are to be chosen are: images of the batch (None: all of them), a row, some columns."""
 
-    images: Tensor | None
-    row: int
-    columns: slice
+class Span(NamedTuple):
+    """The pixels that are to be chosen at once, of some images of the batch."""
+
+    images: Tensor | None  # indices into the batch, sorted; None: all of it
+    where: Tensor  # (w,) flat pixel indices, row * W + column, in generation order
+    channels: range  # the colours that are asked for, in order
+    open: Tensor  # (B, C, w) bool: neither settled before nor known; what is chosen elsewhere is thrown away
+    guess: Tensor  # (B, C, w): what the network was run on
 
     def of(self, x: Tensor, channel: int) -> Tensor:
-        """What stands there in x (B, C, H, W): (images, columns)."""
-        line = x[:, channel, self.row, self.columns]
-        return line if self.images is None else line[self.images]
+        """What stands there in x (batch, C, H, W): (B, w)."""
+        line = x[:, channel].flatten(1).index_select(1, self.where)
+        return line if self.images is None else line.index_select(0, self.images)
 
 
 class Chooser(Protocol):
-    """What decides the pixels of a walk."""
+    """What decides the pixels of a walk.
 
-    known_everywhere: Tensor  # (H, W) bool: the pixels that are already right in every image of the batch
+    A chooser with a state, a decoder that reads a stream for instance, goes through the open positions of an image in
+    generation order (pixel by pixel, and within a pixel colour by colour) and stops after the first one where what it
+    chose is not the guess: everything behind it rests on a wrong guess, is thrown away and will be asked for again. So
+    every position of every image is decided exactly once, in order, whatever the spans. Where the network sees no
+    colours of the pixel itself (`Head.groups` is 1), all colours of a pixel are one position. A chooser without a state
+    may decide all positions.
+    """
 
-    def guess(self, place: Place, channel: int, otherwise: Tensor) -> Tensor:
-        """What the pixels may turn out to be, any level: otherwise (B, w) -> (B, w)."""
-
-    def choose(self, pmf: Tensor, place: Place, channel: int) -> Tensor:
-        """The levels of one colour of some pixels: pmf (B, w, levels) float64 -> (B, w)."""
+    def choose(self, span: Span, pmf: Pmf) -> Tensor:
+        """The levels of all pixels of the span: (B, C, w); where they are not open, anything."""
 
 
 def uniforms(seed: int, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
@@ -40,6 +49,9 @@ def uniforms(seed: int, indices: Sequence[int], shape: tuple[int, int, int]) -> 
 
     Those of an image depend on the seed and on its own index, and on nothing else: the same image comes out whatever
     the batch, the device or the algorithm.
+
+    >>> torch.equal(uniforms(0, [7], (1, 2, 2))[0], uniforms(0, [3, 7], (1, 2, 2))[1])
+    True
     """
     streams = (np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index]))) for index in indices)
     return torch.from_numpy(np.stack([stream.random(shape) for stream in streams]))
@@ -53,19 +65,21 @@ class Draw:
 
     def __init__(self, numbers: Tensor, temperature: float = 1.0) -> None:
         self.numbers, self.temperature = numbers, temperature
-        self.known_everywhere = torch.zeros(numbers.shape[2:], dtype=torch.bool)
 
-    def guess(self, place: Place, channel: int, otherwise: Tensor) -> Tensor:
-        return otherwise
+    def choose(self, span: Span, pmf: Pmf) -> Tensor:
+        pixels = span.guess.clone()
+        for channel in span.channels:
+            pixels[:, channel] = self.draw(pmf(pixels, channel), span, channel)
+        return pixels
 
-    def choose(self, pmf: Tensor, place: Place, channel: int) -> Tensor:
-        """The first level whose cumulated probability exceeds the uniform number of that place."""
+    def draw(self, pmf: Tensor, span: Span, channel: int) -> Tensor:
+        """The first level whose cumulated probability exceeds the uniform number: pmf (B, w, levels) -> (B, w)."""
         if self.temperature == 0:
             return pmf.argmax(-1)
         if self.temperature != 1:
             logits = pmf.log()
             pmf = ((logits - logits.amax(-1, keepdim=True)) / self.temperature).softmax(-1)
-        number = place.of(self.numbers, channel)[..., None]
+        number = span.of(self.numbers, channel)[..., None]
         if pmf.shape[-1] == 2:
             return (pmf[..., :1] <= number * pmf.sum(-1, keepdim=True))[..., 0]
         cumulated = pmf.cumsum(-1)
@@ -73,25 +87,8 @@ class Draw:
         return (cumulated <= number * cumulated[..., -1:]).sum(-1)
 
 
-class Keep:
-    """Keeps the known pixels of `images` and draws the others."""
-
-    def __init__(self, images: Tensor, known: Tensor, draw: Draw) -> None:
-        self.images, self.known, self.draw = images, known, draw  # known: (B, 1, H, W) bool
-        self.known_everywhere = known.all(0)[0].cpu()
-
-    def guess(self, place: Place, channel: int, otherwise: Tensor) -> Tensor:
-        """What is known, and `otherwise` elsewhere."""
-        return torch.where(place.of(self.known, 0), place.of(self.images, channel), otherwise)
-
-    def choose(self, pmf: Tensor, place: Place, channel: int) -> Tensor:
-        """The known level where there is one, else what `Draw` draws."""
-        drawn = self.draw.choose(pmf, place, channel).to(self.images.dtype)
-        return torch.where(place.of(self.known, 0), place.of(self.images, channel), drawn)
-
-
 class Guide:
-    """Lets `chooser` choose from what is more, or less, probable with the condition than without it.
+    """Classifier-free guidance: lets `chooser` choose from probabilities that exaggerate the condition, or weaken it.
 
     The walk's images come twice, the first half with the condition and the second without; both halves get the same
     pixels. Of strength g, probabilities are in proportion to p(without) (p(with) / p(without))^g: 1 is p(with), 0 is
@@ -102,21 +99,18 @@ class Guide:
 
     def __init__(self, chooser: Chooser, strength: float) -> None:
         self.chooser, self.strength = chooser, strength
-        self.known_everywhere = chooser.known_everywhere
 
-    def guess(self, place: Place, channel: int, otherwise: Tensor) -> Tensor:
-        return self.chooser.guess(_first_half(place), channel, otherwise.chunk(2)[0]).repeat(2, 1)
+    def choose(self, span: Span, pmf: Pmf) -> Tensor:
+        # The two copies of an image always stand at the same position, so they are at work together.
+        images = None if span.images is None else span.images.chunk(2)[0]
+        half = span._replace(images=images, open=span.open.chunk(2)[0], guess=span.guess.chunk(2)[0])
 
-    def choose(self, pmf: Tensor, place: Place, channel: int) -> Tensor:
-        """The levels of one colour of some pixels, those of the first half twice: pmf (2 B, w, levels) -> (2 B, w)."""
-        conditional, unconditional = pmf.clamp_min(_SMALLEST).log().chunk(2)
-        guided = (unconditional + self.strength * (conditional - unconditional)).softmax(-1)
-        return self.chooser.choose(guided, _first_half(place), channel).repeat(2, 1)
+        def guided(pixels: Tensor, channel: int) -> Tensor:
+            both = pmf(pixels.repeat(2, 1, 1), channel)
+            conditional, unconditional = both.clamp_min(_SMALLEST).log().chunk(2)
+            return (unconditional + self.strength * (conditional - unconditional)).softmax(-1)
 
-
-def _first_half(place: Place) -> Place:
-    """Of images that come twice: their halves stand at the same place always, so they are at work together."""
-    return place if place.images is None else place._replace(images=place.images.chunk(2)[0])
+        return self.chooser.choose(half, guided).repeat(2, 1, 1)
 
 
 _SMALLEST = 1e-300  # of a probability, before its logarithm

@@ -1,13 +1,13 @@
-"""The one loop over pixels, and what chooses them.
+"""The one loop over pixels.
 
-`walk` goes through an image in raster order (stage by stage, if the network has several), asks the network for the
-probabilities of the next pixels and lets a chooser say what they are: `Draw` draws them, `Keep` keeps what is known and
-draws the rest. The loop is the same for every network, head and use.
+`walk` goes through images in generation order (stage by stage, if the network has several), asks the network for the
+probabilities of the next pixels and lets a chooser say what they are. The loop is the same for every network, head and
+use, and yields what it settles: sampling, completion, progress bars and the rows of `sample_rows` all read from it.
 
-The next pixels: the network is run on a span of the row in which pixels that are not chosen yet hold a guess. What the
-chooser says is right up to and including the first pixel where it contradicts the guess, because until there the
-network was given what it should have been given; all of it is the guess of the next pass. So the images do not depend
-on the spans, which only save passes: where a model is sure of itself, a row takes a few.
+The next pixels: the network is run on a span of a run (a row, in raster order) in which pixels that are not chosen yet
+hold a guess. What is chosen is right up to and including the first pixel where it contradicts the guess (`settle`); all
+of it is the guess of the next pass. So the images do not depend on the spans, which only save passes: where a model is
+sure of itself, a row takes a few. This is speculative sampling, or Jacobi iteration, with the model as its own draft.
 
 Source: Wiggers and Hoogeboom, Predictive Sampling with Forecasting Autoregressive Models, 2020, arXiv 2002.09928; Song
 et al., Accelerating Feedforward Computation via Parallel Nonlinear Equation Solving, 2021, arXiv 2002.03629.
@@ -17,20 +17,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas import Incremental, Region, Whole, scale
+from pixelrnn.canvas import Order, Whole, scale
+from pixelrnn.errors import ModelError
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
 from pixelrnn.networks.base import Stage
-from pixelrnn.sampling.choosers import Chooser, Place
+from pixelrnn.sampling.choosers import Chooser, Pmf, Span
 from pixelrnn.sampling.pace import Pace
+from pixelrnn.sampling.runner import Cached, Runner, Uncached
+from pixelrnn.sampling.settle import open_positions, settle
 
 Method = Literal["cached", "naive"]
+
+
+class Settled(NamedTuple):
+    """Pixels that have become final in a pass, of some images of the batch. Each pixel of each image does so once."""
+
+    images: npt.NDArray[np.int64]  # (n,) indices into the batch
+    where: Tensor  # (w,) flat pixel indices, row * W + column, in generation order
+    values: npt.NDArray[np.uint8]  # (n, C, w)
+    final: npt.NDArray[np.bool_]  # (n, w): which of them; the others are guesses, or were final before
+
+    def write_to(self, images: Tensor) -> None:
+        """Put the pixels into the images of the batch (B, C, H, W), guesses too."""
+        images.flatten(2)[torch.from_numpy(self.images)[:, None], :, self.where] = (
+            torch.from_numpy(self.values).movedim(1, 2).to(images.device)
+        )
 
 
 @torch.inference_mode()
@@ -41,66 +60,80 @@ def walk(
     chooser: Chooser,
     *,
     dtype: torch.dtype,
+    known: Tensor | None = None,
+    order: Order | None = None,
     method: Method = "cached",
     pace: Pace | int | None = None,
     condition_map: Tensor | None = None,
-) -> Iterator[tuple[int, Tensor]]:
-    """Choose every pixel of `images`, in place, in the network's order, which is raster order for most.
+) -> Iterator[Settled]:
+    """Choose every pixel of `images` that is not known, in place, in generation order.
 
     Arguments:
-        images   (B, C, H, W) uint8 on the network's device: what the chooser calls given must be there already
+        images   (B, C, H, W) uint8 on the network's device, contiguous
         dtype    of the network's weights
+        known    (B, 1, H, W) bool: pixels that keep their value; None for none
+        order    the generation order, for a network that takes any; None for the network's own
         method   "cached": every layer keeps its past; "naive": one whole pass per pixel and colour, slow and evident,
                  the oracle for the other
         pace     how wide spans are: a number of pixels, or what chooses it; the images do not depend on it
-        given    the condition, (B, maps, H, W), or (B, maps, 1, 1) if it is the same everywhere
-    Yields:      each row when it is final, and that row of the images (B, C, W)
+        condition_map  (B, maps, H, W), or (B, maps, 1, 1) if it is the same everywhere
+    Yields:      the pixels that became final, known ones too, pass after pass
+    Raises:      ModelError if the network gives parameters that are not finite
     """
+    known = torch.zeros_like(images[:, :1], dtype=torch.bool) if known is None else known.clone()
+    if method == "naive":
+        yield from _naive(network, head, images, known, chooser, dtype, order, condition_map)
+        return
+    settled_before = torch.zeros(images.shape[2:], dtype=torch.bool)
     pace = Pace() if pace is None else pace
-    decided = chooser.known_everywhere.clone()
-    stages = network.stages()
-    for stage in stages:
-        known = decided[:: stage.step, :: stage.step]
-        if method == "naive":
-            rows = _naive(network, head, stage.step, images, known, chooser, dtype, condition_map)
-        else:
-            rows = _Raster(stage, head, images, known, chooser, dtype, pace, condition_map).rows()
-        for row in rows:
-            if stage is stages[-1]:
-                yield row, images[:, :, row]
-        known.fill_(True)
+    for stage in network.stages():
+        walked = _Stage(stage, head, images, known, settled_before, chooser, dtype, pace, order, condition_map)
+        yield from walked.events()
+        for grid in (known, settled_before):
+            grid[..., :: stage.step, :: stage.step] = True
 
 
 def _naive(
     network: Network,
     head: Head,
-    step: int,
     images: Tensor,
     known: Tensor,
     chooser: Chooser,
     dtype: torch.dtype,
+    order: Order | None,
     condition_map: Tensor | None,
-) -> Iterator[int]:
+) -> Iterator[Settled]:
     """The oracle: for every pixel and colour that is not known, the whole network on the whole image."""
-    for row in range(0, images.shape[2], step):
-        for column in range(0, images.shape[3], step):
-            if known[row // step, column // step]:
-                continue
-            place = Place(None, row, slice(column, column + 1))
-            for channel in range(images.shape[1]):
-                if channel < head.groups:
-                    params = network(Whole(scale(images, head.levels, dtype), condition_map))
-                here = (..., slice(row, row + 1), place.columns)
-                pmf = head.pmf(params[here], images[here], channel)[:, 0]
-                images[:, channel, row, place.columns] = chooser.choose(pmf, place, channel).to(images.dtype)
-        yield row // step
+    batch, channels, height, width = images.shape
+    every, groups = np.arange(batch), head.groups
+    for where in (order or network.order(height, width)).ranks.flatten().argsort():
+        row, column = divmod(int(where), width)
+        here = (..., slice(row, row + 1), slice(column, column + 1))
+        pixels = images[here].flatten(2).clone()  # (B, C, 1)
+        for group in range(0 if known[here].all() else groups):
+            params = network(Whole(scale(images, head.levels, dtype), condition_map, order))[here]
+            _check_finite(params[:, :, 0], network, None, where[None], width)
+            colours = range(group * channels // groups, (group + 1) * channels // groups)
+            open_ = (~known[here][:, 0]).expand(-1, channels, -1)
+            chosen = chooser.choose(
+                Span(None, where[None].to(images.device), colours, open_, pixels), _pmf(head, params)
+            )
+            for channel in colours:
+                pixels[:, channel] = torch.where(open_[:, channel], chosen[:, channel], pixels[:, channel])
+            images[here] = pixels[..., None]
+        yield Settled(every, where[None], pixels.cpu().numpy(), np.ones((batch, 1), dtype=bool))
 
 
-class _Raster:
-    """One stage: every `step`-th pixel that is not known, row by row, span by span.
+def _pmf(head: Head, params: Tensor) -> Pmf:
+    """Probabilities of a line of pixels: params (B, params, 1, w)."""
+    return lambda pixels, channel: head.pmf(params, pixels[:, :, None], channel)[:, 0]
 
-    Pixels are settled place by place: column by column, and within a column colour by colour, if the network sees
-    earlier colours of the pixel (`passes`). A feature never depends on the last colour of its own pixel, so with the
+
+class _Stage:
+    """One stage: every `step`-th pixel of the image that is not known, run by run, span by span.
+
+    Pixels are settled position by position: pixel by pixel, and within a pixel colour by colour, if the network sees
+    earlier colours of the pixel (`groups`). A feature never depends on the last colour of its own pixel, so with the
     pass that settles a pixel its features are final as well.
     """
 
@@ -110,120 +143,168 @@ class _Raster:
         head: Head,
         images: Tensor,
         known: Tensor,
+        settled_before: Tensor,
         chooser: Chooser,
         dtype: torch.dtype,
         pace: Pace | int,
+        order: Order | None,
         condition_map: Tensor | None,
     ) -> None:
-        self.network, self.step, self.head, self.chooser, self.pace = stage.network, stage.step, head, chooser, pace
-        self.grid = images[:, :, :: stage.step, :: stage.step]  # a view
-        self.known = known.numpy()
-        self.places = head.groups  # per column
-        self.dtype = dtype
-        condition_map = None if condition_map is None else condition_map[:, :, :: stage.step, :: stage.step]
+        self.head, self.chooser, self.pace, self.dtype = head, chooser, pace, dtype
+        step, (height, width) = stage.step, images.shape[2:]
+        self.images, self.pixels = images, images.flatten(2)  # (B, C, H * W), a view
+        self.known = known.flatten(1).cpu().numpy()  # (B, H * W)
+        self.settled_before = settled_before.flatten().numpy()  # in an earlier stage
+        self.indices = torch.arange(height * width).view(height, width)[::step, ::step].flatten()
+        self.width = width
+        grid = images[:, :, ::step, ::step]
+        s = None if condition_map is None else condition_map[:, :, ::step, ::step]
         if stage.condition_map is not None:
-            condition_map = stage.condition_map(scale(self.grid, head.levels, dtype), condition_map)
-        self.canvas = Incremental(tuple(self.grid.shape), dtype, images.device, condition_map)
+            s = stage.condition_map(scale(grid, head.levels, dtype), s)
+        self.network = stage.network
+        self.order = order or Order.raster(grid.shape[2], grid.shape[3])
+        self.columns = grid.shape[3]
+        runner = Uncached if stage.network.orders == "any" else Cached
+        self.runner: Runner = runner(stage.network, grid, dtype, s, order)
 
-    def rows(self) -> Iterator[int]:
-        """Choose a row, and say which; nothing is run after the last pixel that has to be chosen."""
-        height, width = self.known.shape
-        unknown = np.flatnonzero(~self.known)
-        last = unknown[-1] if len(unknown) else -1
-        for row in range(height):
-            end = min(width, int(last) + 1 - row * width)
-            if end > 0:
-                self._choose_row(row, end)
-            yield row
+    def events(self) -> Iterator[Settled]:
+        """Choose run after run; nothing is run after the last pixel that has to be chosen."""
+        everywhere = np.asarray(self.known.all(0))
+        left = int((~everywhere[self.indices.numpy()]).sum())  # that must be chosen in some image
+        for run in self.order.runs():
+            unknown = np.flatnonzero(~everywhere[self.indices[run].numpy()])
+            left -= len(unknown)
+            end = len(run) if left else int(unknown[-1]) + 1 if len(unknown) else 0
+            if end:
+                yield from self._choose(run[:end])
+            if end < len(run):
+                yield from self._already(run[end:])
 
-    def _choose_row(self, row: int, end: int) -> None:
-        """Choose the pixels of a row up to column `end`, and write them into the images."""
-        canvas, places = self.canvas, self.places
-        canvas.begin(Region(row, 0, end))
-        guess = self._guess(row, end)
-        self._write(guess)
-        settled = np.zeros(len(guess), dtype=int)  # places of every image
-        at_work = np.arange(len(guess))
-        begun = False
-        while (waiting := settled[at_work] < end * places).any():
+    def _choose(self, run: Tensor) -> Iterator[Settled]:
+        """Choose the pixels of a run, and write them into the images."""
+        where, width, groups = self.indices[run], len(run), self.head.groups
+        device = self.pixels.device
+        known, on_device = self.known[:, where.numpy()], where.to(device)
+        guess = self._guess(run, known)
+        self.runner.begin(run)
+        self.runner.write(0, self._scaled(guess))
+        settled = np.zeros(len(guess), dtype=int)  # positions of the run, of every image
+        at_work, images = np.arange(len(guess)), None
+        known_by_all = np.asarray(known.all(0))
+        timed = False
+        while (waiting := settled[at_work] < width * groups).any():
             if 2 * waiting.sum() <= len(at_work):  # the others rest; not one by one, as it takes time
                 at_work, waiting = at_work[waiting], waiting[waiting]
-                canvas.only(torch.from_numpy(at_work).to(self.grid.device))
-            columns = settled[at_work] // places
-            first = int(columns[waiting].min())
-            run = _run(self.known[row, first:end])
-            if run:  # known in every image
-                self._params(Region(row, first, run))
-                settled[at_work] = np.maximum(settled[at_work], (first + run) * places)
-                continue
-            width = self._width(columns[waiting] - first, end - first, len(at_work))
-            began = time.perf_counter()
-            self._settle(Region(row, first, width), at_work, guess, settled)
-            if begun and isinstance(self.pace, Pace):  # the first also does what is done once for the row
-                self.pace.time(width, len(at_work), time.perf_counter() - began)
-            begun = True
-        self.grid[:, :, row, :end] = torch.from_numpy(guess)
+                images = torch.from_numpy(at_work).to(device)
+                self.runner.only(images)
+            ahead = settled[at_work] // groups
+            first = int(ahead[waiting].min())
+            count = _leading(known_by_all[first:])
+            old = settled[at_work]
+            if count:  # known in every image: the network is run for what it keeps, nothing is chosen
+                self.runner.skip(first, count)
+                new, span = np.maximum(old, (first + count) * groups), slice(first, first + count)
+            else:
+                count = self._width(ahead[waiting] - first, width - first, len(at_work))
+                span, began = slice(first, first + count), time.perf_counter()
+                new = self._pass(span, on_device, at_work, images, guess, known, old)
+                if timed and isinstance(self.pace, Pace):  # the first also does what is done once for the run
+                    self.pace.time(count, len(at_work), time.perf_counter() - began)
+                timed = True
+            settled[at_work] = new
+            columns = np.arange(first, first + count)
+            final = (columns >= old[:, None] // groups) & (columns < new[:, None] // groups)
+            if final.any():
+                yield from self._event(at_work, where[span], guess[at_work, :, span], final)
 
-    def _settle(self, region: Region, at_work: np.ndarray, guess: np.ndarray, settled: np.ndarray) -> None:
-        """A pass on the guesses: what is chosen replaces them and is settled up to the first that was wrong."""
-        row, first, width = region
-        before, places = guess[at_work, :, first : first + width], self.places
-        chosen = self._chosen(self._params(region), before, region)
-        chosen = np.where(self.known[row, first : first + width], before, chosen)
-        old = settled[at_work]
-        open_ = first * places + np.arange(width * places) >= old[:, None]  # in order: (images, places)
-        per_place = before.shape[1] // places  # colours that are settled together
-        wrong = (chosen != before).transpose(0, 2, 1).reshape(len(before), -1, per_place).any(-1) & open_
-        any_wrong = wrong.any(1)
-        new = np.maximum(old, first * places + np.where(any_wrong, wrong.argmax(1) + 1, width * places))
-        settled[at_work] = new
-        # What was settled before stays: it would be chosen again, but for a rounding.
-        mask = open_.reshape(len(before), width, places).repeat(per_place, 2).transpose(0, 2, 1)
-        after = np.where(mask, chosen, before)
-        guess[at_work, :, first : first + width] = after
-        self._write(after)
-        if isinstance(self.pace, Pace):
-            self.pace.learn(int((new - old).sum()), int(any_wrong.sum()))
-
-    def _params(self, region: Region) -> Tensor:
-        """The parameters of a region, given its pixels as they were written: (B, params, 1, w)."""
-        self.canvas.begin(region)
-        with torch.autocast(self.grid.device.type, enabled=False):
-            return self.canvas.run(self.network)
-
-    def _write(self, guess: np.ndarray) -> None:
-        """Let the network see these pixels of the region."""
-        self.canvas.write(scale(torch.from_numpy(guess).to(self.grid.device), self.head.levels, self.dtype))
-
-    def _chosen(self, params: Tensor, guess: np.ndarray, region: Region) -> np.ndarray:
-        """What the chooser says: (B, C, w)."""
-        pixels = torch.from_numpy(guess).to(params.device)[:, :, None].clone()
-        place = self._place(region)
-        for channel in range(pixels.shape[1]):
-            pmf = self.head.pmf(params, pixels, channel)[:, 0]
-            pixels[:, channel, 0] = self.chooser.choose(pmf, place, channel).to(pixels.dtype)
-        return pixels[:, :, 0].cpu().numpy()
-
-    def _guess(self, row: int, end: int) -> np.ndarray:
-        """What the pixels of a row are at first taken for, where they are not given: those above, (B, C, end)."""
-        line = self.grid[:, :, row, :end]
-        above = self.grid[:, :, row - 1, :end] if row else torch.zeros_like(line)
-        place = self._place(Region(row, 0, end))
-        guesses = [self.chooser.guess(place, channel, above[:, channel]) for channel in range(above.shape[1])]
-        return np.where(self.known[row, :end], line.cpu().numpy(), torch.stack(guesses, 1).cpu().numpy())
-
-    def _place(self, region: Region) -> Place:
-        row, first, width = region
-        return Place(
-            self.canvas.images, row * self.step, slice(first * self.step, (first + width) * self.step, self.step)
+    def _pass(
+        self,
+        span: slice,
+        where: Tensor,
+        at_work: npt.NDArray[np.int64],
+        images: Tensor | None,
+        guess: npt.NDArray[np.uint8],
+        known: npt.NDArray[np.bool_],
+        settled: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """A pass on the guesses: what is chosen replaces them; how many positions of the run are settled then."""
+        first, groups = span.start, self.head.groups
+        before = guess[at_work, :, span]
+        params = self.runner.params(first, span.stop - first)
+        _check_finite(params, self.network, images, where[span], self.width)
+        open_ = open_positions(settled - first * groups, known[at_work, span], before.shape, groups)
+        asked = Span(
+            images,
+            where[span],
+            range(before.shape[1]),
+            torch.from_numpy(open_).to(params.device),
+            torch.from_numpy(before).to(params.device),
         )
+        chosen = self.chooser.choose(asked, _pmf(self.head, params[:, :, None]))
+        result = settle(before, chosen.cpu().numpy(), open_, groups)
+        guess[at_work, :, span] = result.values
+        self.runner.write(first, self._scaled(result.values))
+        new = np.maximum(settled, first * groups + result.settled)
+        if isinstance(self.pace, Pace):
+            self.pace.learn(int((new - settled).sum()), int(result.wrong.sum()))
+        return new
 
-    def _width(self, ahead: np.ndarray, left: int, images: int) -> int:
+    def _guess(self, run: Tensor, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+        """What the pixels of a run are at first taken for, where they are not known: those above them, (B, C, w)."""
+        line = self.pixels[:, :, self.indices[run].to(self.pixels.device)]
+        above = (run - self.columns).clamp_min(0)
+        guess = self.pixels[:, :, self.indices[above].to(self.pixels.device)] * (run >= self.columns).to(line.device)
+        return np.where(known[:, None], line.cpu().numpy(), guess.cpu().numpy())
+
+    def _already(self, run: Tensor) -> Iterator[Settled]:
+        """Pixels that are known in every image, and behind the last that is not."""
+        where = self.indices[run]
+        values = self.pixels[:, :, where.to(self.pixels.device)].cpu().numpy()
+        final = np.ones((len(values), len(run)), dtype=bool)
+        yield from self._event(np.arange(len(values)), where, values, final)
+
+    def _event(
+        self,
+        images: npt.NDArray[np.int64],
+        where: Tensor,
+        values: npt.NDArray[np.uint8],
+        final: npt.NDArray[np.bool_],
+    ) -> Iterator[Settled]:
+        """What became final, without what an earlier stage has settled."""
+        final = final & ~self.settled_before[where.numpy()]
+        if final.any():
+            event = Settled(images, where, values, final)
+            event.write_to(self.images)
+            yield event
+
+    def _scaled(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        """As the network sees them."""
+        return scale(torch.from_numpy(pixels).to(self.pixels.device), self.head.levels, self.dtype)
+
+    def _width(self, ahead: npt.NDArray[np.int64], left: int, images: int) -> int:
         if isinstance(self.pace, int):
             return min(self.pace, left)
-        return self.pace.width(ahead, left, images, self.places)
+        return self.pace.width(ahead, left, images, self.head.groups)
 
 
-def _run(known: np.ndarray) -> int:
-    """How many pixels from the first on are known."""
+def _leading(known: npt.NDArray[np.bool_]) -> int:
+    """How many of the first pixels are known.
+
+    >>> _leading(np.array([True, True, False, True]))
+    2
+    """
     return int(known.argmin()) if not known.all() else len(known)
+
+
+def _check_finite(params: Tensor, network: Network, images: Tensor | None, where: Tensor, width: int) -> None:
+    """Raises ModelError if parameters (B, params, w) are not finite: a picture of them would be worthless."""
+    if bool(params.isfinite().all()):
+        return
+    image, _, pixel = (~params.isfinite()).nonzero()[0].tolist()
+    image = image if images is None else int(images[image])
+    row, column = divmod(int(where[pixel]), width)
+    raise ModelError(
+        f"{type(network).__name__} gave a parameter that is not finite for the pixel in row {row}, column {column} of "
+        f"image {image}: its weights are damaged or its training diverged. Load an earlier checkpoint, or train again "
+        "with a lower learning rate."
+    )

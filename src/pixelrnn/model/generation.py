@@ -1,0 +1,367 @@
+"""Drawing with a model: new images, rows as they come, completions; one generator under all of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelrnn.canvas import Incremental, Order, Region
+from pixelrnn.checks import Images, Labels, Numbers, at_least, check_memory, checked_images, checked_mask, pair
+from pixelrnn.errors import ConditionError
+from pixelrnn.heads import Head
+from pixelrnn.model.renamed import accepts_map
+from pixelrnn.networks import Network
+from pixelrnn.sampling.choosers import Chooser, Draw, Guide, uniforms
+from pixelrnn.sampling.pace import Pace
+from pixelrnn.sampling.settings import SamplingSettings
+from pixelrnn.sampling.walk import Method, Settled, walk
+
+if TYPE_CHECKING:
+    from pixelrnn.layers.condition import Condition
+
+Row = tuple[int, int, Tensor]  # index of the first image of a batch, row, that row of the images
+OnRow = Callable[[int, int, Tensor], None]
+OnProgress = Callable[[int, int], None]
+"""Called with (pixels that are final, pixels in all), of all images."""
+
+
+class GenerationMixin(nn.Module):
+    """The half of `PixelModel` that draws."""
+
+    network: Network
+    head: Head
+    condition: Condition | None
+    size: tuple[int, int]
+    channels: int
+    levels: int
+    _pace: Pace
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Of the weights."""
+
+    @accepts_map
+    def sample(
+        self,
+        n: int,
+        *,
+        size: tuple[int, int] | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        method: Literal["auto", "cached", "naive"] = "auto",
+        span: int | None = None,
+        batch_size: int = 64,
+        label: Labels | None = None,
+        vector: Numbers | None = None,
+        condition_map: Numbers | None = None,
+        guidance: float = 1.0,
+        order: Order | None = None,
+        on_row: OnRow | None = None,
+        on_progress: OnProgress | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        """New images: (n, C, H, W) uint8.
+
+        Arguments:
+            size         (H, W) of the new images, any; the trained size if left out
+            temperature  draws from p^(1/T): below 1 more probable images, 0 the most probable level everywhere
+            seed         the same seed gives the same images, image by image, whatever n and batch_size; None: a new one
+            method       "auto", "cached": every layer keeps its past; "naive": one whole pass per pixel and colour, the
+                         slow oracle. The images are the same.
+            span         pixels of a row that "cached" guesses at once; None: what was fastest for this model so far.
+                         The images are the same.
+            label, vector, condition_map  the condition, one for all or one for each, as for `log_prob`
+            guidance     1 draws from p(image | condition); above 1 exaggerates it, at twice the price; 0 leaves it out
+            order        the generation order, for a network that takes any; None: the network's own
+            on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
+            on_progress  called with (pixels that are final, pixels in all)
+            start        index of the first image: these are images start .. start + n - 1 of the seed, so that many may
+                         be drawn in parts
+        Raises:          ConfigError for a number out of its range; ConditionError if a condition misfits or is missing;
+                         ModelError if the model's parameters are not finite; MemoryLimitError if it would not fit
+
+        >>> import pixelrnn
+        >>> model = pixelrnn.build("pixelcnn", size=(8, 8), levels=2, layers=2, width=4)
+        >>> images = model.sample(3, seed=0)
+        >>> images.shape, images.dtype
+        (torch.Size([3, 1, 8, 8]), torch.uint8)
+        >>> bool((model.sample(1, seed=0, start=2) == images[2:]).all())
+        True
+        """
+        settings = SamplingSettings(
+            temperature, seed, method, span, batch_size, guidance, label, vector, condition_map, order, start
+        )
+        images = self._blank(n, size)
+        self._draw(images, None, settings, on_row, on_progress)
+        return images
+
+    @accepts_map
+    def sample_rows(
+        self,
+        n: int,
+        *,
+        size: tuple[int, int] | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        span: int | None = None,
+        batch_size: int = 64,
+        label: Labels | None = None,
+        vector: Numbers | None = None,
+        condition_map: Numbers | None = None,
+        guidance: float = 1.0,
+        order: Order | None = None,
+    ) -> Iterator[Row]:
+        """New images row by row, as they come: (index of the first image of the batch, row, that row (B, C, W)).
+
+        Arguments and errors are those of `sample`; only as much is computed as is asked for.
+        """
+        settings = SamplingSettings(
+            temperature, seed, "auto", span, batch_size, guidance, label, vector, condition_map, order
+        )
+        images = self._blank(n, size)
+        return _rows(images, batch_size, self.generate(images, None, settings))
+
+    @accepts_map
+    def complete(
+        self,
+        images: Images,
+        known: Images,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        method: Literal["auto", "cached", "naive"] = "auto",
+        span: int | None = None,
+        batch_size: int = 64,
+        label: Labels | None = None,
+        vector: Numbers | None = None,
+        condition_map: Numbers | None = None,
+        guidance: float = 1.0,
+        order: Order | None = None,
+        on_row: OnRow | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Tensor:
+        """Images with their unknown pixels drawn: (B, C, H, W) uint8; known pixels come back untouched.
+
+        Every unknown pixel is drawn given all pixels before it in the generation order: raster order, or for a
+        multi-scale network the small image first. Known pixels further on are kept but not seen, so this is an exact
+        sample of the missing part where the known pixels precede the unknown ones (the top half known, say, in raster
+        order), and an approximation elsewhere. A network that takes any order completes any mask exactly along
+        `pixelrnn.canvas.known_first(known)`.
+
+        Arguments:
+            images  (B, C, H, W) integers; whatever stands at unknown pixels is not looked at, if it is in range
+            known   bool, broadcastable to (B, 1, H, W); True is known
+            others  as for `sample`
+        Raises:     ImageError if images or mask do not fit; others as for `sample`
+
+        >>> import pixelrnn
+        >>> model = pixelrnn.build("row-lstm", size=(6, 6), levels=4, layers=1, width=4)
+        >>> images, known = model.sample(2, seed=0), torch.arange(6)[:, None].expand(6, 6) < 3
+        >>> completed = model.complete(images, known, seed=1)
+        >>> bool((completed[:, :, :3] == images[:, :, :3]).all())
+        True
+        """
+        settings = SamplingSettings(
+            temperature, seed, method, span, batch_size, guidance, label, vector, condition_map, order
+        )
+        pixels = checked_images(images, self.channels, self.levels, self.device).to(torch.uint8)
+        mask = checked_mask(known, pixels)
+        pixels = (pixels * mask).contiguous()
+        self._draw(pixels, mask, settings, on_row, on_progress)
+        return pixels
+
+    def generate(self, images: Tensor, known: Tensor | None, settings: SamplingSettings) -> Iterator[Settled]:
+        """The one generator under `sample`, `sample_rows` and `complete`: pixels as they become final.
+
+        Arguments are checked at once, images are drawn when the next pixels are asked for. Every pixel of every image
+        is final in exactly one event, known ones too.
+
+        Arguments:
+            images  (N, C, H, W) uint8 on the model's device, contiguous: changed in place, batch after batch
+            known   (N, 1, H, W) bool: pixels that are kept; None for none
+        Yields:     `Settled`, with `images` as indices into all N
+        Raises:     as `sample`
+
+        >>> import pixelrnn
+        >>> model = pixelrnn.build("pixelcnn", size=(4, 4), levels=2, layers=1, width=4)
+        >>> images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+        >>> sum(int(event.final.sum()) for event in model.generate(images, None, SamplingSettings(seed=0)))
+        32
+        """
+        size = (images.shape[2], images.shape[3])
+        order = self.network.checked_order(settings.order, size)
+        condition = self._checked_condition(len(images), size, *settings.condition)
+        if settings.guidance != 1 and len(images) and all(each is None for each in condition):
+            raise ConditionError(
+                "guidance exaggerates a condition, but there is none: give label, vector or condition_map."
+            )
+        self._check_walk_fits(images, settings)
+        seed = int(torch.randint(2**62, ()).item()) if settings.seed is None else int(settings.seed)
+
+        def events() -> Iterator[Settled]:
+            for first in range(0, len(images), settings.batch_size):
+                part = slice(first, min(first + settings.batch_size, len(images)))
+                some = tuple(None if each is None else each[part] for each in condition)
+                mask = None if known is None else known[part]
+                for event in self._walk(images[part], mask, some, order, settings, seed, settings.start + first):
+                    yield event._replace(images=event.images + first)
+
+        return _evaluating(self, events())
+
+    def _walk(
+        self,
+        images: Tensor,
+        known: Tensor | None,
+        condition: tuple[Tensor | None, ...],
+        order: Order | None,
+        settings: SamplingSettings,
+        seed: int,
+        start: int,
+    ) -> Iterator[Settled]:
+        """One batch; under guidance the images are walked twice, side by side, and the second copy is not yielded."""
+        batch = len(images)
+        numbers = uniforms(seed, range(start, start + batch), (images.shape[1], *images.shape[2:]))
+        chooser: Chooser = Draw(numbers.to(self.device), settings.temperature)
+        s = None
+        if self.condition is not None:
+            with torch.no_grad():
+                s = self.condition(*condition)
+        walked, twice = images, False
+        if settings.guidance != 1 and s is not None:
+            twice = True
+            chooser, s = Guide(chooser, settings.guidance), torch.cat([s, torch.zeros_like(s)])
+            walked = images.repeat(2, 1, 1, 1)
+            known = None if known is None else known.repeat(2, 1, 1, 1)
+        method: Method = "naive" if settings.method == "naive" else "cached"
+        for event in walk(
+            self.network,
+            self.head,
+            walked,
+            chooser,
+            dtype=self.dtype,
+            known=known,
+            order=order,
+            method=method,
+            pace=self._pace if settings.span is None else settings.span,
+            condition_map=s,
+        ):
+            if not twice:
+                yield event
+                continue
+            mine = event.images < batch
+            event = event._replace(images=event.images[mine], values=event.values[mine], final=event.final[mine])
+            event.write_to(images)
+            yield event
+
+    def _draw(
+        self,
+        images: Tensor,
+        known: Tensor | None,
+        settings: SamplingSettings,
+        on_row: OnRow | None,
+        on_progress: OnProgress | None,
+    ) -> None:
+        """Draw all of `images`, in place, and call back."""
+        events = self.generate(images, known, settings)
+        if on_progress is not None:
+            events = _counted(events, len(images) * images.shape[2] * images.shape[3], on_progress)
+        if on_row is None:
+            for _ in events:
+                pass
+        else:
+            for row in _rows(images, settings.batch_size, events):
+                on_row(*row)
+
+    def _blank(self, n: int, size: tuple[int, int] | None) -> Tensor:
+        height, width = self.size if size is None else pair(size)
+        n, height, width = (
+            at_least(name, value, least)
+            for name, value, least in (("n", n, 0), ("the height", height, 1), ("the width", width, 1))
+        )
+        shape = (n, self.channels, height, width)
+        check_memory(f"{n} images of {height} x {width}", n * self.channels * height * width, self.device)
+        return torch.zeros(shape, dtype=torch.uint8, device=self.device)
+
+    def _check_walk_fits(self, images: Tensor, settings: SamplingSettings) -> None:
+        """Raises MemoryLimitError if a batch, and what a walk over it keeps, would not fit into memory."""
+        batch = min(len(images), settings.batch_size) * (2 if settings.guidance != 1 else 1)
+        _, channels, height, width = images.shape
+        needed = batch * height * width * (8 * channels + 4 * channels + 2)  # random numbers; guesses and masks
+        if batch * width > _MANY_COLUMNS:
+            narrow, wide = (self._kept_by_a_walk(columns) for columns in (1, 2))
+            needed += batch * (narrow + (wide - narrow) * (width - 1)) * self.dtype.itemsize
+        check_memory(f"To draw {batch} images of {height} x {width} at a time", needed, self.device)
+
+    @torch.inference_mode()
+    def _kept_by_a_walk(self, width: int) -> int:
+        """Numbers that a walk over one image of this width keeps."""
+        kept = 0
+        for stage in self.network.stages():
+            if stage.network.orders == "any":
+                continue
+            canvas = Incremental((1, self.channels, 1, width), self.dtype, self.device)
+            canvas.begin(Region(0, 0, width))
+            canvas.run(stage.network)
+            kept += canvas.memory
+        return kept
+
+    def _checked_condition(
+        self, n: int, size: tuple[int, int], label: Any, vector: Any, condition_map: Any
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        if label is None and vector is None and condition_map is None:
+            return None, None, None
+        if self.condition is None:
+            raise ConditionError(
+                "The model takes no condition. Build one with classes=, vector_size= or map_channels=, or train one:  "
+                "pixelrnn train mnist-gated-class"
+            )
+        return self.condition.checked(n, size, label, vector, condition_map, next(self.parameters()))
+
+
+_MANY_COLUMNS = 100_000  # of all images of a batch together: from here on it is worth finding out what a walk keeps
+
+
+def _rows(images: Tensor, batch_size: int, events: Iterator[Settled]) -> Iterator[Row]:
+    """Each row of each batch, from top to bottom, when all of its pixels and of the rows above are final."""
+    count, _, height, width = images.shape
+    first, row, left = -1, 0, np.empty(0)
+    for event in events:
+        begin = int(event.images[0]) // batch_size * batch_size
+        if begin != first:  # another batch
+            first, row = begin, 0
+            left = np.full(height, min(batch_size, count - first) * width)  # pixels that are not final yet
+        np.subtract.at(left, event.where.numpy() // width, event.final.sum(0))
+        while row < height and not left[row]:
+            yield first, row, images[first : first + batch_size, :, row]
+            row += 1
+
+
+def _counted(events: Iterator[Settled], total: int, on_progress: OnProgress) -> Iterator[Settled]:
+    done = 0
+    for event in events:
+        done += int(event.final.sum())
+        on_progress(done, total)
+        yield event
+
+
+def _evaluating(model: nn.Module, events: Iterator[Settled]) -> Iterator[Settled]:
+    """Dropout off for a while; a model that is not in training is not touched, so walks may run side by side."""
+    was = model.training
+    if was:
+        model.eval()
+    try:
+        yield from events
+    finally:
+        if was:
+            model.train()

@@ -1,0 +1,83 @@
+"""Which guesses of a span were right: the step at the heart of the walk, as a function of arrays."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Levels = npt.NDArray[np.uint8]
+
+
+class Settlement(NamedTuple):
+    """What a pass over a span has settled, of n images.
+
+    values   (n, C, w): the span's pixels; those that are not settled are the next guess
+    settled  (n,): how many positions of the span are final now, from its beginning on
+    wrong    (n,) bool: whether a guess was contradicted
+    """
+
+    values: Levels
+    settled: npt.NDArray[np.int64]
+    wrong: npt.NDArray[np.bool_]
+
+
+def open_positions(
+    settled: npt.NDArray[np.int64], known: npt.NDArray[np.bool_] | None, shape: tuple[int, int, int], groups: int
+) -> npt.NDArray[np.bool_]:
+    """Where the pixels of a span are still open: neither settled before nor known.
+
+    Arguments:
+        settled  (n,): positions of the span that are settled, from its beginning on. A position is a pixel, or with
+                 several colour groups a colour of a pixel: (pixel 0, red), (pixel 0, green), ...
+        known    (n, w): pixels that are known; None for none
+        shape    (n, C, w)
+    Shapes:      -> (n, C, w) bool
+
+    >>> open_positions(np.array([0, 2]), None, (2, 1, 3), groups=1)[:, 0]
+    array([[ True,  True,  True],
+           [False, False,  True]])
+    >>> open_positions(np.array([2]), None, (1, 3, 2), groups=3)[0]  # red and green of the first pixel are settled
+    array([[False,  True],
+           [False,  True],
+           [ True,  True]])
+    """
+    images, channels, width = shape
+    open_ = np.arange(width * groups) >= settled[:, None]
+    mask = open_.reshape(images, width, groups).repeat(channels // groups, 2).transpose(0, 2, 1)
+    return mask if known is None else mask & ~known[:, None]
+
+
+def settle(guess: Levels, chosen: Levels, open_: npt.NDArray[np.bool_], groups: int) -> Settlement:
+    """Accept what was chosen up to and including the first position where it contradicts the guess.
+
+    Up to there the network was run on the right pixels, so what was chosen is what one position after the other would
+    have chosen; beyond it, what was chosen is only the better guess. What is not open keeps its value, and settles with
+    what stands before it.
+
+    Shapes: guess, chosen, open_ (n, C, w)
+
+    A span of four pixels was guessed as 4 4 4 4, and 4 4 7 9 was chosen: three pixels are final, because the third was
+    chosen given two right ones; 9 was chosen after a wrong third pixel, so it is a guess. In a second image the first
+    two pixels were settled before, and all guesses turn out right.
+
+    >>> guess = np.array([[[4, 4, 4, 4]], [[1, 2, 3, 3]]], dtype=np.uint8)
+    >>> chosen = np.array([[[4, 4, 7, 9]], [[0, 0, 3, 3]]], dtype=np.uint8)
+    >>> result = settle(guess, chosen, open_positions(np.array([0, 2]), None, (2, 1, 4), 1), groups=1)
+    >>> result.values[:, 0]
+    array([[4, 4, 7, 9],
+           [1, 2, 3, 3]], dtype=uint8)
+    >>> result.settled, result.wrong
+    (array([3, 4]), array([ True, False]))
+
+    Source: Wiggers and Hoogeboom, Predictive Sampling with Forecasting Autoregressive Models, 2020, arXiv 2002.09928;
+            Song et al., Accelerating Feedforward Computation via Parallel Nonlinear Equation Solving, 2021,
+            arXiv 2002.03629
+    """
+    images, channels, width = guess.shape
+    differs = ((chosen != guess) & open_).transpose(0, 2, 1)  # in generation order: (n, w, C)
+    contradicted = differs.reshape(images, width * groups, channels // groups).any(-1)
+    wrong = contradicted.any(1)
+    settled = np.where(wrong, contradicted.argmax(1) + 1, width * groups)
+    return Settlement(np.where(open_, chosen, guess), settled, wrong)
