@@ -15,30 +15,34 @@ from pixelrnn.sampling.choosers import Draw, Span, uniforms
 LARGEST = 1 - 2**-53  # below one
 
 
-def at(images: list[int] | None, *where: int) -> Span:
-    """These pixels of these images (None: all), of which nothing is settled or guessed."""
-    nothing = torch.empty(0)
-    return Span(None if images is None else torch.tensor(images), torch.tensor(where), range(1), nothing, nothing)
-
-
-CORNER = at(None, 0)  # the first pixel of every image
+def drawer(temperature: float = 1.0) -> Draw:
+    """To draw by numbers that are given with the probabilities."""
+    return Draw(torch.zeros(1, 1, 1, 1), temperature)
 
 
 def test_a_uniform_number_chooses_the_first_level_whose_cumulated_probability_exceeds_it() -> None:
     pmf = torch.tensor([0.25, 0.0, 0.5, 0.25])
     for number, level in [(0.0, 0), (0.2, 0), (0.25, 2), (0.5, 2), (0.74, 2), (0.75, 3), (LARGEST, 3)]:
-        chosen = Draw(torch.full((1, 1, 1, 1), number)).draw(pmf[None, None], CORNER, 0)
+        chosen = drawer().draw(pmf[None, None], torch.full((1, 1), number))
         assert chosen.tolist() == [[level]], number
 
 
-def test_the_number_of_a_place_is_the_one_that_is_used() -> None:
-    numbers = torch.zeros(3, 3, 4, 5)
-    numbers[1, 2, 3, 4] = 0.9
-    pmf = torch.full((2, 2, 2), 0.5)
-    some = at([1, 2], 3 * 5 + 3, 3 * 5 + 4)
-    assert Draw(numbers).draw(pmf, some, 2).tolist() == [[0, 1], [0, 0]]
-    assert Draw(numbers).draw(pmf, some, 1).tolist() == [[0, 0], [0, 0]]
-    assert Draw(numbers).draw(torch.full((3, 1, 2), 0.5), at(None, 3 * 5 + 4), 2).tolist() == [[0], [1], [0]]
+def test_the_numbers_of_a_span_are_those_of_its_images_and_pixels() -> None:
+    numbers = torch.arange(3 * 2 * 20.0).reshape(3, 2, 20)
+    nothing = torch.empty(0)
+    where = torch.tensor([7, 3])
+    some = Span(torch.tensor([0, 2]), where, range(2), nothing, nothing).of(numbers)
+    assert torch.equal(some, numbers[[0, 2]][:, :, [7, 3]])
+    assert torch.equal(Span(None, where, range(2), nothing, nothing).of(numbers), numbers[:, :, [7, 3]])
+
+
+def test_a_span_is_drawn_by_the_numbers_of_its_colours() -> None:
+    numbers = torch.zeros(1, 2, 1, 3)
+    numbers[0, 1, 0, 2] = 0.9
+    guess = torch.zeros(1, 2, 3, dtype=torch.uint8)
+    span = Span(None, torch.arange(3), range(2), guess == 0, guess)
+    chosen = Draw(numbers).choose(span, lambda pixels, channel: torch.full((1, 3, 2), 0.5))
+    assert chosen.tolist() == [[[0, 0, 0], [0, 0, 1]]]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -46,9 +50,8 @@ def test_two_levels_are_drawn_like_any_other_number_of_them(temperature: float) 
     two = torch.rand(4, 6, 2, dtype=torch.float64)
     two[0, :2], two[1, 2] = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
     three = torch.cat([two, torch.zeros(4, 6, 1)], -1)
-    draw = Draw(torch.rand(4, 1, 1, 6, dtype=torch.float64), temperature)
-    place = at(None, *range(6))
-    assert torch.equal(draw.draw(two, place, 0).long(), draw.draw(three, place, 0))
+    draw, numbers = drawer(temperature), torch.rand(4, 6, dtype=torch.float64)
+    assert torch.equal(draw.draw(two, numbers).long(), draw.draw(three, numbers))
 
 
 @settings(deadline=None, max_examples=200)
@@ -60,8 +63,7 @@ def test_two_levels_are_drawn_like_any_other_number_of_them(temperature: float) 
 def test_a_level_of_probability_zero_is_never_drawn(weights: list[float], number: float, temperature: float) -> None:
     pmf = torch.tensor([weights], dtype=torch.float64)
     pmf = pmf / pmf.sum()
-    numbers = torch.full((1, 1, 1, 1), number, dtype=torch.float64)
-    level = int(Draw(numbers, temperature).draw(pmf[None], CORNER, 0))
+    level = int(drawer(temperature).draw(pmf[None], torch.full((1, 1), number, dtype=torch.float64)))
     assert weights[level] > 0
 
 
@@ -70,7 +72,7 @@ def test_the_largest_uniform_number_draws_the_last_level_that_is_possible(parts:
     """Rounded down, the probabilities add up to less than one: the rest is not the impossible level's."""
     pmf = torch.tensor([1 / parts] * parts + [0.0, 0.0])
     assert pmf.cumsum(0)[-1] < 1
-    chosen = Draw(torch.full((1, 1, 1, 1), LARGEST)).draw(pmf[None, None], CORNER, 0)
+    chosen = drawer().draw(pmf[None, None], torch.full((1, 1), LARGEST))
     assert chosen.tolist() == [[parts - 1]]
 
 
@@ -78,7 +80,7 @@ def test_the_largest_uniform_number_draws_the_last_level_that_is_possible(parts:
 def test_a_temperature_near_zero_draws_the_most_probable_level(temperature: float) -> None:
     pmf = torch.tensor([[0.2, 0.5, 0.3], [0.0, 0.3, 0.7]])
     for number in (0.0, 0.5, LARGEST):
-        chosen = Draw(torch.full((2, 1, 1, 1), number), temperature).draw(pmf[:, None], CORNER, 0)
+        chosen = drawer(temperature).draw(pmf[:, None], torch.full((2, 1), number))
         assert chosen.tolist() == [[1], [2]]
 
 

@@ -23,10 +23,10 @@ class Span(NamedTuple):
     open: Tensor  # (B, C, w) bool: neither settled before nor known; what is chosen elsewhere is thrown away
     guess: Tensor  # (B, C, w): what the network was run on
 
-    def of(self, x: Tensor, channel: int) -> Tensor:
-        """What stands there in x (batch, C, H, W): (B, w)."""
-        line = x[:, channel].flatten(1).index_select(1, self.where)
-        return line if self.images is None else line.index_select(0, self.images)
+    def of(self, x: Tensor) -> Tensor:
+        """What stands there in x (batch, C, H * W): (B, C, w)."""
+        pixels = x.index_select(2, self.where)
+        return pixels if self.images is None else pixels.index_select(0, self.images)
 
 
 class Chooser(Protocol):
@@ -64,22 +64,22 @@ class Draw:
     """
 
     def __init__(self, numbers: Tensor, temperature: float = 1.0) -> None:
-        self.numbers, self.temperature = numbers, temperature
+        self.numbers, self.temperature = numbers.flatten(2), temperature
 
     def choose(self, span: Span, pmf: Pmf) -> Tensor:
-        pixels = span.guess.clone()
+        pixels, numbers = span.guess.clone(), span.of(self.numbers)
         for channel in span.channels:
-            pixels[:, channel] = self.draw(pmf(pixels, channel), span, channel)
+            pixels[:, channel] = self.draw(pmf(pixels, channel), numbers[:, channel])
         return pixels
 
-    def draw(self, pmf: Tensor, span: Span, channel: int) -> Tensor:
-        """The first level whose cumulated probability exceeds the uniform number: pmf (B, w, levels) -> (B, w)."""
+    def draw(self, pmf: Tensor, numbers: Tensor) -> Tensor:
+        """The first level whose cumulated probability exceeds the number: (B, w, levels), (B, w) -> (B, w)."""
         if self.temperature == 0:
             return pmf.argmax(-1)
         if self.temperature != 1:
             logits = pmf.log()
             pmf = ((logits - logits.amax(-1, keepdim=True)) / self.temperature).softmax(-1)
-        number = span.of(self.numbers, channel)[..., None]
+        number = numbers[..., None]
         if pmf.shape[-1] == 2:
             return (pmf[..., :1] <= number * pmf.sum(-1, keepdim=True))[..., 0]
         cumulated = pmf.cumsum(-1)

@@ -24,14 +24,14 @@ class Settlement(NamedTuple):
 
 
 def open_positions(
-    settled: npt.NDArray[np.int64], known: npt.NDArray[np.bool_] | None, shape: tuple[int, int, int], groups: int
+    settled: npt.NDArray[np.int64], unknown: npt.NDArray[np.bool_] | None, shape: tuple[int, int, int], groups: int
 ) -> npt.NDArray[np.bool_]:
     """Where the pixels of a span are still open: neither settled before nor known.
 
     Arguments:
         settled  (n,): positions of the span that are settled, from its beginning on. A position is a pixel, or with
                  several colour groups a colour of a pixel: (pixel 0, red), (pixel 0, green), ...
-        known    (n, w): pixels that are known; None for none
+        unknown  (n, w): pixels that are not known; None for all
         shape    (n, C, w)
     Shapes:      -> (n, C, w) bool
 
@@ -44,9 +44,11 @@ def open_positions(
            [ True,  True]])
     """
     images, channels, width = shape
-    open_ = np.arange(width * groups) >= settled[:, None]
-    mask = open_.reshape(images, width, groups).repeat(channels // groups, 2).transpose(0, 2, 1)
-    return mask if known is None else mask & ~known[:, None]
+    open_ = (np.arange(width * groups) >= settled[:, None]).reshape(images, width, groups)
+    if groups != channels:
+        open_ = open_.repeat(channels // groups, 2)
+    open_ = open_.transpose(0, 2, 1)
+    return open_ if unknown is None else open_ & unknown[:, None]
 
 
 def settle(guess: Levels, chosen: Levels, open_: npt.NDArray[np.bool_], groups: int) -> Settlement:
@@ -77,7 +79,8 @@ def settle(guess: Levels, chosen: Levels, open_: npt.NDArray[np.bool_], groups: 
     """
     images, channels, width = guess.shape
     differs = ((chosen != guess) & open_).transpose(0, 2, 1)  # in generation order: (n, w, C)
-    contradicted = differs.reshape(images, width * groups, channels // groups).any(-1)
+    contradicted = differs.reshape(images, width * groups, channels // groups)
+    contradicted = contradicted[..., 0] if groups == channels else contradicted.any(-1)
     wrong = contradicted.any(1)
     settled = np.where(wrong, contradicted.argmax(1) + 1, width * groups)
     return Settlement(np.where(open_, chosen, guess), settled, wrong)

@@ -15,6 +15,7 @@ et al., Accelerating Feedforward Computation via Parallel Nonlinear Equation Sol
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -77,7 +78,8 @@ def walk(
                  the oracle for the other
         pace     how wide spans are: a number of pixels, or what chooses it; the images do not depend on it
         condition_map  (B, maps, H, W), or (B, maps, 1, 1) if it is the same everywhere
-    Yields:      the pixels that became final, known ones too, pass after pass
+    Yields:      the pixels that became final, known ones too, pass after pass; those of a run stand in `images` when
+                 all of it is final
     Raises:      ModelError if the network gives parameters that are not finite
     """
     known = torch.zeros_like(images[:, :1], dtype=torch.bool) if known is None else known.clone()
@@ -152,10 +154,12 @@ class _Stage:
     ) -> None:
         self.head, self.chooser, self.pace, self.dtype = head, chooser, pace, dtype
         step, (height, width) = stage.step, images.shape[2:]
-        self.images, self.pixels = images, images.flatten(2)  # (B, C, H * W), a view
-        self.known = known.flatten(1).cpu().numpy()  # (B, H * W)
+        self.pixels = images.flatten(2)  # (B, C, H * W), a view
+        self.host = self.pixels.cpu().numpy()  # the same memory, or a copy of what is on an accelerator
+        self.unknown = ~known.flatten(1).cpu().numpy()  # (B, H * W)
         self.settled_before = settled_before.flatten().numpy()  # in an earlier stage
-        self.indices = torch.arange(height * width).view(height, width)[::step, ::step].flatten()
+        self.later_stage = bool(settled_before.any())
+        self.indices = np.arange(height * width).reshape(height, width)[::step, ::step].flatten()
         self.width = width
         grid = images[:, :, ::step, ::step]
         s = None if condition_map is None else condition_map[:, :, ::step, ::step]
@@ -169,99 +173,108 @@ class _Stage:
 
     def events(self) -> Iterator[Settled]:
         """Choose run after run; nothing is run after the last pixel that has to be chosen."""
-        everywhere = np.asarray(self.known.all(0))
-        left = int((~everywhere[self.indices.numpy()]).sum())  # that must be chosen in some image
+        somewhere: npt.NDArray[np.bool_] = np.logical_or.reduce(self.unknown)
+        left = int(np.count_nonzero(somewhere[self.indices]))  # pixels that must be chosen in some image
         for run in self.order.runs():
-            unknown = np.flatnonzero(~everywhere[self.indices[run].numpy()])
+            unknown = np.flatnonzero(somewhere[self.indices[run.numpy()]])
             left -= len(unknown)
             end = len(run) if left else int(unknown[-1]) + 1 if len(unknown) else 0
             if end:
                 yield from self._choose(run[:end])
             if end < len(run):
-                yield from self._already(run[end:])
+                yield from self._known(run[end:])
 
     def _choose(self, run: Tensor) -> Iterator[Settled]:
         """Choose the pixels of a run, and write them into the images."""
-        where, width, groups = self.indices[run], len(run), self.head.groups
-        device = self.pixels.device
-        known, on_device = self.known[:, where.numpy()], where.to(device)
-        guess = self._guess(run, known)
+        indices, groups = self.indices[run.numpy()], self.head.groups
+        where = torch.from_numpy(indices)
+        on_device, end = where.to(self.pixels.device), len(run) * groups
+        unknown = self.unknown[:, indices]
+        guess = self._guess(run.numpy(), unknown)
+        known_by_all, all_open = ~np.logical_or.reduce(unknown), bool(unknown.all())
         self.runner.begin(run)
         self.runner.write(0, self._scaled(guess))
         settled = np.zeros(len(guess), dtype=int)  # positions of the run, of every image
-        at_work, images = np.arange(len(guess)), None
-        known_by_all = np.asarray(known.all(0))
-        timed = False
-        while (waiting := settled[at_work] < width * groups).any():
+        at_work, images, timed = np.arange(len(guess)), None, False
+        while (waiting := settled[at_work] < end).any():
             if 2 * waiting.sum() <= len(at_work):  # the others rest; not one by one, as it takes time
                 at_work, waiting = at_work[waiting], waiting[waiting]
-                images = torch.from_numpy(at_work).to(device)
+                images = torch.from_numpy(at_work).to(self.pixels.device)
                 self.runner.only(images)
-            ahead = settled[at_work] // groups
-            first = int(ahead[waiting].min())
-            count = _leading(known_by_all[first:])
             old = settled[at_work]
-            if count:  # known in every image: the network is run for what it keeps, nothing is chosen
+            ahead = old[waiting] // groups
+            first = int(ahead.min())
+            count = _leading(known_by_all[first:])
+            known = count > 0  # in every image: the network is run for what it keeps, nothing is chosen
+            count = count or self._width(ahead - first, len(run) - first, len(at_work))
+            span, began = slice(first, first + count), time.perf_counter()
+            values = guess[at_work, :, span]
+            if known:
                 self.runner.skip(first, count)
-                new, span = np.maximum(old, (first + count) * groups), slice(first, first + count)
+                new = np.maximum(old, (first + count) * groups)
             else:
-                count = self._width(ahead[waiting] - first, width - first, len(at_work))
-                span, began = slice(first, first + count), time.perf_counter()
-                new = self._pass(span, on_device, at_work, images, guess, known, old)
+                open_ = open_positions(
+                    old - first * groups, None if all_open else unknown[at_work, span], values.shape, groups
+                )
+                values, new = self._pass(span, on_device[span], images, values, open_, old)
+                guess[at_work, :, span] = values
                 if timed and isinstance(self.pace, Pace):  # the first also does what is done once for the run
                     self.pace.time(count, len(at_work), time.perf_counter() - began)
                 timed = True
             settled[at_work] = new
+            # Once is enough; but the rest of the run may be of an earlier stage, and settles nothing new.
+            if self.later_stage or (new >= end).all():
+                self._write(indices, on_device, guess)
             columns = np.arange(first, first + count)
             final = (columns >= old[:, None] // groups) & (columns < new[:, None] // groups)
-            if final.any():
-                yield from self._event(at_work, where[span], guess[at_work, :, span], final)
+            yield from self._event(at_work, where[span], values, final)
 
     def _pass(
         self,
         span: slice,
         where: Tensor,
-        at_work: npt.NDArray[np.int64],
         images: Tensor | None,
         guess: npt.NDArray[np.uint8],
-        known: npt.NDArray[np.bool_],
+        open_: npt.NDArray[np.bool_],
         settled: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]:
-        """A pass on the guesses: what is chosen replaces them; how many positions of the run are settled then."""
-        first, groups = span.start, self.head.groups
-        before = guess[at_work, :, span]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """A pass on the guesses: what the span's pixels are now, and how many positions of the run are settled."""
+        first, groups, device = span.start, self.head.groups, where.device
         params = self.runner.params(first, span.stop - first)
-        _check_finite(params, self.network, images, where[span], self.width)
-        open_ = open_positions(settled - first * groups, known[at_work, span], before.shape, groups)
+        _check_finite(params, self.network, images, where, self.width)
         asked = Span(
             images,
-            where[span],
-            range(before.shape[1]),
-            torch.from_numpy(open_).to(params.device),
-            torch.from_numpy(before).to(params.device),
+            where,
+            range(guess.shape[1]),
+            torch.from_numpy(open_).to(device),
+            torch.from_numpy(guess).to(device),
         )
         chosen = self.chooser.choose(asked, _pmf(self.head, params[:, :, None]))
-        result = settle(before, chosen.cpu().numpy(), open_, groups)
-        guess[at_work, :, span] = result.values
+        result = settle(guess, chosen.cpu().numpy(), open_, groups)
         self.runner.write(first, self._scaled(result.values))
         new = np.maximum(settled, first * groups + result.settled)
         if isinstance(self.pace, Pace):
             self.pace.learn(int((new - settled).sum()), int(result.wrong.sum()))
-        return new
+        return result.values, new
 
-    def _guess(self, run: Tensor, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    def _guess(self, run: npt.NDArray[np.int64], unknown: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
         """What the pixels of a run are at first taken for, where they are not known: those above them, (B, C, w)."""
-        line = self.pixels[:, :, self.indices[run].to(self.pixels.device)]
-        above = (run - self.columns).clamp_min(0)
-        guess = self.pixels[:, :, self.indices[above].to(self.pixels.device)] * (run >= self.columns).to(line.device)
-        return np.where(known[:, None], line.cpu().numpy(), guess.cpu().numpy())
+        above = self.host[:, :, self.indices[np.maximum(run - self.columns, 0)]]
+        above[:, :, run < self.columns] = 0
+        return above if unknown.all() else np.where(unknown[:, None], above, self.host[:, :, self.indices[run]])
 
-    def _already(self, run: Tensor) -> Iterator[Settled]:
+    def _write(self, indices: npt.NDArray[np.int64], where: Tensor, values: npt.NDArray[np.uint8]) -> None:
+        """Put final pixels into the images."""
+        self.host[:, :, indices] = values
+        if self.pixels.device.type != "cpu":
+            self.pixels[:, :, where] = torch.from_numpy(values).to(self.pixels.device)
+
+    def _known(self, run: Tensor) -> Iterator[Settled]:
         """Pixels that are known in every image, and behind the last that is not."""
-        where = self.indices[run]
-        values = self.pixels[:, :, where.to(self.pixels.device)].cpu().numpy()
+        indices = self.indices[run.numpy()]
+        values = self.host[:, :, indices]
         final = np.ones((len(values), len(run)), dtype=bool)
-        yield from self._event(np.arange(len(values)), where, values, final)
+        yield from self._event(np.arange(len(values)), torch.from_numpy(indices), values, final)
 
     def _event(
         self,
@@ -271,11 +284,10 @@ class _Stage:
         final: npt.NDArray[np.bool_],
     ) -> Iterator[Settled]:
         """What became final, without what an earlier stage has settled."""
-        final = final & ~self.settled_before[where.numpy()]
+        if self.later_stage:
+            final = final & ~self.settled_before[where.numpy()]
         if final.any():
-            event = Settled(images, where, values, final)
-            event.write_to(self.images)
-            yield event
+            yield Settled(images, where, values, final)
 
     def _scaled(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         """As the network sees them."""
@@ -298,6 +310,8 @@ def _leading(known: npt.NDArray[np.bool_]) -> int:
 
 def _check_finite(params: Tensor, network: Network, images: Tensor | None, where: Tensor, width: int) -> None:
     """Raises ModelError if parameters (B, params, w) are not finite: a picture of them would be worthless."""
+    if math.isfinite(float(params.sum())):  # one quick look: what is not finite stays so in a sum
+        return
     if bool(params.isfinite().all()):
         return
     image, _, pixel = (~params.isfinite()).nonzero()[0].tolist()
