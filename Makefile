@@ -28,8 +28,10 @@ check: $(READY)  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: check  ## lint, types and every test
-	$(BIN)/pytest
+test: $(READY)  ## lint, types and every test
+	@$(BIN)/python tests/machine.py
+	@$(MAKE) --no-print-directory check
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4
 
 bench: $(READY)  ## measure sampling, training and growth: docs/performance.md
 	$(BIN)/python benchmarks/performance.py --out docs/performance.md

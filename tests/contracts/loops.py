@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from close import assert_close
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Whole, scale
@@ -181,7 +182,7 @@ def multiply(module: nn.Module, factor: float) -> None:
 def assert_the_same(found: Array, expected: Array) -> None:
     assert found.shape == expected.shape, f"{found.shape}, not {expected.shape}"
     assert np.abs(expected).max() > 1e-3, "nothing to compare"
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    assert_close(found, expected)
 
 
 def assert_seen(found: Array, expected: Array) -> None:

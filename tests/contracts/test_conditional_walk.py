@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from cases import SMALL, make, some_images
+from close import assert_close
 from conditions import CONDITIONAL, CONDITIONS, TOLD_IDS, attentive, conditional, something
 from torch import Tensor
 from walks import walked_params
@@ -32,7 +33,7 @@ def assert_walked_as_whole(case: tuple, name: str, span: int, *, by_colour: bool
     condition_map = model.embed_condition(3, **something(model, 3))
     whole = model.network(Whole(scale(images, model.levels, torch.float64), condition_map))
     walked = walked_params(model, images, span, condition_map=condition_map, by_colour=by_colour)
-    torch.testing.assert_close(walked, whole, rtol=0, atol=1e-12)
+    assert_close(walked, whole)
     unconditional = model.network(Whole(scale(images, model.levels, torch.float64)))
     changed = ((whole - unconditional).abs() > 1e-6).any(1)
     assert changed.double().mean() > 0.5, "the condition matters; a pixel may have lost it in a ReLU"
@@ -60,7 +61,7 @@ def test_that_holds_for_images_smaller_than_a_kernel(case: tuple, size: tuple[in
     images = torch.randint(0, model.levels, (2, model.channels, *size))
     condition_map = model.embed_condition(2, size, **something(model, 2, size))
     whole = model.network(Whole(scale(images, model.levels, torch.float64), condition_map))
-    torch.testing.assert_close(walked_params(model, images, 1, condition_map=condition_map), whole, rtol=0, atol=1e-12)
+    assert_close(walked_params(model, images, 1, condition_map=condition_map), whole)
 
 
 # ---- sampling and completion
@@ -146,7 +147,7 @@ def test_one_condition_counts_for_every_image() -> None:
         "condition_map": condition["condition_map"][0],
     }
     images = some_images(model, 4)
-    assert torch.equal(model.log_prob(images, **one), model.log_prob(images, **many))
+    assert_close(model.log_prob(images, **one), model.log_prob(images, **many))
     assert torch.equal(model.sample(4, seed=0, **one), model.sample(4, seed=0, **many))
 
 
@@ -181,7 +182,7 @@ def test_guided_samples_come_up_as_often_as_the_guided_probabilities_say(
     model = attentive(make(("", network, channels, default_head(network, 2), 2), size, layers=2, classes=2))
     n = 8000
     every, probabilities = guided_world(model, guidance, label=1)
-    torch.testing.assert_close(probabilities.sum(), torch.tensor(1.0), rtol=0, atol=1e-12)
+    assert_close(probabilities.sum(), torch.tensor(1.0))
     found = count(model.sample(n, seed=0, label=1, guidance=guidance, batch_size=n), every)
     assert found.sum() == n
     assert as_often(found, n * probabilities)

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from cases import SMALL, make, some_images
+from close import assert_close
 from conditions import CONDITIONAL, CONDITIONS, TOLD_IDS, attentive, conditional, something, without
 from torch import Tensor
 from worlds import all_images
@@ -138,7 +139,7 @@ def test_a_condition_without_a_place_is_a_bias_of_every_layer_that_is_told(
         bias = model.network.get_submodule(condition).weight[:, :, 0, 0] @ condition_map[0, :, 0, 0]
         biased.bias = torch.nn.Parameter(bias if biased.bias is None else biased.bias + bias)
         assert (plain.network(Whole(image)) - unconditional).abs().max() > 1e-3, f"{layer} matters"
-    torch.testing.assert_close(plain.network(Whole(image)), expected, rtol=0, atol=1e-12)
+    assert_close(plain.network(Whole(image)), expected)
 
 
 def test_a_placed_vector_is_another_one_at_every_place() -> None:
@@ -162,7 +163,7 @@ def test_a_model_that_is_told_nothing_is_the_model_without_a_condition(case: tup
     params, expected = (each.network(Whole(scale(images, 4, torch.float64))) for each in (model, plain))
     recurrent = any("inputs.1" in each for each in model.state_dict())  # one product of all inputs: sums in other order
     torch.testing.assert_close(params, expected, rtol=0, atol=1e-12 if recurrent else 0)
-    torch.testing.assert_close(model.log_prob(images), plain.log_prob(images), rtol=0, atol=1e-11)
+    assert_close(model.log_prob(images), plain.log_prob(images))
     assert torch.equal(model.sample(2, size=SMALL, seed=0), plain.sample(2, size=SMALL, seed=0))
 
 
@@ -177,7 +178,7 @@ def test_in_training_a_condition_that_is_dropped_was_never_there_and_in_evaluati
     unconditional, known = model.log_prob(images), model.log_prob(images, **condition)
     assert (unconditional != known).all()
     assert torch.equal(model.log_prob(images, **condition), known), "nothing is drawn in evaluation"
-    torch.testing.assert_close(model.train().log_prob(images, **condition), unconditional, rtol=0, atol=1e-12)
+    assert_close(model.train().log_prob(images, **condition), unconditional)
     model.condition.dropout = 0.0
     assert torch.equal(model.log_prob(images, **condition), known), "no dropout: training is evaluation"
     model.condition.dropout = 1 - 1e-12
@@ -226,7 +227,7 @@ def test_all_images_of_a_world_have_total_probability_one_for_every_label(networ
         every = all_images(channels, *size, 2)
         found = [model.log_prob(every, label=label).exp() for label in range(3)]
         for probabilities in found:
-            torch.testing.assert_close(probabilities.sum(), torch.tensor(1.0), rtol=0, atol=1e-12)
+            assert_close(probabilities.sum(), torch.tensor(1.0))
         assert (found[0] - found[1]).abs().max() > 1e-3, "labels matter"
 
 
@@ -248,5 +249,5 @@ def test_the_probability_of_a_label_is_bayes_rule(network: str) -> None:
                 for label in range(3)
             ]
             expected = torch.cat(joint) / sum(joint)
-            torch.testing.assert_close(found[index].exp(), expected, rtol=1e-10, atol=1e-12)
+            assert_close(found[index].exp(), expected)
         assert torch.equal(model.classify(images, prior=prior, **rest), found.argmax(1))

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from close import assert_close
 from loops import Array, Layer, assert_seen, assert_the_same, multiply, with_random_starts
 from loops_mdlstm import graves, input_to_state, states
 from torch import Tensor
@@ -100,7 +101,7 @@ def test_images_of_a_batch_do_not_hear_of_each_other_in_a_multi_directional_lstm
     images = torch.randn(3, 1, 4, 5)
     with torch.no_grad():
         alone = torch.cat([module(image[None]) for image in images])
-        torch.testing.assert_close(module(images), alone, rtol=0, atol=1e-12)
+        assert_close(module(images), alone)
 
 
 def test_the_gradients_of_a_multi_directional_lstm_are_differences_of_what_it_says() -> None:

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from cases import some_images
+from close import assert_close
 from multiscale import all_variants, both_bodies, copied, model_of, small_of
 from worlds import all_images
 
@@ -25,9 +26,9 @@ def test_the_nats_of_copied_pixels_are_those_of_the_small_network_alone(
     images, step = some_images(model, 3), model.network.factor
     nats = model.log_prob(images, reduce=False)
     small = small_of(model).log_prob(images[:, :, ::step, ::step], reduce=False)
-    torch.testing.assert_close(nats[:, :, ::step, ::step], small, rtol=0, atol=1e-12)
+    assert_close(nats[:, :, ::step, ::step], small)
     rest = nats[:, :, ~copied(model, size)].sum((1, 2))
-    torch.testing.assert_close(model.log_prob(images), small.sum((1, 2, 3)) + rest, rtol=0, atol=1e-12)
+    assert_close(model.log_prob(images), small.sum((1, 2, 3)) + rest)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_the_images_of_a_world_and_the_rest_of_each_small_image_have_total_proba
     images, mask = all_images(1, *size, 2), copied(model, size)
     assert len(images) == 2 ** (size[0] * size[1])
     joint = model.log_prob(images)
-    torch.testing.assert_close(joint.exp().sum().item(), 1.0, rtol=0, atol=1e-12)
+    assert_close(joint.exp().sum().item(), 1.0)
     condition_map = model.log_prob(images, reduce=False)[:, :, ~mask].sum(
         (1, 2)
     )  # log p(rest | small), as the model says
@@ -51,11 +52,11 @@ def test_the_images_of_a_world_and_the_rest_of_each_small_image_have_total_proba
     step = model.network.factor
     for index in range(len(contents)):
         mine = which == index
-        torch.testing.assert_close(condition_map[mine].exp().sum().item(), 1.0, rtol=0, atol=1e-12)
+        assert_close(condition_map[mine].exp().sum().item(), 1.0)
         marginal = joint[mine].logsumexp(0)
-        torch.testing.assert_close(condition_map[mine], joint[mine] - marginal, rtol=0, atol=1e-12)
+        assert_close(condition_map[mine], joint[mine] - marginal)
         (alone,) = small_of(model).log_prob(images[mine][:1, :, ::step, ::step])
-        torch.testing.assert_close(marginal, alone, rtol=0, atol=1e-12)
+        assert_close(marginal, alone)
     assert joint.max() - joint.min() > 1, "not the uniform distribution"
 
 
@@ -106,4 +107,4 @@ def test_as_many_scales_as_one_likes_leave_the_total_probability_at_one(body: st
     model = model_of(body, (3, 3), head="bernoulli", levels=2, layers=1, images=5)
     assert [stage.step for stage in model.network.stages()] == [16, 8, 4, 2, 1]
     total = model.log_prob(all_images(1, 3, 3, 2)).exp().sum().item()
-    torch.testing.assert_close(total, 1.0, rtol=0, atol=1e-12)
+    assert_close(total, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import CASES, IDS, SMALL, make, some_images
+from close import assert_close
 from toys import AnyOrder, TwoResolutions, with_network
 from walks import walked_params
 from worlds import all_images, as_often, count
@@ -142,7 +143,7 @@ def test_a_coarser_level_of_a_walk_gives_the_parameters_of_the_whole_pass(
     images, s = torch.randint(0, 3, (3, channels, *size)), torch.randn(3, 2, *size)
     whole = model.network(Whole(scale(images, 3, torch.float64), s))
     walked = walked_params(model, images, span, by_colour=by_colour, condition_map=s)
-    torch.testing.assert_close(walked, whole, rtol=0, atol=1e-12)
+    assert_close(walked, whole)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

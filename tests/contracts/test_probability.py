@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from cases import CASES, IDS, enlarge, make
+from close import assert_close
 from torch import Tensor
 from worlds import all_images
 
@@ -40,7 +41,7 @@ def test_all_images_of_a_world_have_total_probability_one(
     images = all_images(*world)
     assert len(images) == levels ** (channels * height * width)
     probabilities = model.log_prob(images).exp()
-    torch.testing.assert_close(probabilities.sum(), torch.tensor(1.0), rtol=0, atol=1e-12)
+    assert_close(probabilities.sum(), torch.tensor(1.0))
     assert probabilities.max() > 1.2 * probabilities.min(), "not the uniform distribution"
 
 
@@ -53,7 +54,7 @@ def test_log_prob_is_the_sum_of_every_pixel_and_colour(case: tuple) -> None:
     assert nats.shape == (4, model.channels, 9, 7)
     assert (nats < 0).all()
     assert model.log_prob(images).shape == (4,)
-    torch.testing.assert_close(model.log_prob(images), nats.sum((1, 2, 3)), rtol=0, atol=1e-12)
+    assert_close(model.log_prob(images), nats.sum((1, 2, 3)))
     torch.testing.assert_close(model(images), model.log_prob(images), rtol=0, atol=0)
 
 
@@ -69,7 +70,7 @@ def test_the_nats_of_a_pixel_are_the_logarithm_of_the_heads_pmf(case: tuple) -> 
         pmf = model.head.pmf(params, images, channel)
         assert pmf.shape == (3, 9, 7, model.levels)
         chosen = pmf.gather(-1, images[:, channel, ..., None]).squeeze(-1)
-        torch.testing.assert_close(nats[:, channel], chosen.log(), rtol=0, atol=1e-12)
+        assert_close(nats[:, channel], chosen.log())
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
@@ -78,7 +79,7 @@ def test_bits_per_dim_are_nats_by_dimensions_and_ln_2(case: tuple) -> None:
     model = make(case)
     images = random_images(model, 3, (5, 4))  # not the size that the model is built for
     expected = [-nats / (5 * 4 * model.channels * math.log(2)) for nats in model.log_prob(images).tolist()]
-    torch.testing.assert_close(model.bits_per_dim(images), torch.tensor(expected), rtol=0, atol=1e-12)
+    assert_close(model.bits_per_dim(images), torch.tensor(expected))
 
 
 @torch.no_grad()
@@ -89,7 +90,7 @@ def test_a_uniform_model_has_the_bits_of_its_levels() -> None:
         for weight in model.network.readout.layers[-1].parameters():
             weight.zero_()
         images = random_images(model, 2)
-        torch.testing.assert_close(model.bits_per_dim(images), torch.full((2,), bits), rtol=0, atol=1e-12)
+        assert_close(model.bits_per_dim(images), torch.full((2,), bits))
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
@@ -98,7 +99,7 @@ def test_an_image_has_the_same_probability_alone_and_in_a_batch(case: tuple) -> 
     model = make(case)
     images = random_images(model, 5)
     alone = torch.cat([model.log_prob(images[index : index + 1]) for index in range(5)])
-    torch.testing.assert_close(model.log_prob(images), alone, rtol=0, atol=1e-12)
+    assert_close(model.log_prob(images), alone)
     assert alone.unique().numel() == 5
 
 

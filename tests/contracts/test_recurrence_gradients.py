@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 import torch
+from close import assert_close
 from loops import with_random_starts
 from plain import plain_sweep
 from torch import Tensor
@@ -95,7 +96,7 @@ def gradients(states: Tensor, condition: Tensor, of: Iterable[Tensor]) -> list[T
 
 def assert_all_close(found: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
     for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+        assert_close(a, b)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from cases import SMALL, enlarge, make, some_images
+from close import assert_close
 from torch import Tensor
 
 from pixelrnn.canvas import Incremental, Region, Whole, scale
@@ -118,7 +119,7 @@ def test_what_resting_images_keep_is_there_again_in_the_next_row(network: str) -
                 canvas.write(pixels[:, :, row, column : column + 1][at_work])
                 params[at_work, :, row, column] = canvas.run(model.network)[:, :, 0, 0]
         whole = model.network(Whole(pixels))
-    torch.testing.assert_close(params, whole, rtol=0, atol=1e-12)
+    assert_close(params, whole)
 
 
 def test_a_span_below_one_is_refused(model: PixelModel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import CASES, IDS, make
+from close import assert_close
 from walks import walked_params
 
 from pixelrnn.canvas import Incremental, Region, Whole, scale
@@ -17,7 +18,7 @@ def test_the_walk_gives_the_parameters_of_the_whole_pass(case: tuple, span: int)
     model = make(case)
     images = torch.randint(0, model.levels, (3, model.channels, 9, 7))
     whole = model.network(Whole(scale(images, model.levels, torch.float64)))
-    torch.testing.assert_close(walked_params(model, images, span), whole, rtol=0, atol=1e-12)
+    assert_close(walked_params(model, images, span), whole)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (2, 3)])
@@ -27,7 +28,7 @@ def test_images_smaller_than_a_kernel_are_no_exception(case: tuple, size: tuple[
     model = make(case)
     images = torch.randint(0, model.levels, (2, model.channels, *size))
     whole = model.network(Whole(scale(images, model.levels, torch.float64)))
-    torch.testing.assert_close(walked_params(model, images, 1), whole, rtol=0, atol=1e-12)
+    assert_close(walked_params(model, images, 1), whole)
 
 
 @torch.no_grad()
@@ -38,7 +39,7 @@ def test_what_stands_in_the_rest_of_the_walks_image_does_not_matter_when_colours
     model = make(case)
     images = torch.randint(0, model.levels, (2, model.channels, 5, 4))
     whole = model.network(Whole(scale(images, model.levels, torch.float64)))
-    torch.testing.assert_close(walked_params(model, images, 1, by_colour=True), whole, rtol=0, atol=1e-12)
+    assert_close(walked_params(model, images, 1, by_colour=True), whole)
 
 
 def test_a_module_used_twice_in_one_pass_is_refused() -> None:

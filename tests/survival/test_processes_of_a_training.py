@@ -117,5 +117,5 @@ def test_a_second_training_in_the_folder_is_refused_while_the_first_goes_on(tmp_
     before = time.monotonic()
     first.send_signal(signal.SIGTERM)
     assert "stopped by SIGTERM" in ended(first)
-    assert time.monotonic() - before < 30
+    assert time.monotonic() - before < 120
     assert weights_hash(folder)

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import pixelrnn
 from pixelrnn.errors import TrainingError
+from pixelrnn.training.batches import Batch
 from pixelrnn.training.callbacks import moving_average
 from pixelrnn.training.checkpoints import WholeFiles
 from pixelrnn.training.module import PixelTraining
@@ -123,9 +125,31 @@ def test_ten_such_steps_in_a_row_end_the_training(tmp_path: Path, monkeypatch: p
     pixelrnn.load(tmp_path / "run")
 
 
-def test_a_training_that_runs_away_ends(tmp_path: Path) -> None:
+def test_a_training_whose_gradient_is_not_finite_any_more_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a step that was much too large, from the third step on."""
+    step = PixelTraining.training_step
+
+    def diverged(self: PixelTraining, batch: Batch, batch_idx: int) -> Tensor:
+        return step(self, batch, batch_idx) * (torch.nan if self.global_step > 2 else 1)
+
+    monkeypatch.setattr(PixelTraining, "training_step", diverged)
+    with pytest.raises(TrainingError, match=r"no finite number 10 steps in a row"):
+        train(tiny("epochs=9", "ema=0"), tmp_path / "run")
+
+
+def test_a_training_whose_weights_are_not_finite_any_more_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients may be zero then, as those of a sigmoid without bounds: nothing but the weights shows it."""
+    step = PixelTraining.training_step
+
+    def diverged(self: PixelTraining, batch: Batch, batch_idx: int) -> Tensor:
+        nats = step(self, batch, batch_idx)
+        with torch.no_grad():
+            next(self.model.parameters()).fill_(torch.inf)
+        return nats
+
+    monkeypatch.setattr(PixelTraining, "training_step", diverged)
     with pytest.raises(TrainingError, match="no finite number"):
-        train(tiny("learning_rate=1e30", "clip=0", "epochs=9", "ema=0"), tmp_path / "run")
+        train(tiny("epochs=9", "ema=0"), tmp_path / "run")
 
 
 @pytest.mark.parametrize("moment", ["weights", "config"])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from close import assert_close
 from models import images_of, small
 
 import pixelrnn
@@ -178,7 +179,7 @@ def test_labels_of_every_type_are_the_same_labels(labels: Any) -> None:
     model = condition(classes=3)
     images = images_of(model, 3)
     one_by_one = [model.log_prob(images[i : i + 1], label=label) for i, label in enumerate((2, 0, 1))]
-    torch.testing.assert_close(model.log_prob(images, label=labels), torch.cat(one_by_one), rtol=0, atol=1e-12)
+    assert_close(model.log_prob(images, label=labels), torch.cat(one_by_one))
     assert torch.equal(model.sample(3, seed=0, label=labels), model.sample(3, seed=0, label=[2, 0, 1]))
 
 
@@ -310,7 +311,7 @@ def test_an_encoder_makes_a_code_of_every_image(encoder: str, size: tuple[int, i
     assert codes.shape == (3, 4)
     assert codes.unique(dim=0).shape == (3, 4), "each image has its own"
     alone = torch.cat([model.encode(images[i : i + 1]) for i in range(3)])
-    torch.testing.assert_close(alone, codes, rtol=0, atol=1e-12)
+    assert_close(alone, codes)
     assert model.sample(3, vector=codes.detach(), seed=0).shape == images.shape
 
 

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from close import assert_close
 from gaussians import LEVELS, SIZES, Array, densities, draw, every_level, masses, single
 from scipy import integrate, stats
 
@@ -27,9 +28,9 @@ def test_the_probability_of_a_level_is_the_mass_of_its_bin(
     assert nats.shape == (6, channels, levels)
     for pixel, colour in np.ndindex(6, channels):
         expected = masses(params[pixel, :, 0, 0].numpy(), colour, head)
-        np.testing.assert_allclose(nats[pixel, colour].exp(), expected, rtol=0, atol=1e-12)
+        assert_close(nats[pixel, colour].exp(), expected)
         pmf = head.pmf(params[pixel : pixel + 1], torch.zeros(1, channels, 1, 1), colour)[0, 0, 0]
-        np.testing.assert_allclose(pmf, expected, rtol=0, atol=1e-12)
+        assert_close(pmf, expected)
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -39,14 +40,14 @@ def test_levels_have_total_probability_one_without_being_made_to(channels: int, 
     head = MCGSM(channels, levels, components=3, scales=2)
     params = draw(head, 20, wide=-3.0, narrow=12.0)
     nats = every_level(head, params)
-    torch.testing.assert_close(nats.exp().sum(-1), torch.ones(20, channels), rtol=0, atol=1e-12)
+    assert_close(nats.exp().sum(-1), torch.ones(20, channels))
     for colour in range(channels):
         pmf = head.pmf(params, torch.zeros(20, channels, 1, 1), colour)[:, 0, 0]
         assert pmf.shape == (20, levels)
         assert pmf.dtype == torch.float64
         assert (pmf >= 0).all()
-        torch.testing.assert_close(pmf.sum(-1), torch.ones(20), rtol=0, atol=1e-12)
-        torch.testing.assert_close(pmf, nats[:, colour].exp(), rtol=0, atol=1e-12)
+        assert_close(pmf.sum(-1), torch.ones(20))
+        assert_close(pmf, nats[:, colour].exp())
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -67,13 +68,13 @@ def test_a_constant_on_all_log_weights_changes_nothing(levels: int) -> None:
     params = draw(head)
     more = params.clone()
     more[:, :6] += 7.5
-    torch.testing.assert_close(every_level(head, more), every_level(head, params), rtol=0, atol=1e-12)
+    assert_close(every_level(head, more), every_level(head, params))
 
 
 def test_two_levels_are_the_two_sides_of_zero() -> None:
     nats = every_level(MCGSM(1, 2, components=1, scales=1), single(0.3, 1.5))
     expected = stats.norm.logcdf([0.0], 0.3, np.exp(-0.75)), stats.norm.logsf([0.0], 0.3, np.exp(-0.75))
-    np.testing.assert_allclose(nats[0, 0], np.concatenate(expected), rtol=0, atol=1e-14)
+    assert_close(nats[0, 0], np.concatenate(expected))
 
 
 # ---- the density
@@ -90,7 +91,7 @@ def test_the_density_is_that_of_the_mixture_per_level(channels: int, levels: int
     assert found.shape == (6, channels, 1, 1)
     for pixel, colour in np.ndindex(6, channels):
         expected = densities(params[pixel, :, 0, 0].numpy(), colour, head, pixels[pixel, colour].numpy())
-        np.testing.assert_allclose(found[pixel, colour].exp(), expected, rtol=0, atol=1e-12)
+        assert_close(found[pixel, colour].exp(), expected)
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -100,7 +101,7 @@ def test_the_density_has_the_integral_one_over_all_real_numbers(levels: int) -> 
     unit = (levels - 1) / 2
     at = torch.linspace(-20 * unit, 20 * unit, 8001) + unit  # standard deviations are from 0.05 to 1.65 of `unit`
     found = head.log_density(params.expand(-1, -1, -1, len(at)), at.expand(6, 3, 1, -1)).exp()
-    torch.testing.assert_close(torch.trapezoid(found[:, :, 0], at), torch.ones(6, 3), rtol=0, atol=1e-12)
+    assert_close(torch.trapezoid(found[:, :, 0], at), torch.ones(6, 3))
 
 
 @pytest.mark.parametrize("levels", LEVELS)

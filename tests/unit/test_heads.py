@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from close import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -35,9 +36,9 @@ def test_a_bernoulli_head_is_a_sigmoid() -> None:
         nats = Bernoulli(1, 2).log_prob(params, torch.full((1, 1, 1, 4), level)).flatten()
         sign = 1 if level else -1
         expected = [math.log(1 / (1 + math.exp(-sign * logit))) for logit in (-3.0, -0.5, 0.0, 2.0)]
-        np.testing.assert_allclose(nats, expected, rtol=0, atol=1e-14)
+        assert_close(nats, expected)
     pmf = Bernoulli(1, 2).pmf(params, torch.zeros(1, 1, 1, 4), 0)[0, 0]
-    np.testing.assert_allclose(pmf[:, 1], [1 / (1 + math.exp(-x)) for x in (-3.0, -0.5, 0.0, 2.0)], atol=1e-15)
+    assert_close(pmf[:, 1], [1 / (1 + math.exp(-x)) for x in (-3.0, -0.5, 0.0, 2.0)])
 
 
 @pytest.mark.parametrize("logit", [50.0, -50.0, 700.0, -700.0])
@@ -53,7 +54,7 @@ def test_a_bernoulli_head_is_exact_far_out(logit: float) -> None:
 def test_a_bernoulli_head_has_one_logit_per_colour_in_their_order() -> None:
     params = torch.tensor([1.0, -2.0, 0.5]).view(1, 3, 1, 1)
     nats = Bernoulli(3, 2).log_prob(params, torch.tensor([1, 0, 1]).view(1, 3, 1, 1)).flatten()
-    np.testing.assert_allclose(nats, [-math.log1p(math.exp(-x)) for x in (1.0, 2.0, 0.5)], atol=1e-14)
+    assert_close(nats, [-math.log1p(math.exp(-x)) for x in (1.0, 2.0, 0.5)])
     for colour, logit in enumerate((1.0, -2.0, 0.5)):
         pmf = Bernoulli(3, 2).pmf(params, torch.zeros(1, 3, 1, 1), colour)
         assert pmf[0, 0, 0, 1].item() == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-15)
@@ -71,7 +72,7 @@ def test_a_categorical_head_is_a_softmax_of_the_levels_of_one_colour(channels: i
         softmax = np.exp(logits) / np.exp(logits).sum()
         assert found == pytest.approx(math.log(softmax[images[image, colour, row, column]]), abs=1e-12)
         pmf = head.pmf(params, images, colour)[image, row, column]
-        np.testing.assert_allclose(pmf, softmax, rtol=0, atol=1e-14)
+        assert_close(pmf, softmax)
 
 
 @pytest.mark.parametrize(("name", "channels", "levels"), KINDS)
@@ -85,7 +86,7 @@ def test_a_pmf_is_positive_and_sums_to_one(name: str, channels: int, levels: int
             assert pmf.shape == (2, 4, 3, levels)
             assert pmf.dtype == torch.float64
             assert (pmf > 0).all()
-            torch.testing.assert_close(pmf.sum(-1), torch.ones(2, 4, 3), rtol=0, atol=1e-14)
+            assert_close(pmf.sum(-1), torch.ones(2, 4, 3))
 
 
 @settings(deadline=None, max_examples=60)
@@ -122,7 +123,7 @@ def test_half_precision_parameters_are_lifted_to_float32(
     torch.testing.assert_close(nats.double(), head.log_prob(half.double(), images), rtol=1e-4, atol=1e-6)
     for colour in range(channels):
         pmf, exact = (head.pmf(each, images, colour) for each in (half, half.double()))
-        torch.testing.assert_close(pmf, exact, rtol=0, atol=1e-15)  # the last bit depends on the layout in memory
+        assert_close(pmf, exact)  # the last bit depends on the layout in memory
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])

@@ -82,6 +82,8 @@ class KeepBest(Callback):
         if progress.best:
             module.model.about = {**self.about, "progress": asdict(progress)}
             module.model.save(self.folder, model_card(module.model))
+        if not math.isfinite(progress.valid_nats):
+            return  # it cannot be sampled from
         path = self.folder / "logs" / "samples" / f"epoch-{progress.epoch:03d}.png"
         valid = module.batches.valid
         pixels, labels = valid[list(range(min(16, len(valid))))]
