@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from pixelrnn.model import PixelModel
 
 __version__ = "0.1.0"
-__all__ = ["PixelModel", "__version__", "build", "load", "networks"]
+__all__ = ["PixelModel", "__version__", "build", "load", "network_names"]
 
 
-def networks() -> list[str]:
-    """The names of the networks that `build` knows."""
-    from pixelrnn.networks import NETWORKS  # from here on the package stands in this function's place, callable
+def network_names() -> list[str]:
+    """The names of the networks that `build` knows.
+
+    >>> "gated-pixelcnn" in network_names()
+    True
+    """
+    from pixelrnn.networks import NETWORKS
 
     return list(NETWORKS)
 
@@ -43,7 +47,7 @@ def build(
     """A model with random weights.
 
     Arguments:
-        network   a name of `networks()`
+        network   a name of `network_names()`
         size      (H, W) of the images it will be trained on
         channels  1 for gray, 3 for RGB; up to 256
         levels    2 to 256; pixels are integers 0..levels-1

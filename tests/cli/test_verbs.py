@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import subprocess
@@ -75,7 +74,7 @@ def test_list_names_presets_networks_and_data(cli: Cli) -> None:
 def test_list_settings_says_what_every_key_means(cli: Cli) -> None:
     rows = re.findall(r"^(\w+)\.(\w+) +\S.*\(default .+\)$", cli("list", "settings").out, re.M)
     for section, kind in (("data", DataSettings), ("training", TrainingSettings), ("model", ConditionOptions)):
-        assert {(section, each.name) for each in dataclasses.fields(kind)} <= set(rows)
+        assert {(section, key) for key in kind.model_fields} <= set(rows)
 
 
 def test_train_makes_a_run_and_prints_its_figures(cli: Cli, tmp_path: Path) -> None:

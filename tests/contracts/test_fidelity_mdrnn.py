@@ -127,7 +127,7 @@ def test_a_multi_directional_network_cannot_be_built_as_a_model_of_images(option
     assert "cannot predict" in says
     assert '"mdlstm"' in says, "what to take instead"
     assert "pixelrnn.networks.MultiDirectionalLSTM" in says, "where it is found"
-    assert "mdrnn" not in pixelrnn.networks()
+    assert "mdrnn" not in pixelrnn.network_names()
 
 
 def test_ride_is_said_to_be_the_spatial_lstm() -> None:

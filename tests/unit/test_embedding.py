@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -74,7 +72,7 @@ def test_an_encoder_learns_to_put_images_of_a_class_together_and_is_left_as_it_i
     model, (images, labels) = model_with_encoder(), people(6, 6)
     before = verify(model, images, labels)
     steps: list[tuple[int, int]] = []
-    settings = dataclasses.replace(TrainingSettings(), encoder_steps=200, center=0.01)
+    settings = TrainingSettings(encoder_steps=200, center=0.01)
     train_encoder(model, images, labels, settings, lambda done, total: steps.append((done, total)))
     after = verify(model, images, labels)
     assert steps[-1] == (200, 200)
@@ -106,7 +104,7 @@ def test_verification_of_codes_that_say_all_and_of_codes_that_say_nothing() -> N
 
 def test_what_cannot_be_embedded_is_refused() -> None:
     images, labels = people(3, 2)
-    settings = dataclasses.replace(TrainingSettings(), encoder_steps=1)
+    settings = TrainingSettings(encoder_steps=1)
     plain = pixelrnn.build("gated-pixelcnn", size=(8, 8), levels=16, layers=1, width=4)
     with pytest.raises(ConfigError, match="code_size"):
         train_encoder(plain, images, labels, settings, lambda done, total: None)

@@ -12,16 +12,16 @@ from pixelrnn.networks import NETWORKS
 
 
 def test_the_public_names_are_these() -> None:
-    assert pixelrnn.__all__ == ["PixelModel", "__version__", "build", "load", "networks"]
+    assert pixelrnn.__all__ == ["PixelModel", "__version__", "build", "load", "network_names"]
     for name in pixelrnn.__all__:
         assert getattr(pixelrnn, name) is not None
 
 
 def test_the_names_of_the_networks_are_listed_before_and_after_a_model_is_built() -> None:
-    """`networks` is a function and a subpackage; importing the second must not replace the first."""
     code = (
-        "import pixelrnn; before = pixelrnn.networks();"
-        "pixelrnn.build('pixelcnn', size=(2, 2), levels=2, layers=1, width=1); assert pixelrnn.networks() == before;"
+        "import pixelrnn; before = pixelrnn.network_names();"
+        "pixelrnn.build('pixelcnn', size=(2, 2), levels=2, layers=1, width=1);"
+        "assert pixelrnn.network_names() == before;"
         "print(*before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)

@@ -159,7 +159,7 @@ def test_every_head_says_how_many_parameters_and_groups_it_takes() -> None:
     assert (Categorical(1, 4).num_params, Categorical(1, 4).groups) == (4, 1)
 
 
-@pytest.mark.parametrize("network", pixelrnn.networks())
+@pytest.mark.parametrize("network", pixelrnn.network_names())
 @pytest.mark.parametrize("head", ["bernoulli", "categorical", "mcgsm"])
 def test_no_images_have_no_likelihoods(network: str, head: str) -> None:
     options = {"layers": 1, "width": 3} if network != "mcgsm" else {}

@@ -13,6 +13,7 @@ from models import images_of, small
 
 import pixelrnn
 from pixelrnn.errors import ConfigError
+from pixelrnn.fields import options_of_call
 from pixelrnn.heads import HEADS, head_options
 from pixelrnn.networks import NETWORKS, options_of
 
@@ -220,3 +221,12 @@ def test_a_model_on_a_gpu_is_the_same_model(network: str, channels: int, tmp_pat
     assert torch.equal(loaded.sample(3, seed=0).cpu(), new)
     model.save(tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", [*NETWORKS.values(), *HEADS.values()], ids=lambda kind: kind.__name__)
+def test_every_number_among_the_options_has_a_range(kind: type) -> None:
+    for name, field in options_of_call(kind).model_fields.items():
+        if field.annotation in (int, float):
+            assert field.metadata, f"{name} takes any number"
+        else:
+            assert field.annotation in (bool, str), name

@@ -192,14 +192,14 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("a config that is huge", write("config.json", b" " * 1_000_001), "larger than"),
     ("a newer format", edit(format_version=2), "Update pixelrnn"),
     ("no format version", drop("format_version"), "format version"),
-    ("no network", drop("network"), "'network' should be"),
-    ("no size", drop("size"), "'size' should be"),
-    ("no levels", drop("levels"), "'levels' should be"),
-    ("no hash", drop("sha256"), "'sha256' should be"),
-    ("levels as text", edit(levels="4"), "'levels' should be"),
-    ("levels true", edit(levels=True), "'levels' should be"),
-    ("channels as a fraction", edit(channels=1.5), "'channels' should be"),
-    ("options as a list", edit(options=[]), "'options' should be"),
+    ("no network", drop("network"), "network (is missing|must be)"),
+    ("no size", drop("size"), "size (is missing|must be)"),
+    ("no levels", drop("levels"), "levels (is missing|must be)"),
+    ("no hash", drop("sha256"), "sha256 (is missing|must be)"),
+    ("levels as text", edit(levels="4"), "levels (is missing|must be)"),
+    ("levels true", edit(levels=True), "levels (is missing|must be)"),
+    ("channels as a fraction", edit(channels=1.5), "channels must be"),
+    ("options as a list", edit(options=[]), "options must be"),
     ("about as text", edit(about="text"), "about"),
     ("about as a list", edit(about=[1]), "about"),
     ("an unknown network", edit(network="pixelsnail"), "pixelsnail"),
@@ -314,3 +314,19 @@ def test_weights_that_are_a_pickle_are_refused_and_never_unpickled(
     with pytest.raises(ModelFolderError, match="not a safetensors file"):
         pixelrnn.load(folder)
     assert not marker.exists()
+
+
+def test_a_name_that_is_nearly_that_of_a_shipped_model_is_suggested(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match=r"no model folder mnst\. Did you mean 'mnist'\?"):
+        pixelrnn.load("mnst")
+    with pytest.raises(ModelFolderError, match=r"no model folder [^ ]+/run\. Train one"):
+        pixelrnn.load(tmp_path / "run")
+
+
+def test_a_config_of_an_image_larger_than_any_memory_is_refused(tmp_path: Path) -> None:
+    small("pixelcnn").save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["size"] = [10**9, 10**9]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFolderError, match=r"describes no model: size must be .* at most 100,000,000 pixels"):
+        pixelrnn.load(tmp_path)

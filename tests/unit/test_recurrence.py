@@ -86,7 +86,7 @@ def test_a_recurrent_model_can_be_copied_and_sent_to_another_process(network: st
         assert torch.equal(other.log_prob(images), nats)
 
 
-@pytest.mark.parametrize("network", pixelrnn.networks())
+@pytest.mark.parametrize("network", pixelrnn.network_names())
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 3), (11, 6)], ids=str)
 def test_images_of_any_other_size_are_scored_sampled_and_completed(network: str, size: tuple[int, int]) -> None:
     known = {"layers": 2, "width": 4} if network != "mcgsm" else {}

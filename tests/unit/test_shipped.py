@@ -10,7 +10,7 @@ import torch
 import pixelrnn
 from pixelrnn.errors import DataError, DownloadError, ModelFolderError
 from pixelrnn.measure.evaluation import evaluate, load_like
-from pixelrnn.model.shipped import folder_of, shipped
+from pixelrnn.model.model_folder import folder_of, shipped
 
 LARGEST = 3_000_000  # bytes
 

@@ -41,7 +41,7 @@ def array_out(path: Path | None) -> Path | None:
 
 def run_folder(name: str) -> str:
     """Tells of a folder that is called like a model of the package."""
-    from pixelrnn.model.shipped import shipped
+    from pixelrnn.model.model_folder import shipped
 
     if name in shipped() and Path(name).is_dir():
         note(f"{name} is the model that comes with the package; write ./{name} for the folder of that name here")

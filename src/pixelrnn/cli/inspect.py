@@ -34,7 +34,7 @@ def run(
     from pixelrnn.measure.inspection import draw_fields, prove_causal, seen_by
     from pixelrnn.training.presets import parse_change
 
-    names = pixelrnn.networks() if what == ["all"] else [run_folder(name) for name in what]
+    names = pixelrnn.network_names() if what == ["all"] else [run_folder(name) for name in what]
     options = dict(parse_change(change) for change in changes)
     if len(names) > 1:
         _check_options(options, names)
@@ -94,13 +94,13 @@ def _model(what: str, changes: dict[str, Any], *, of_many: bool) -> PixelModel:
     """A model by folder or name; an option that only some of many networks have goes to those."""
     import pixelrnn
     from pixelrnn.errors import unknown
-    from pixelrnn.model.shipped import shipped
+    from pixelrnn.model.model_folder import shipped
     from pixelrnn.networks import NOT_NETWORKS, options_of
 
     if Path(what).is_dir() or what in shipped():
         return pixelrnn.load(what)
-    if what not in [*pixelrnn.networks(), *NOT_NETWORKS]:
-        raise unknown("model folder or network", what, pixelrnn.networks())
+    if what not in [*pixelrnn.network_names(), *NOT_NETWORKS]:
+        raise unknown("model folder or network", what, pixelrnn.network_names())
     known = options_of(what)
     options: dict[str, Any] = {key: value for key, value in {"layers": 7, "width": 8}.items() if key in known}
     options |= {key: value for key, value in changes.items() if not of_many or key in {*known, *_GEOMETRY}}

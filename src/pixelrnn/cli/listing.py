@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from pixelrnn.errors import unknown
 
+if TYPE_CHECKING:
+    from pixelrnn.fields import Strict
+
 EXAMPLE = "\b\nExamples:\n  pixelrnn list presets\n  pixelrnn list settings     # every KEY of train --set\n"
-_DOCUMENTED = re.compile(r"^(\w+) +(.+(?:\n +.+)*)", re.MULTILINE)  # a name and its lines, in a docstring
 
 
 def run(what: str = typer.Argument("all", help="presets, networks, data, weights, settings, or all.")) -> None:
@@ -64,8 +65,7 @@ def _data() -> dict[str, str]:
 
 
 def _weights() -> dict[str, str]:
-    from pixelrnn.model.model_folder import read_config
-    from pixelrnn.model.shipped import shipped
+    from pixelrnn.model.model_folder import read_config, shipped
 
     return {name: read_config(folder)["about"]["summary"] for name, folder in shipped().items()}
 
@@ -74,19 +74,17 @@ def _settings() -> dict[str, str]:
     from pixelrnn.model.options import ConditionOptions
     from pixelrnn.training.presets import DataSettings, TrainingSettings
 
-    rows = _documented("data", DataSettings) | _documented("training", TrainingSettings)
+    rows = _described("data", DataSettings) | _described("training", TrainingSettings)
     rows["model.network"] = "a name of `pixelrnn list networks`, which names its further options"
     rows["model.head"] = 'what makes probabilities of the parameters; "" for the network\'s own (default "")'
-    return rows | _documented("model", ConditionOptions)
+    return rows | _described("model", ConditionOptions)
 
 
-def _documented(section: str, kind: type) -> dict[str, str]:
-    """What the docstring of a dataclass says of its fields, and their defaults."""
-    defaults: dict[str, Any] = vars(kind())
+def _described(section: str, kind: type[Strict]) -> dict[str, str]:
+    """What the fields of some settings are for, and their defaults."""
     return {
-        f"{section}.{key}": f"{' '.join(text.split())} (default {json.dumps(defaults[key])})"
-        for key, text in _DOCUMENTED.findall(inspect.getdoc(kind) or "")
-        if key in defaults
+        f"{section}.{key}": f"{field.description} (default {json.dumps(field.get_default(call_default_factory=True))})"
+        for key, field in kind.model_fields.items()
     }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
+from pixelrnn.fields import options_of_call
 from pixelrnn.heads.base import Head
 from pixelrnn.heads.bernoulli import Bernoulli
 from pixelrnn.heads.categorical import Categorical
@@ -14,9 +14,8 @@ HEADS: dict[str, type[Head]] = {"bernoulli": Bernoulli, "categorical": Categoric
 
 
 def head_options(kind: type[Head]) -> dict[str, Any]:
-    """The options that a kind of head takes by keyword, with their defaults; all are whole numbers."""
-    parameters = inspect.signature(kind).parameters.values()
-    return {each.name: each.default for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    """The options that a kind of head takes by keyword, with their defaults."""
+    return {key: each.default for key, each in options_of_call(kind).model_fields.items()}
 
 
 __all__ = ["HEADS", "MCGSM", "Bernoulli", "Categorical", "Head", "head_options"]

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixelrnn.fields import Count
 from pixelrnn.heads.base import Head, precise
 
 
@@ -30,7 +31,7 @@ class MCGSM(Head):
              of a bin is at least what the density gives on average over that noise (Jensen).
     """
 
-    def __init__(self, channels: int, levels: int, *, components: int = 8, scales: int = 4) -> None:
+    def __init__(self, channels: int, levels: int, *, components: Count = 8, scales: Count = 4) -> None:
         super().__init__(channels, levels)
         self.components, self.scales = components, scales
         self.half_bin = 1 / (levels - 1)  # of pixels in -1..1

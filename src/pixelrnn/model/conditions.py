@@ -8,15 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixelrnn.data.conditions import CONDITIONS
 from pixelrnn.errors import DataError
 from pixelrnn.model import PixelModel
-
-CONDITIONS = {
-    "": "nothing",
-    "class": "the class of the image",
-    "half": "the image at half its size",
-    "blur": "the image, blurred",
-}
 
 GIVE_CLASSES = "Give each class a sub-folder, no picture beside them, or an .npz file labels with its images."
 

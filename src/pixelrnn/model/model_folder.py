@@ -1,4 +1,4 @@
-"""A trained model is a folder.
+"""A trained model is a folder; some come with the package, and their names stand wherever a folder is asked for.
 
     config.json         what is needed to build it again, and the SHA-256 of the weights
     model.safetensors   the weights; no time and no path inside
@@ -12,31 +12,43 @@ notice a flipped bit.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from pydantic import Field
 
-from pixelrnn.errors import ModelFolderError, RunFolderError
+from pixelrnn.errors import ConfigError, ModelFolderError, RunFolderError
+from pixelrnn.fields import Strict, validated
 from pixelrnn.files import write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = "pixelrnn-model"
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 NEW_WEIGHTS = WEIGHTS + ".new"
 _LARGEST_CONFIG = 1_000_000  # bytes
-_EXPECTED: dict[str, type] = {
-    "network": str,
-    "options": dict,
-    "head": str,
-    "size": list,
-    "channels": int,
-    "levels": int,
-    "sha256": str,
-    "about": dict,
-}
+
+
+class FolderConfig(Strict):
+    """What config.json holds."""
+
+    format: str
+    format_version: int
+    network: str
+    options: dict[str, Any]
+    head: str
+    size: list[int]
+    channels: int
+    levels: int
+    parameters: int = 0
+    about: dict[str, Any] = Field(default_factory=dict)
+    sha256: str
 
 
 def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card: str) -> None:
@@ -89,8 +101,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelFolderError(f"{folder} is a file, but a model is a folder with {CONFIG} in it.")
     if not folder.is_dir():
         raise ModelFolderError(
-            f"There is no model folder {folder}. Train one:  pixelrnn train PRESET --out {folder}   or take one that "
-            "comes with the package:  pixelrnn list weights"
+            f"There is no model folder {folder}.{_like(folder)} Train one:  pixelrnn train PRESET --out {folder}   or "
+            "take one that comes with the package:  pixelrnn list weights"
         )
     if not path.is_file():
         raise ModelFolderError(
@@ -109,13 +121,30 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{path} has format version {config.get('format_version')!r}, this package reads {FORMAT_VERSION}. "
             "Update pixelrnn."
         )
-    config.setdefault("about", {})
-    for key, kind in _EXPECTED.items():
-        if not isinstance(config.get(key), kind) or isinstance(config[key], bool):
-            raise ModelFolderError(
-                f"{path} is damaged: {key!r} should be a {kind.__name__}, it is {config.get(key)!r}. Copy it again."
-            )
-    return config
+    try:
+        return validated(FolderConfig, config, "key of a model folder's config").model_dump()
+    except ConfigError as error:
+        raise ModelFolderError(f"{path} is damaged: {error} Copy it again.") from error
+
+
+def shipped() -> dict[str, Path]:
+    """The names of the models that come with the package, and their folders."""
+    root = Path(str(resources.files("pixelrnn"))) / "weights"
+    return {each.parent.name: each.parent for each in sorted(root.glob(f"*/{CONFIG}"))}
+
+
+def folder_of(model: str | Path) -> Path:
+    """The folder of a model: that of a shipped one by its name, else the path itself.
+
+    A name wins over a path: write ./mnist for a folder called mnist.
+    """
+    return (shipped().get(model) if isinstance(model, str) else None) or Path(model)
+
+
+def _like(folder: Path) -> str:
+    """A shipped model whose name is near."""
+    near = difflib.get_close_matches(str(folder).lower(), shipped(), n=1, cutoff=0.7)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def read_weights(folder: Path, config: dict[str, Any], largest: int) -> dict[str, Tensor]:

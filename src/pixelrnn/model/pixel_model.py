@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Order, Whole, scale
 from pixelrnn.checks import Images, Labels, Numbers, check_memory, checked_images
 from pixelrnn.errors import ConditionError, ConfigError, ImageError, ModelFolderError
+from pixelrnn.fields import options_of_call, validated
 from pixelrnn.heads import HEADS, head_options
 from pixelrnn.model import model_folder as folders
 from pixelrnn.model.generation import GenerationMixin
-from pixelrnn.model.options import CONDITION, build_condition, check_geometry, condition_option, head_option
+from pixelrnn.model.model_folder import folder_of
+from pixelrnn.model.options import CONDITION, ConditionOptions, build_condition, check_geometry
 from pixelrnn.model.renamed import accepts_map, rename_state, renamed
-from pixelrnn.model.shipped import folder_of
 from pixelrnn.networks import build_network, options_of
 from pixelrnn.sampling.pace import Pace
 
@@ -30,7 +31,7 @@ class PixelModel(GenerationMixin, nn.Module):
     module.
 
     Arguments:
-        network   a name of `pixelrnn.networks()`
+        network   a name of `pixelrnn.network_names()`
         head      "bernoulli" (binary), "categorical" or "mcgsm"
         size      (H, W)
         channels  colours, 1 to 256; red comes before green before blue
@@ -45,20 +46,25 @@ class PixelModel(GenerationMixin, nn.Module):
         super().__init__()
         check_geometry(head, size, channels, levels)
         size, channels, levels = (int(size[0]), int(size[1])), int(channels), int(levels)
-        defaults = {**options_of(network), **head_options(HEADS[head])}
-        mine = {key: head_option(key, options[key]) for key in head_options(HEADS[head]) if key in options}
-        condition = {key: condition_option(key, options[key]) for key in CONDITION if key in options}
-        self.head = HEADS[head](channels, levels, **mine)
-        self.condition, self.encoder = build_condition({**CONDITION, **condition}, size, channels)
+        kind = HEADS[head]
+        of_head = {key: options[key] for key in head_options(kind) if key in options}
+        of_condition = {key: options[key] for key in CONDITION if key in options}
+        of_network = {key: value for key, value in options.items() if key not in {**of_head, **of_condition}}
+        head_settings = validated(options_of_call(kind), of_head, f"option of {head}").model_dump()
+        condition_settings = validated(ConditionOptions, of_condition, "option of the condition")
+        self.head = kind(channels, levels, **head_settings)
+        self.condition, self.encoder = build_condition(condition_settings, size, channels)
         condition_width = 0 if self.condition is None else self.condition.width
-        rest = {key: value for key, value in options.items() if key not in mine and key not in condition}
-        self.network = build_network(network, self.head, rest, condition_width)
+        self.network = build_network(network, self.head, of_network, condition_width)
         self.size, self.channels, self.levels = size, channels, levels
+        settings = {**options_of(network), **head_settings, **of_network}
         if condition_width:
-            defaults.update(CONDITION)
+            settings.update(condition_settings.model_dump())
+        else:
+            settings.update(of_condition)
         self.config: dict[str, Any] = {
             "network": network,
-            "options": {**defaults, **options, **mine, **condition},
+            "options": settings,
             "head": head,
             "size": list(size),
             "channels": channels,

@@ -30,7 +30,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pixelrnn.errors import ConfigError, ModelFolderError, ProcessError
-from pixelrnn.model.shipped import folder_of
+from pixelrnn.model.model_folder import folder_of
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized

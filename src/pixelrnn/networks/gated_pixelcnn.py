@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas, Reach
+from pixelrnn.fields import Dropout, Kernel, Layers, OptionalWidth, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise, Readout
@@ -94,13 +95,13 @@ class GatedPixelCNN(Network):
         head: Head,
         condition_width: int = 0,
         *,
-        layers: int,
-        width: int,
-        kernel: int = 3,
-        first_kernel: int = 7,
-        out_width: int = 0,
+        layers: Layers,
+        width: Width,
+        kernel: Kernel = 3,
+        first_kernel: Kernel = 7,
+        out_width: OptionalWidth = 0,
         skip: bool = True,
-        dropout: float = 0.0,
+        dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
         groups = head.groups

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
+from pixelrnn.fields import Count, Kernel
 from pixelrnn.heads import MCGSM, Head
 from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import MaskedConv2d
@@ -33,7 +34,7 @@ class NeighbourhoodMixture(Network):
 
     default_head = "mcgsm"
 
-    def __init__(self, head: Head, condition_width: int = 0, *, kernel: int = 5, features: int = 32) -> None:
+    def __init__(self, head: Head, condition_width: int = 0, *, kernel: Kernel = 5, features: Count = 32) -> None:
         super().__init__()
 
         def neighbourhood(maps: int) -> MaskedConv2d:

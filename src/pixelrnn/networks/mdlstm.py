@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
+from pixelrnn.fields import Dropout, Kernel, Layers, OptionalWidth, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.convolution import Pointwise
 from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
@@ -62,13 +63,13 @@ class MDLSTM(Stack):
         head: Head,
         condition_width: int = 0,
         *,
-        layers: int,
-        width: int,
-        first_kernel: int = 7,
-        out_width: int = 0,
+        layers: Layers,
+        width: Width,
+        first_kernel: Kernel = 7,
+        out_width: OptionalWidth = 0,
         residual: bool = True,
         skip: bool = True,
-        dropout: float = 0.0,
+        dropout: Dropout = 0.0,
     ) -> None:
         blocks = [MultiDimensionalBlock(width, head.groups, dropout, condition_width) for _ in range(layers)]
         super().__init__(

@@ -5,14 +5,16 @@ Source: van den Oord et al., Pixel Recurrent Neural Networks, 2016, arXiv 1601.0
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas, Order, Reach, Whole
 from pixelrnn.errors import unknown
+from pixelrnn.fields import Dropout, Kernel, Layers, OptionalWidth, Width
 from pixelrnn.heads import Head
 from pixelrnn.networks.base import Network, Stage
 from pixelrnn.networks.diagonal_bilstm import DiagonalBiLSTM
@@ -79,16 +81,16 @@ class MultiScale(Network):
         head: Head,
         condition_width: int = 0,
         *,
-        layers: int,
-        width: int,
+        layers: Layers,
+        width: Width,
         body: str = "row-lstm",
-        factor: int = 2,
-        images: int = 2,
-        first_kernel: int = 7,
-        out_width: int = 0,
+        factor: Annotated[int, Field(ge=2, le=64)] = 2,
+        images: Annotated[int, Field(ge=2, le=8)] = 2,
+        first_kernel: Kernel = 7,
+        out_width: OptionalWidth = 0,
         residual: bool = True,
         skip: bool = True,
-        dropout: float = 0.0,
+        dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
         if body not in BODIES:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
+from pixelrnn.fields import Dropout, Kernel, Layers, OptionalWidth, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import MaskedConv2d, Pointwise
@@ -63,14 +64,14 @@ class PixelCNN(Stack):
         head: Head,
         condition_width: int = 0,
         *,
-        layers: int,
-        width: int,
-        kernel: int = 3,
-        first_kernel: int = 7,
-        out_width: int = 0,
+        layers: Layers,
+        width: Width,
+        kernel: Kernel = 3,
+        first_kernel: Kernel = 7,
+        out_width: OptionalWidth = 0,
         residual: bool = True,
         skip: bool = True,
-        dropout: float = 0.0,
+        dropout: Dropout = 0.0,
     ) -> None:
         blocks = [ConvolutionBlock(width, kernel, head.groups, dropout, condition_width) for _ in range(layers)]
         super().__init__(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
+from pixelrnn.fields import Count, Kernel, Layers, Width
 from pixelrnn.heads import MCGSM, Head
 from pixelrnn.layers.convolution import MaskedConv2d, Pointwise
 from pixelrnn.layers.mixture import ScaleMixture
@@ -40,7 +41,14 @@ class SpatialLSTM(Network):
     default_head = "mcgsm"
 
     def __init__(
-        self, head: Head, condition_width: int = 0, *, layers: int, width: int, kernel: int = 5, features: int = 16
+        self,
+        head: Head,
+        condition_width: int = 0,
+        *,
+        layers: Layers,
+        width: Width,
+        kernel: Kernel = 5,
+        features: Count = 16,
     ) -> None:
         super().__init__()
         groups = head.groups

@@ -11,120 +11,112 @@ assumed = ["training.learning_rate"]     # what the source leaves open
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+from pydantic import BeforeValidator, Field
+
+from pixelrnn.data.conditions import CONDITIONS
 from pixelrnn.errors import ConfigError, unknown
+from pixelrnn.fields import Dropout, Strict, validated
 
 
-@dataclass(frozen=True)
-class DataSettings:
-    """What is learned from.
-
-    name      a built-in set, a folder of pictures, an .npz or .npy file
-    levels    values of a pixel that the model knows, 2 to 256
-    binarise  for 2 levels: "stochastic", "fixed" or "threshold"; "" for none
-    size      [H, W] to crop and resize the pictures of a folder to; [] for the pictures' own
-    channels  1 or 3, for a folder of pictures; 0 for the pictures' own
-    values    of a pixel in an array file, if they are not bytes 0..255: 4 for 0..3; 0 for what the data set says
-    condition what the model is told of an image: "class", "half" (it at half its size), "blur", or "" for nothing
-    """
-
-    name: str = "mnist"
-    levels: int = 256
-    binarise: str = ""
-    size: list[int] = field(default_factory=list)
-    channels: int = 0
-    values: int = 0
-    condition: str = ""
+def _as_string(value: Any) -> Any:
+    """`--set precision=32` is a number in TOML."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How it is learned.
+class DataSettings(Strict):
+    """What is learned from."""
 
-    epochs         passes over the training images
-    batch_size     images that are computed at once
-    accumulate     so many batches make one step: for steps of more images than fit into memory
-    optimizer      "adam", "adamw" or "rmsprop"
-    learning_rate  at its highest
-    schedule       "cosine" (to zero at the end of the epochs, or of the time limit) or "constant"
-    warmup         steps over which the learning rate rises from zero, a fifth of all steps at the most
-    weight_decay   of adamw
-    ema            decay of the moving average of the weights that is validated and saved (less in the first steps);
-                   0 for none
-    clip           largest norm of the gradient of the mean nats per pixel and colour; 0 for none
-    mirror         show every other image, by chance, mirrored left to right
-    encoder_steps  the encoder first learns for so many steps to tell the data's classes apart (triplet loss), and then
-                   stays as it is; 0: it is learned with the rest
-    encoder_rate   learning rate of these steps
-    margin         of the triplet loss
-    center         weight of the center loss beside it
-    precision      "32", or "bf16": matrix products in bfloat16, likelihoods and validation in float32
-    seed           of the first weights, the order of the images, binarisation and dropout
-    """
+    name: str = Field(default="mnist", description="a built-in set, a folder of pictures, an .npz or .npy file")
+    levels: int = Field(default=256, description="values of a pixel that the model knows, 2 to 256")
+    binarise: str = Field(default="", description='for 2 levels: "stochastic", "fixed" or "threshold"; "" for none')
+    size: list[int] = Field(
+        default_factory=list, description="[H, W] to crop and resize the pictures of a folder to; [] for their own size"
+    )
+    channels: int = Field(default=0, description="1 or 3, for a folder of pictures; 0 for the pictures' own")
+    values: int = Field(
+        default=0,
+        description="that a pixel of an array file can have, if not 256: 4 for 0..3; 0 for what the data set says",
+    )
+    condition: str = Field(
+        default="",
+        description='what of an image the model is conditioned on: "class", "half" (it at half its size), '
+        '"blur", or "" for nothing',
+    )
+    skip_broken: bool = Field(default=False, description="leave out pictures of a folder that cannot be read")
 
-    epochs: int = 20
-    batch_size: int = 64
-    accumulate: int = 1
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    warmup: int = 100
-    weight_decay: float = 0.0
-    ema: float = 0.999
-    clip: float = 1.0
-    mirror: bool = False
-    encoder_steps: int = 0
-    encoder_rate: float = 1e-3
-    margin: float = 0.2
-    center: float = 0.0
-    precision: str = "bf16"
-    seed: int = 0
+
+_AtLeast0 = Annotated[float, Field(ge=0)]
+_Whole0 = Annotated[int, Field(ge=0)]
+_Whole1 = Annotated[int, Field(ge=1)]
+
+
+class TrainingSettings(Strict):
+    """How it is learned."""
+
+    epochs: _Whole1 = Field(default=20, description="passes over the training images")
+    batch_size: _Whole1 = Field(default=64, description="images of a step")
+    accumulate: _Whole1 = Field(
+        default=1, description="so many batches make one step: for steps of more images than fit into memory"
+    )
+    optimizer: Literal["adam", "adamw", "rmsprop"] = Field(default="adam", description='"adam", "adamw" or "rmsprop"')
+    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="at its highest")
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine",
+        description='of the learning rate: "cosine" (to zero at the end of the epochs, or of the time limit) or '
+        '"constant"',
+    )
+    warmup: _Whole0 = Field(
+        default=100, description="steps over which the learning rate rises from zero, a fifth of all steps at the most"
+    )
+    weight_decay: _AtLeast0 = Field(default=0.0, description="of adamw")
+    ema: Dropout = Field(
+        default=0.999,
+        description="decay of the exponential moving average of the weights that is validated and saved (less in the "
+        "first steps); 0 for none",
+    )
+    clip: _AtLeast0 = Field(
+        default=1.0, description="largest norm of the gradient of the mean nats per pixel and colour; 0 for none"
+    )
+    mirror: bool = Field(default=False, description="show every other image, by chance, mirrored left to right")
+    encoder_steps: _Whole0 = Field(
+        default=0,
+        description="the encoder first learns for so many steps to tell the data's classes apart (triplet loss), and "
+        "then stays as it is; 0: it is learned with the rest",
+    )
+    encoder_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="learning rate of these steps")
+    margin: _AtLeast0 = Field(default=0.2, description="of the triplet loss")
+    center: _AtLeast0 = Field(default=0.0, description="weight of the center loss beside it")
+    precision: Annotated[Literal["32", "bf16"], BeforeValidator(_as_string)] = Field(
+        default="bf16",
+        description='"32", or "bf16": matrix products in bfloat16, likelihoods and validation in float32',
+    )
+    seed: _Whole0 = Field(
+        default=0, description="of the first weights, the order of the images, binarisation and dropout"
+    )
 
 
 T = TypeVar("T", DataSettings, TrainingSettings)
 
-CONDITIONS = ("", "class", "half", "blur")
-CHOICES = {
-    "optimizer": ("adam", "adamw", "rmsprop"),
-    "schedule": ("cosine", "constant"),
-    "precision": ("32", "bf16"),
-}
-_LEAST = {
-    "epochs": 1,
-    "batch_size": 1,
-    "accumulate": 1,
-    "warmup": 0,
-    "weight_decay": 0,
-    "ema": 0,
-    "clip": 0,
-    "seed": 0,
-    "encoder_steps": 0,
-    "margin": 0,
-    "center": 0,
-}
 
-
-@dataclass(frozen=True)
-class Preset:
+class Preset(Strict):
     """A whole training, every value resolved; `model` holds network, head (may be "") and the network's options."""
 
     name: str
-    description: str
-    source: str
-    assumed: list[str]
+    description: str = ""
+    source: str = ""
+    assumed: list[str] = Field(default_factory=list)
     data: DataSettings
     model: dict[str, Any]
     training: TrainingSettings
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return dataclasses.asdict(self)
+        return self.model_dump()
 
 
 def preset_names() -> list[str]:
@@ -177,7 +169,6 @@ def preset_from(name: str, table: dict[str, Any]) -> Preset:
     if data.condition not in CONDITIONS:
         raise unknown("data.condition", data.condition, [each for each in CONDITIONS if each])
     training = _settings(TrainingSettings, table.get("training", {}), "training")
-    _check_training(training)
     return Preset(
         name=name,
         description=str(table.get("description", "")),
@@ -205,31 +196,14 @@ def _check_model(model: dict[str, Any]) -> None:
     head = model.get("head") or default_head(model["network"], 2)  # where levels decide, no head has options
     options = {"network", "head", *options_of(model["network"]), *(head_options(HEADS[head]) if head in HEADS else ())}
     options |= set(CONDITION)
-    elsewhere = {each.name for kind in (DataSettings, TrainingSettings) for each in dataclasses.fields(kind)}
+    elsewhere = {*DataSettings.model_fields, *TrainingSettings.model_fields}
     for key in model:
         if key not in options:
             raise unknown(f"option of {model['network']}", key, options | elsewhere)
 
 
 def _settings(kind: type[T], table: dict[str, Any], section: str) -> T:
-    fields = {each.name: each for each in dataclasses.fields(kind)}
-    values = {}
-    for key, value in table.items():
-        if key not in fields:
-            raise unknown(f"key of [{section}]", key, fields)
-        values[key] = _of_kind(f"{section}.{key}", value, str(fields[key].type))
-    return kind(**values)
-
-
-def _of_kind(key: str, value: Any, kind: str) -> Any:
-    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind == "str" and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    fits = {"int": int, "float": float, "str": str, "list[int]": list, "bool": bool}[kind]
-    if not isinstance(value, fits) or (isinstance(value, bool) and kind != "bool"):
-        raise ConfigError(f"{key} must be {_KIND_NAMES[kind]}, not {value!r}.")
-    return value
+    return validated(kind, table, f"key of [{section}]", prefix=f"{section}.")
 
 
 _KEYS: dict[str, type] = {
@@ -241,28 +215,7 @@ _KEYS: dict[str, type] = {
     "model": dict,
     "training": dict,
 }
-_KIND_NAMES = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a text",
-    "list": "a list",
-    "list[int]": "a list like [28, 28]",
-    "bool": "true or false",
-    "dict": "a table like [training]",
-}
-
-
-def _check_training(settings: TrainingSettings) -> None:
-    for key, choices in CHOICES.items():
-        if getattr(settings, key) not in choices:
-            raise unknown(f"training.{key}", getattr(settings, key), choices)
-    for key, least in _LEAST.items():
-        if not getattr(settings, key) >= least:
-            raise ConfigError(f"training.{key} must be {least} or more, not {getattr(settings, key)}.")
-    if not 0 < settings.learning_rate < float("inf"):
-        raise ConfigError(f"training.learning_rate must be above 0, not {settings.learning_rate}.")
-    if not settings.ema < 1:
-        raise ConfigError(f"training.ema must be below 1 (0 for none), not {settings.ema}.")
+_KIND_NAMES = {"str": "a string", "list": "a list", "dict": "a table like [training]"}
 
 
 def parse_change(change: str) -> tuple[str, Any]:
@@ -284,8 +237,8 @@ def _change(table: dict[str, Any], change: str) -> None:
     key, value = parse_change(change)
     section, dot, last = key.rpartition(".")
     if not dot:
-        names = {"data": dataclasses.fields(DataSettings), "training": dataclasses.fields(TrainingSettings)}
-        section = next((each for each, keys in names.items() if last in [key.name for key in keys]), "model")
+        sections: dict[str, type[Strict]] = {"data": DataSettings, "training": TrainingSettings}
+        section = next((each for each, kind in sections.items() if last in kind.model_fields), "model")
     if section not in ("data", "model", "training"):
         raise unknown("section", section, ("data", "model", "training"))
     table.setdefault(section, {})[last] = value
