@@ -9,7 +9,7 @@ are the system's, which takes them back when memory is short.
 
     read    every epoch is a permutation of all images, in batches; the system is asked to forget the files before
     train   a small network, some minutes
-    load    `np.load` of every file: if that succeeds, the limit proves nothing, and the exit status is 1
+    load    `np.load` of the file: if that succeeds, the limit proves nothing, and the exit status is 1
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from common import apart
 
-from pixelrnn.data import load_data, write_shards
+from pixelrnn.data import load_data, write_packed
 from pixelrnn.training.presets import load_preset
 from pixelrnn.training.run import train
 
@@ -49,7 +49,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder, count = Path(temporary) / "textures", int(options.gigabytes * 1e9 / np.prod(IMAGE))
         began = time.perf_counter()
-        write_shards(folder, {"train": textures(count), "valid": textures(256)}, IMAGE, name="textures")
+        write_packed(folder, {"train": textures(count), "valid": textures(256)}, IMAGE, name="textures")
         seconds = time.perf_counter() - began
         print(f"{count} images {IMAGE}, {options.gigabytes * 1000:.0f} MB, written in {seconds:.1f} s")
         case = {"folder": str(folder), "limit": options.limit * 1e6, "minutes": options.minutes}
@@ -76,7 +76,7 @@ def measure(what: str, folder: str, limit: float, minutes: float) -> dict[str, f
     resource.setrlimit(resource.RLIMIT_DATA, (int(imported + limit), resource.RLIM_INFINITY))
     if what == "load":
         try:
-            arrays = [np.load(path) for path in sorted(Path(folder).glob("train-0*.npy"))]
+            arrays = [np.load(path) for path in sorted(Path(folder).glob("train.npy"))]
             return {"loaded": len(arrays)}
         except MemoryError:
             return {"loaded": 0}

@@ -149,10 +149,13 @@ def test_folders_and_pictures_that_cannot_be_read_are_named(cli: Cli, run: Path,
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_picture_over_the_pixel_limit_is_refused_before_it_is_decoded(cli: Cli, run: Path, tmp_path: Path) -> None:
+def test_a_picture_over_the_pixel_limit_is_refused_before_it_is_decoded(
+    cli: Cli, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIXELRNN_PIXEL_LIMIT", "5000000")
     huge = picture(tmp_path / "huge.png", (3000, 2000))
     huge.write_bytes(huge.read_bytes()[:200])  # nothing but the header is there to read
-    assert_refused(cli("complete", run, huge, "--keep", "top"), FAILED, "huge.png", "4,000,000")
+    assert_refused(cli("complete", run, huge, "--keep", "top"), FAILED, "huge.png", "5,000,000")
 
 
 def test_masks_and_halves_must_fit(cli: Cli, run: Path, tmp_path: Path) -> None:

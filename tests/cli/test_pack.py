@@ -38,12 +38,26 @@ def test_pictures_are_packed_checked_and_loaded(cli: Cli, photos: Path, tmp_path
     assert checked.out.startswith(f"{out}  6 files as they were written")
 
 
-def test_a_set_by_its_name_is_packed_in_files_of_the_size_asked_for(cli: Cli, tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.zeros((40, 250, 400), np.uint8))
-    assert cli("pack", tmp_path / "a.npy", "--out", tmp_path / "packed", "--shard-mb", 1).status == DONE
-    counts = [len(np.load(path)) for path in sorted((tmp_path / "packed").glob("train-0*.npy"))]
-    assert counts == [10, 10, 10, 2]
+def test_a_set_by_its_name_is_packed(cli: Cli, tmp_path: Path) -> None:
     assert "train 1297, valid 200, test 300 images 8x8" in cli("pack", "digits", "--out", tmp_path / "digits").out
+
+
+def test_pictures_that_cannot_be_read_are_all_named_and_left_out_if_that_is_asked_for(
+    cli: Cli, photos: Path, tmp_path: Path
+) -> None:
+    for number in range(13):
+        (photos / "a" / f"broken-{number:02}.png").write_bytes(b"no picture" * number)
+    out = tmp_path / "packed"
+    refused = cli("pack", photos, "--out", out, "--size", "4x6")
+    assert refused.status == FAILED
+    assert "13 pictures of" in refused.err
+    assert "a/broken-00.png, a/broken-01.png" in refused.err
+    assert "a/broken-09.png and 3 more. Replace or remove them, or leave them out:  --skip-broken" in refused.err
+    assert not out.exists()
+    done = cli("pack", photos, "--out", out, "--size", "4x6", "--skip-broken")
+    assert done.status == DONE, done
+    assert "note: left out, because it could not be read: 13 pictures" in done.err
+    assert sum(len(load_data(out, split)) for split in ("train", "valid", "test")) == 20
 
 
 @pytest.mark.parametrize(
@@ -55,7 +69,6 @@ def test_a_set_by_its_name_is_packed_in_files_of_the_size_asked_for(cli: Cli, tm
         (["photos", "--out", "new", "--check", "photos"], MISUSED, "--check FOLDER"),
         (["photos", "--out", "new", "--size", "8"], MISUSED, "HEIGHTxWIDTH"),
         (["photos", "--out", "new", "--channels", "2"], MISUSED, "1 channel (gray) or 3"),
-        (["photos", "--out", "new", "--shard-mb", "0"], MISUSED, "--shard-mb"),
         (["digts", "--out", "new"], MISUSED, "Did you mean 'digits'?"),
         (["photos", "--out", "new"], FAILED, "--size HxW"),
         (["photos", "--out", "photos", "--size", "8x8"], FAILED, "photos exists already, and nothing is overwritten"),
@@ -78,9 +91,9 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
 
 def test_a_damaged_file_is_named(cli: Cli, tmp_path: Path) -> None:
     cli("pack", "digits", "--out", tmp_path / "packed")
-    content = bytearray((tmp_path / "packed" / "valid-00000.npy").read_bytes())
+    content = bytearray((tmp_path / "packed" / "valid.npy").read_bytes())
     content[-7] ^= 1
-    (tmp_path / "packed" / "valid-00000.npy").write_bytes(content)
+    (tmp_path / "packed" / "valid.npy").write_bytes(content)
     result = cli("pack", "--check", tmp_path / "packed")
     assert result.status == FAILED
-    assert "valid-00000.npy is damaged" in result.err
+    assert "valid.npy is damaged" in result.err

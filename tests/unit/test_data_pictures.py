@@ -133,11 +133,25 @@ def test_a_damaged_picture_is_a_data_error(tmp_path: Path, content: bytes) -> No
         read_picture(tmp_path / "a.png", channels=1)
 
 
-@pytest.mark.parametrize("side", [2001, 10_000, 100_000])
+@pytest.mark.parametrize("side", [14_143, 100_000])
 def test_too_many_pixels_are_refused_by_the_header_alone(tmp_path: Path, side: int) -> None:
     (tmp_path / "a.png").write_bytes(promising_png(side, side))
-    with pytest.raises(DataError, match=r"pixels, but at most 4,000,000 are read\. Make it smaller"):
+    with pytest.raises(DataError, match=r"pixels, but at most 200,000,000 are read\. Make it smaller"):
         read_picture(tmp_path / "a.png", channels=1)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+def test_a_photograph_of_many_megapixels_is_made_small(tmp_path: Path, name: str) -> None:
+    """108 megapixels, more than Pillow allows by itself: a left half of one gray, a right half of another."""
+    picture = Image.new("L", (12_000, 9_000), 40)
+    picture.paste(200, (6_000, 0, 12_000, 9_000))
+    picture.save(tmp_path / name, compress_level=1)
+    before = Image.MAX_IMAGE_PIXELS
+    small = read_picture(tmp_path / name, channels=1, size=(48, 64))[0].astype(int)
+    assert before == Image.MAX_IMAGE_PIXELS, "the limit of the program is what it was"
+    assert small.shape == (48, 64)
+    assert abs(small[:, :31] - 40).max() <= 3
+    assert abs(small[:, 33:] - 200).max() <= 3
 
 
 def test_the_pixel_limit_can_be_set_by_argument_and_environment(

@@ -10,7 +10,9 @@ from models import images_of, small
 
 import pixelrnn
 from pixelrnn.checks import check_memory
+from pixelrnn.data import load_data
 from pixelrnn.errors import ConfigError, MemoryLimitError, ModelError
+from pixelrnn.measure.evaluation import evaluate
 from pixelrnn.networks import NETWORKS
 
 
@@ -30,6 +32,16 @@ def test_parameters_that_are_not_finite_are_an_error_that_names_network_and_pixe
     known = torch.zeros(model.size, dtype=torch.bool)
     with pytest.raises(ModelError, match=says):
         model.complete(images_of(model), known, seed=0, method=method)
+
+
+def test_an_evaluation_with_weights_that_are_not_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small("pixelcnn", size=(8, 8), levels=17)
+    data = load_data("digits", "test")
+    assert evaluate(model, data, count=10).nats > 0
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.nan)
+    with pytest.raises(ModelError, match=r"PixelCNN gave no finite log-probability to the pixel in row 0, column 0"):
+        evaluate(model, data, count=10)
 
 
 def test_the_pixel_that_is_named_is_the_first_that_went_wrong() -> None:

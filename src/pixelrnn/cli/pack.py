@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from pixelrnn.cli.common import Clock, data_set, download_bar, parse_size, several
+from pixelrnn.cli.common import Clock, data_set, download_bar, note, parse_size, several
 from pixelrnn.errors import ConfigError
 
 EXAMPLE = (
@@ -29,7 +29,7 @@ def run(
     values: int | None = typer.Option(
         None, "--values", min=2, max=256, help="How many a pixel of an array file may have, if not 256: 4 for 0..3."
     ),
-    shard_mb: int = typer.Option(64, "--shard-mb", min=1, help="Megabytes of images in one file."),
+    skip_broken: bool = typer.Option(False, "--skip-broken", help="Leave out pictures that cannot be read."),
     check: Path | None = typer.Option(
         None, "--check", help="Instead: read every file of a packed folder and compare it with what was written."
     ),
@@ -42,7 +42,7 @@ def run(
     if check is not None and source is None and out is None:
         _check(check, clock)
     elif check is None and source is not None and out is not None:
-        _pack(source, out, parse_size(size), channels, values, shard_mb * 1_000_000, clock)
+        _pack(source, out, parse_size(size), channels, values, skip_broken, clock)
     else:
         raise ConfigError("Say what to pack and where to, SOURCE --out FOLDER, or what to check, --check FOLDER.")
 
@@ -53,15 +53,17 @@ def _pack(
     size: tuple[int, int] | None,
     channels: int | None,
     values: int | None,
-    shard_bytes: int,
+    skip_broken: bool,
     clock: Clock,
 ) -> None:
     from pixelrnn.data import pack
 
     with download_bar() as update:
         packed = pack(
-            source, out, size=size, channels=channels, values=values, shard_bytes=shard_bytes, progress=update
+            source, out, size=size, channels=channels, values=values, skip_broken=skip_broken, progress=update
         )
+    if packed.skipped:
+        note(f"left out, because it could not be read: {several(packed.skipped, 'picture')}")
     counts = ", ".join(f"{split} {count}" for split, count in packed.counts.items())
     depth, height, width = packed.image
     typer.echo(
@@ -71,8 +73,8 @@ def _pack(
 
 
 def _check(folder: Path, clock: Clock) -> None:
-    from pixelrnn.data import check_shards
+    from pixelrnn.data import check_packed
 
     with download_bar() as update:
-        files, size = check_shards(folder, progress=update)
+        files, size = check_packed(folder, progress=update)
     typer.echo(f"{folder}  {several(files, 'file')} as they were written   {size / 1e6:.1f} MB   {clock.seconds:.1f} s")

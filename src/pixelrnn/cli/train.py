@@ -42,6 +42,9 @@ def run(
     changes: list[str] = typer.Option(
         [], "--set", help="KEY=VALUE of the preset, any number of times; `pixelrnn list settings` has the keys."
     ),
+    skip_broken: bool = typer.Option(
+        False, "--skip-broken", help="Leave out pictures of a folder that cannot be read; they are counted in a note."
+    ),
     resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint, if it has one."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Throw an earlier run in the folder away."),
     save_minutes: float = typer.Option(
@@ -63,6 +66,7 @@ def run(
     named = {
         "data.name": data,
         "data.size": height_width and list(height_width),
+        "data.skip_broken": skip_broken or None,
         "training.epochs": epochs,
         "training.seed": seed,
     }
@@ -100,6 +104,8 @@ def _say(out: Path, model: PixelModel, validations: list[Progress]) -> None:
     """Print what came of it, in one line."""
     if not validations:
         note("the run had come to its end before: it goes on only with larger --epochs or --max-minutes")
+    if skipped := model.about.get("skipped_pictures"):
+        note(f"left out, because it could not be read: {several(skipped, 'picture')}")
     progress = model.about["progress"]
     typer.echo(
         f"{out}  {progress['valid_nats']:.2f} nats/image   {progress['bits_per_dim']:.4f} bits/dim   "

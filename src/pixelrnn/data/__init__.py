@@ -8,13 +8,13 @@ from __future__ import annotations
 from pixelrnn.data.builtin import BUILT_IN
 from pixelrnn.data.cache import cache_folder
 from pixelrnn.data.decode import PIXEL_LIMIT
-from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, PixelStore, Progress, a_few
+from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, PixelStore, ProgressCallback, a_few
 from pixelrnn.data.loading import holds_pictures, load_data
-from pixelrnn.data.mapped import Shards
-from pixelrnn.data.packing import Packed, pack
+from pixelrnn.data.on_disk import OnDisk
+from pixelrnn.data.packed import check_packed, load_packed, write_packed
+from pixelrnn.data.packing import PackedSet, pack
 from pixelrnn.data.pictures import grid, read_mask, read_picture, save_picture
 from pixelrnn.data.quantise import BINARISATION_SEED, BINARISATIONS, Levels
-from pixelrnn.data.shards import check_shards, load_shards, write_shards
 
 __all__ = [
     "BINARISATIONS",
@@ -24,25 +24,25 @@ __all__ = [
     "ImageData",
     "Labels",
     "Levels",
-    "Packed",
+    "OnDisk",
+    "PackedSet",
     "PixelStore",
     "Pixels",
-    "Progress",
-    "Shards",
+    "ProgressCallback",
     "a_few",
     "cache_folder",
-    "check_shards",
+    "check_packed",
     "data_descriptions",
     "data_names",
     "grid",
     "holds_pictures",
     "load_data",
-    "load_shards",
+    "load_packed",
     "pack",
     "read_mask",
     "read_picture",
     "save_picture",
-    "write_shards",
+    "write_packed",
 ]
 
 

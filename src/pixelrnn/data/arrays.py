@@ -17,8 +17,8 @@ import numpy as np
 
 from pixelrnn.data.cache import cached_array
 from pixelrnn.data.images import ALL, SPLITS, ImageData, Labels, Pixels, check_split
-from pixelrnn.data.mapped import Shards
 from pixelrnn.data.npz import ArrayHeader, check_bytes, npz_headers, read_npy, read_npz
+from pixelrnn.data.on_disk import OnDisk
 from pixelrnn.data.pixels import as_pixels, check_images
 from pixelrnn.data.splits import split_places, splits_of
 from pixelrnn.errors import DataError
@@ -53,7 +53,7 @@ def _load_npy(path: Path, split: str) -> ImageData:
     _, *image = as_pixels(array[:0], path.name).shape
     places = split_places(count, split, path.name)
     return ImageData(
-        path.stem, split, Shards([(path, count)], (image[0], image[1], image[2]), places), None, (), 256, count
+        path.stem, split, OnDisk(path, count, (image[0], image[1], image[2]), places), None, (), 256, count
     )
 
 

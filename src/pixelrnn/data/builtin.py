@@ -25,12 +25,12 @@ from pixelrnn.data.cache import cached_array
 from pixelrnn.data.cifar import read_cifar_binary
 from pixelrnn.data.download import fetch
 from pixelrnn.data.idx import read_idx
-from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, Progress, check_split
+from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, ProgressCallback, check_split
 from pixelrnn.data.npz import npz_headers, read_npz
 from pixelrnn.data.pixels import as_pixels
 from pixelrnn.errors import DataError, unknown
 
-Read: TypeAlias = Callable[[str, Progress | None], tuple[Pixels, Labels]]
+Read: TypeAlias = Callable[[str, ProgressCallback | None], tuple[Pixels, Labels]]
 
 MNIST_TRAIN, MNIST_VALID, MNIST_TEST = 60_000, 5_000, 10_000
 _IDX_FOLDERS = ("", "MNIST/raw", "mnist")
@@ -53,7 +53,7 @@ class BuiltIn:
     read: Read
 
 
-def load_builtin(name: str, split: str, progress: Progress | None = None) -> ImageData:
+def load_builtin(name: str, split: str, progress: ProgressCallback | None = None) -> ImageData:
     """One split of a data set of BUILT_IN.
 
     Raises:  ConfigError for an unknown name or split; DataError if a file is damaged or lacks the split;
@@ -80,7 +80,7 @@ def builtin_splits(name: str) -> tuple[str, ...]:
     return tuple(_npz_splits(npz)) or SPLITS
 
 
-def _digits(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:
+def _digits(split: str, progress: ProgressCallback | None) -> tuple[Pixels, Labels]:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -88,7 +88,7 @@ def _digits(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:
     return bunch.images[part, None].astype(np.uint8), bunch.target[part].astype(np.int64)
 
 
-def _mnist(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:
+def _mnist(split: str, progress: ProgressCallback | None) -> tuple[Pixels, Labels]:
     train = split != "test"
     count = MNIST_TRAIN if train else MNIST_TEST
     npz = _local("mnist.npz")
@@ -105,7 +105,7 @@ def _mnist(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:
     return images[part], labels[part]
 
 
-def _idx(name: str, shape: tuple[int, ...], progress: Progress | None) -> Pixels:
+def _idx(name: str, shape: tuple[int, ...], progress: ProgressCallback | None) -> Pixels:
     """An IDX file from the user's folder, plain or gzipped, or fetched."""
     for folder in _IDX_FOLDERS:
         plain = _local(f"{folder}/{name}" if folder else name)
@@ -120,7 +120,7 @@ def _idx(name: str, shape: tuple[int, ...], progress: Progress | None) -> Pixels
     return cached_array(source, "idx", lambda: read_idx(source, shape))
 
 
-def _faces(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:
+def _faces(split: str, progress: ProgressCallback | None) -> tuple[Pixels, Labels]:
     npz = _local("orl_faces.npz")
     if npz is None:
         raise DataError(
@@ -140,7 +140,7 @@ def _faces(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:
     return np.round(blocks.mean((3, 5))).astype(np.uint8), person[chosen]
 
 
-def _cifar10(split: str, progress: Progress | None) -> tuple[Pixels, Labels]:
+def _cifar10(split: str, progress: ProgressCallback | None) -> tuple[Pixels, Labels]:
     npz = _local("cifar10.npz")
     present = [] if npz is None else _npz_splits(npz)
     if npz is not None and split in present:

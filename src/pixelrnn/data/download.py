@@ -1,4 +1,8 @@
-"""The files of public data sets that are fetched when a user has no copy: where they lie and their checksums."""
+"""The files of public data sets that are fetched when a user has no copy: where they lie and their checksums.
+
+A table of ours around `pooch.retrieve`, as a file may have several addresses that are tried in turn; a pooch registry
+has one for each.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelrnn.data.cache import cache_folder
-from pixelrnn.data.images import Progress
+from pixelrnn.data.images import ProgressCallback
 from pixelrnn.errors import DownloadError
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -35,7 +39,7 @@ REMOTE: dict[str, RemoteFile] = {
 }
 
 
-def fetch(name: str, *, instead: str, progress: Progress | None = None) -> Path:
+def fetch(name: str, *, instead: str, progress: ProgressCallback | None = None) -> Path:
     """The path of the file `name` of REMOTE in the cache, downloaded and checked first if it is not there.
 
     instead:  names what a user can put into the folder of PIXELRNN_DATA instead, for the message
@@ -54,7 +58,7 @@ def fetch(name: str, *, instead: str, progress: Progress | None = None) -> Path:
     )
 
 
-def _retrieve(url: str, name: str, md5: str, progress: Progress | None) -> Path:
+def _retrieve(url: str, name: str, md5: str, progress: ProgressCallback | None) -> Path:
     import pooch
 
     bar = None if progress is None else _Bar(name, progress)
@@ -90,7 +94,7 @@ def _reason(error: Exception) -> str:
 class _Bar:
     """pooch's progress bar protocol (total, update, reset, close) on top of one callable."""
 
-    def __init__(self, description: str, report: Progress) -> None:
+    def __init__(self, description: str, report: ProgressCallback) -> None:
         self.total = 0  # pooch sets it once the server has told
         self._done = 0
         self._description = description

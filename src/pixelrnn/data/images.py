@@ -8,21 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from pixelrnn.data.on_disk import OnDisk
+from pixelrnn.data.pixels import Pixels as Pixels
 from pixelrnn.errors import ConfigError, ImageError, unknown
 
-if TYPE_CHECKING:
-    from pixelrnn.data.mapped import Shards
-
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-PixelStore: TypeAlias = "Pixels | Shards"
+PixelStore: TypeAlias = Pixels | OnDisk
 """Images in memory, or on disk until they are read. Both have a shape, and are read by `images[places]`."""
 Labels: TypeAlias = npt.NDArray[np.int64]
-Progress: TypeAlias = Callable[[str, int, int], None]
+ProgressCallback: TypeAlias = Callable[[str, int, int], None]
 """Called with a description, the bytes done and the bytes in all (0 if that is not known)."""
 
 _LOOKED_AT = 1 << 25  # values
@@ -34,7 +32,7 @@ ALL = "all"  # of the images of a data set that is split here, as it comes witho
 class ImageData:
     """One split of a data set.
 
-    Shapes:  images (N, C, H, W) uint8, values 0..values-1, read only, possibly on disk (`Shards`);
+    Shapes:  images (N, C, H, W) uint8, values 0..values-1, read only, possibly on disk (`OnDisk`);
              labels (N,) int64, places in class_names, or None where the data set has none
     """
 
@@ -47,6 +45,8 @@ class ImageData:
     """The number of values a pixel can have in the source: 256 for bytes, 17 for the digits."""
     total: int | None = None
     """The images of all splits, where the data set came without splits and is split here."""
+    skipped: int = 0
+    """Pictures of a folder that could not be read and were left out, as was asked for."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -73,7 +73,7 @@ def check_split(split: str, splits: tuple[str, ...] = SPLITS) -> None:
         raise unknown("split", split, splits)
 
 
-def check_wishes(size: tuple[int, int] | None, channels: int | None) -> None:
+def check_requested(size: tuple[int, int] | None, channels: int | None) -> None:
     """Raises ConfigError unless size is (rows, columns) of at least 1 and channels is 1, 3 or None."""
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise ConfigError(f"The size must be rows and columns of at least 1, but {size!r} came. Give it like (32, 32).")

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from pixelrnn.data.arrays import array_splits, load_array_file
 from pixelrnn.data.builtin import BUILT_IN, builtin_splits, load_builtin
-from pixelrnn.data.images import ALL, SPLITS, ImageData, Progress, check_fits, check_split, check_wishes
+from pixelrnn.data.images import ALL, SPLITS, ImageData, ProgressCallback, check_fits, check_requested, check_split
+from pixelrnn.data.packed import holds_packed, load_packed, packed_splits
 from pixelrnn.data.picture_folder import load_folder
-from pixelrnn.data.shard_index import holds_shards
-from pixelrnn.data.shards import load_shards, shard_splits
 from pixelrnn.errors import ConfigError, unknown
 
 
@@ -19,7 +18,8 @@ def load_data(
     *,
     size: tuple[int, int] | None = None,
     channels: int | None = None,
-    progress: Progress | None = None,
+    skip_broken: bool = False,
+    progress: ProgressCallback | None = None,
 ) -> ImageData:
     """One split (train, valid, test) of a data set, by name or by the path of a folder, `.npz` or `.npy` file.
 
@@ -29,19 +29,20 @@ def load_data(
 
     size:      (rows, columns). Pictures of a folder are cropped and resized to it; other data must have it.
     channels:  1 or 3. Pictures of a folder are converted to it; other data must have it.
-    progress:  told of a download: description, bytes done, bytes in all
+    skip_broken:  leave out pictures of a folder that cannot be read; `ImageData.skipped` counts them
+    progress:  called during a download: description, bytes done, bytes in all
     Shapes:    images (N, C, H, W) uint8, labels (N,) int64 or None
     Raises:    ConfigError for an unknown name, split, size or channels; ImageError for images that do not fit;
                DataError for what is absent, unreadable, empty or too large; DownloadError for what cannot be fetched
     """
     check_split(split, (*SPLITS, ALL))
-    check_wishes(size, channels)
+    check_requested(size, channels)
     path = data_path(name_or_path)
     if path is None:
         return check_fits(load_builtin(str(name_or_path), split, progress), size, channels)
     if holds_pictures(path):
-        return load_folder(path, split, size=size, channels=channels)
-    return check_fits((load_shards if path.is_dir() else load_array_file)(path, split), size, channels)
+        return load_folder(path, split, size=size, channels=channels, skip_broken=skip_broken)
+    return check_fits((load_packed if path.is_dir() else load_array_file)(path, split), size, channels)
 
 
 def data_path(name_or_path: str | Path) -> Path | None:
@@ -61,7 +62,7 @@ def data_path(name_or_path: str | Path) -> Path | None:
 
 def holds_pictures(path: Path) -> bool:
     """Whether a path is that of a folder of pictures, which are brought to any size, and not of what `pack` wrote."""
-    return path.is_dir() and not holds_shards(path)
+    return path.is_dir() and not holds_packed(path)
 
 
 def splits_in(name_or_path: str | Path) -> tuple[str, ...]:
@@ -72,4 +73,4 @@ def splits_in(name_or_path: str | Path) -> tuple[str, ...]:
     path = data_path(name_or_path)
     if path is None:
         return builtin_splits(str(name_or_path))
-    return shard_splits(path) if path.is_dir() else array_splits(path)
+    return packed_splits(path) if path.is_dir() else array_splits(path)

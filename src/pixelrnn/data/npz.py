@@ -1,4 +1,7 @@
-"""Arrays out of `.npy` and `.npz` files that nobody vouches for: headers first, limits, never a pickle."""
+"""Arrays out of `.npy` and `.npz` files from anywhere: headers first, limits, never a pickle.
+
+Ours, around numpy's readers: `numpy.load` allocates what a header claims before it looks at what the file holds.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any data set as one of shards: what is decoded, unpacked or downloaded once need not be again."""
+"""Any data set as a packed one: what is decoded, unpacked or downloaded once need not be again."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelrnn.data.images import Labels, Pixels, Progress, check_wishes
+from pixelrnn.data.images import Labels, Pixels, ProgressCallback, check_requested
 from pixelrnn.data.loading import data_path, holds_pictures, load_data, splits_in
-from pixelrnn.data.mapped import chunks
+from pixelrnn.data.on_disk import chunks
+from pixelrnn.data.packed import check_free, write_packed
 from pixelrnn.data.picture_folder import find_pictures
-from pixelrnn.data.shards import SHARD_BYTES, check_free, write_shards
-from pixelrnn.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedSet:
     """What was packed: the number of images of each split, (C, H, W) of an image, and the bytes of all images."""
 
     counts: dict[str, int]
     image: tuple[int, int, int]
+    skipped: int = 0  # pictures that could not be read and were left out
 
     @property
     def bytes(self) -> int:
@@ -34,76 +34,62 @@ def pack(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     values: int | None = None,
-    shard_bytes: int = SHARD_BYTES,
-    progress: Progress | None = None,
-) -> Packed:
-    """Write all splits of a data set into a new folder, see `shards`.
+    skip_broken: bool = False,
+    progress: ProgressCallback | None = None,
+) -> PackedSet:
+    """Write all splits of a data set into a new folder, see `packed`.
 
     Pictures of a folder are decoded one by one, and `.npy` files are read piece by piece, so that either may be larger
     than memory.
 
-    source:          as for `load_data`
-    size, channels:  as for `load_data`
-    values:          how many a pixel may have, 4 for 0..3; None: what the data set says, 256 for files
-    shard_bytes:     of images in one file
-    progress:        told of a download and of what is written: description, bytes done, bytes in all
-    Raises:          as `load_data`; DataError if the folder exists or cannot be written
+    Arguments:
+        source          as for `load_data`
+        size, channels  as for `load_data`
+        values          how many a pixel may have, 4 for 0..3; None: what the data set says, 256 for files
+        skip_broken     as for `load_data`
+        progress        called for a download and for what is written: description, bytes done, bytes in all
+    Raises:             as `load_data`; DataError if the folder exists or cannot be written
     """
-    check_wishes(size, channels)
-    if shard_bytes < 1:
-        raise ConfigError(f"A file holds 1 byte or more, not {shard_bytes}.")
+    check_requested(size, channels)
     check_free(Path(folder))
-    found = _open(source, size, channels, progress)
-    packed = Packed({split: each.count for split, each in found.splits.items()}, found.image)
+    splits: dict[str, Iterable[Pixels]] = {}
+    counts: dict[str, int] = {}
+    labels: dict[str, Labels] = {}
+    path = data_path(source)
+    if path is not None and holds_pictures(path):
+        pictures = find_pictures(path, size=size, channels=channels, skip_broken=skip_broken)
+        name, found_values = path.resolve().name, 256
+        for split, group in pictures.items():
+            splits[split], counts[split] = group.decoded(), len(group)
+            image, class_names, skipped = group.image, group.class_names, group.skipped
+            if group.labels is not None:
+                labels[split] = group.labels
+    else:
+        class_names, skipped = (), 0
+        for split in splits_in(source):
+            data = load_data(source, split, size=size, channels=channels, progress=progress)
+            name, found_values, image = data.name, data.values, (data.channels, *data.size)
+            splits[split], counts[split] = chunks(data.images), len(data)
+            class_names = max(class_names, data.class_names, key=len)
+            if data.labels is not None:
+                labels[split] = data.labels
+    packed = PackedSet(counts, image, skipped)
     done = 0
 
     def on_images(count: int) -> None:
         nonlocal done
-        done += count * math.prod(found.image)
+        done += count * math.prod(image)
         if progress is not None:
-            progress(f"packing {found.name}", done, packed.bytes)
+            progress(f"packing {name}", done, packed.bytes)
 
-    write_shards(
-        Path(folder),
-        {split: each.images for split, each in found.splits.items()},
-        found.image,
-        name=found.name,
-        labels={split: each.labels for split, each in found.splits.items() if each.labels is not None},
-        class_names=found.class_names,
-        values=values or found.values,
-        shard_bytes=shard_bytes,
+    write_packed(
+        folder,
+        splits,
+        image,
+        name=name,
+        labels=labels,
+        class_names=class_names,
+        values=values or found_values,
         on_images=on_images,
     )
     return packed
-
-
-@dataclass(frozen=True)
-class _Split:
-    count: int
-    images: Iterable[Pixels]
-    labels: Labels | None
-
-
-@dataclass(frozen=True)
-class _Source:
-    name: str
-    image: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    values: int
-    splits: dict[str, _Split]
-
-
-def _open(source: str | Path, size: tuple[int, int] | None, channels: int | None, progress: Progress | None) -> _Source:
-    path = data_path(source)
-    if path is not None and holds_pictures(path):
-        pictures = find_pictures(path, size=size, channels=channels)
-        one = next(iter(pictures.values()))
-        splits = {split: _Split(len(each), each.decoded(), each.labels) for split, each in pictures.items()}
-        return _Source(path.resolve().name, one.image, one.class_names, 256, splits)
-    loaded = {
-        split: load_data(source, split, size=size, channels=channels, progress=progress) for split in splits_in(source)
-    }
-    data = next(iter(loaded.values()))
-    names = max((each.class_names for each in loaded.values()), key=len)
-    splits = {split: _Split(len(each), chunks(each.images), each.labels) for split, each in loaded.items()}
-    return _Source(data.name, (data.channels, *data.size), names, data.values, splits)

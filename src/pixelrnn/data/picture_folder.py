@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelrnn.data.decode import decode, picture_formats, read_header
-from pixelrnn.data.images import ALL, SPLITS, ImageData, Labels, Pixels, check_split, check_wishes
+from pixelrnn.data.images import ALL, SPLITS, ImageData, Labels, Pixels, check_requested, check_split
 from pixelrnn.data.npz import check_bytes
 from pixelrnn.data.splits import split_places, splits_of
 from pixelrnn.errors import DataError, ImageError
@@ -46,6 +46,8 @@ class Pictures:
     pixel_limit: int | None
     total: int | None
     """The pictures of all splits, where the folder came without splits."""
+    skipped: int
+    """Those that could not be read and were left out, of all splits."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -68,23 +70,32 @@ def load_folder(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     pixel_limit: int | None = None,
+    skip_broken: bool = False,
 ) -> ImageData:
     """One split of a folder of pictures.
 
-    size:      (rows, columns) to crop and resize every picture to; needed if they differ in size
-    channels:  1 gray, 3 RGB; None: gray if all pictures of all splits are
+    size:         (rows, columns) to crop and resize every picture to; needed if they differ in size
+    channels:     1 gray, 3 RGB; None: gray if all pictures of all splits are
+    skip_broken:  leave out pictures that cannot be read, instead of an error that names them
     Raises:    DataError if the folder is empty, lacks the split, or a picture is unreadable or too large;
                ImageError if sizes differ and none is given; ConfigError for a wrong split, size or channels
     """
     check_split(split, (*SPLITS, ALL))
-    found = find_pictures(path, size=size, channels=channels, pixel_limit=pixel_limit, needed=split)[split]
+    found = find_pictures(
+        path, size=size, channels=channels, pixel_limit=pixel_limit, needed=split, skip_broken=skip_broken
+    )[split]
     shape = (len(found), *found.image)
     check_bytes(math.prod(shape), f"{shape[0]} pictures of {shape[2]} x {shape[3]}")
     images: Pixels = np.empty(shape, dtype=np.uint8)
-    for place, image in enumerate(found.decoded()):
-        images[place] = image
+    try:
+        for index, image in enumerate(found.decoded()):
+            images[index] = image
+    except DataError as error:
+        raise _broken_error(path, pixel_limit) or error from error
     images.flags.writeable = False
-    return ImageData(path.resolve().name, split, images, found.labels, found.class_names, 256, found.total)
+    return ImageData(
+        path.resolve().name, split, images, found.labels, found.class_names, 256, found.total, found.skipped
+    )
 
 
 def find_pictures(
@@ -94,15 +105,21 @@ def find_pictures(
     channels: int | None = None,
     pixel_limit: int | None = None,
     needed: str | None = None,
+    skip_broken: bool = False,
 ) -> dict[str, Pictures]:
     """The splits of a folder of pictures; no picture is decoded, but all headers are read unless both wishes are given.
 
     size, channels:  as in `load_folder`
     needed:          a split that must be there
+    skip_broken:     as in `load_folder`; every picture is decoded once more for it
     Raises:          as `load_folder`
     """
-    check_wishes(size, channels)
+    check_requested(size, channels)
     files, total = _files_by_split(path, needed)
+    broken = _broken(files, pixel_limit) if skip_broken else {}
+    if broken:
+        files = {split: [each for each in group if each.path not in broken] for split, group in files.items()}
+        files = {split: group for split, group in files.items() if group}
     every = sorted((file for group in files.values() for file in group), key=lambda file: file.path)
     if not every:
         raise DataError(f"{path} holds no picture. Give a folder with pictures in it or in its sub-folders.")
@@ -112,7 +129,10 @@ def find_pictures(
             f"{'' if needed == ALL else f', or add a sub-folder {needed!r}'}."
         )
     if size is None or channels is None:
-        size, channels = _common(every, size, channels, pixel_limit)
+        try:
+            size, channels = _common(every, size, channels, pixel_limit)
+        except DataError as error:
+            raise _broken_error(path, pixel_limit) or error from error
     numbers = {name: number for number, name in enumerate(sorted({_class(file) for file in every}))}
     names = () if "" in numbers else tuple(numbers)
     return {
@@ -123,6 +143,7 @@ def find_pictures(
             class_names=names,
             pixel_limit=pixel_limit,
             total=total,
+            skipped=len(broken),
         )
         for split, group in files.items()
     }
@@ -134,6 +155,33 @@ class _File:
     def __init__(self, root: Path, inside: str) -> None:
         self.path = root / inside
         self.inside = inside  # with forward slashes everywhere, so that a folder splits alike on every system
+
+
+def _broken(files: dict[str, list[_File]], pixel_limit: int | None) -> dict[Path, str]:
+    """The pictures that cannot be decoded, and why."""
+    found: dict[Path, str] = {}
+    for file in (each for group in files.values() for each in group):
+        try:
+            decode(file.path, size=_TINY, pixel_limit=pixel_limit)
+        except (DataError, ImageError) as error:
+            found[file.path] = str(error)
+    return found
+
+
+def _broken_error(path: Path, pixel_limit: int | None) -> DataError | None:
+    """One error that names all pictures of a folder that cannot be read, of all splits; None if there is but one."""
+    broken = _broken(_files_by_split(path, None)[0], pixel_limit)
+    if len(broken) < 2:
+        return None
+    names = [str(each.relative_to(path)) for each in sorted(broken)]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return DataError(
+        f"{len(names)} pictures of {path} cannot be read: {', '.join(names[:_NAMED])}{more}. Replace or remove them, "
+        f"or leave them out:  --skip-broken   The first of them: {broken[min(broken)]}"
+    )
+
+
+_TINY, _NAMED = (8, 8), 10
 
 
 def _class(file: _File) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelrnn.data.decode import decode
-from pixelrnn.data.images import Pixels, check_wishes
+from pixelrnn.data.images import Pixels, check_requested
 from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.files import replacing
 
@@ -34,7 +34,7 @@ def read_picture(
     Raises:       DataError if it is absent, unreadable or too large; ImageError if its values cannot be bytes;
                   ConfigError for a wrong size, channels or limit
     """
-    check_wishes(size, channels)
+    check_requested(size, channels)
     return decode(Path(path), channels=channels, size=size, pixel_limit=pixel_limit)
 
 
@@ -44,7 +44,7 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     Shapes:  -> (H, W) bool, True = known
     Raises:  ImageError if the picture is not `size` (rows, columns); DataError if it is absent or unreadable
     """
-    check_wishes(size, None)
+    check_requested(size, None)
     gray = decode(Path(path), channels=1)[0]
     if gray.shape != tuple(size):
         raise ImageError(

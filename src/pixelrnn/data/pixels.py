@@ -7,13 +7,14 @@ Values:  integers 0..255
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from pixelrnn.data.images import Pixels
 from pixelrnn.errors import ImageError
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 _CHANNELS = (1, 2, 3, 4)
 _CHUNK = 1 << 24  # values checked at once

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelrnn.data.images import Pixels, PixelStore
-from pixelrnn.data.mapped import Shards
+from pixelrnn.data.on_disk import OnDisk
 from pixelrnn.data.pixels import check_values
 from pixelrnn.errors import ConfigError, ImageError, unknown
 
@@ -92,9 +92,9 @@ class Levels:
     def fixed(self, images: npt.NDArray[Any]) -> Pixels: ...
 
     @overload
-    def fixed(self, images: Shards) -> PixelStore: ...
+    def fixed(self, images: OnDisk) -> PixelStore: ...
 
-    def fixed(self, images: npt.NDArray[Any] | Shards) -> PixelStore:
+    def fixed(self, images: npt.NDArray[Any] | OnDisk) -> PixelStore:
         """The levels of one whole split, always the same: for validation and test, and for training if not redrawn.
 
         A drawn binarisation is `default_rng(BINARISATION_SEED).random(images.shape) < images / (source - 1)`:
@@ -109,7 +109,7 @@ class Levels:
         if self.levels == self.values == 256 and images.dtype == np.uint8:
             return images  # nothing to do, and a memory-mapped array stays on disk
         drawn = self.binarise in ("stochastic", "fixed")
-        if isinstance(images, Shards) and not drawn:
+        if isinstance(images, OnDisk) and not drawn:
             return images.through(self._table)
         result = np.empty(images.shape, dtype=np.uint8)
         generator = np.random.default_rng(BINARISATION_SEED)

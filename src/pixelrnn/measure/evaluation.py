@@ -17,8 +17,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelrnn.data import ImageData, Labels, Levels, Pixels, Progress, a_few, data_names, holds_pictures, load_data
-from pixelrnn.errors import ConfigError, DataError, ImageError
+from pixelrnn.data import (
+    ImageData,
+    Labels,
+    Levels,
+    Pixels,
+    ProgressCallback,
+    a_few,
+    data_names,
+    holds_pictures,
+    load_data,
+)
+from pixelrnn.errors import ConfigError, DataError, ImageError, ModelError
 from pixelrnn.measure.verification import MOST_IMAGES, Verification, verify
 from pixelrnn.model import PixelModel
 from pixelrnn.model.conditions import GIVE_CLASSES, condition_kind, condition_of, described, torch_labels
@@ -54,7 +64,7 @@ def load_like(
     split: str,
     *,
     values: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> ImageData:
     """One split of a data set, read the way the model's own training set was; None is that training set.
 
@@ -208,8 +218,21 @@ class Batch(NamedTuple):
 def _nats(model: PixelModel, batch: Batch, use_condition: bool) -> npt.NDArray[np.float64]:
     images, labels = _tensors(model, batch)
     condition = condition_of(model, condition_kind(model), images, labels) if use_condition else {}
-    found: npt.NDArray[np.float64] = -model.log_prob(images, **condition).double().cpu().numpy()
+    nats = -model.log_prob(images, **condition).double().cpu()
+    if not bool(nats.isfinite().all()):
+        raise _not_finite(model, images, condition)
+    found: npt.NDArray[np.float64] = nats.numpy()
     return found
+
+
+def _not_finite(model: PixelModel, images: Tensor, condition: dict[str, Any]) -> ModelError:
+    """The error for a model whose parameters are not finite, with the first pixel that it shows at."""
+    image, _, row, column = (~model.log_prob(images, **condition, reduce=False).isfinite()).nonzero()[0].tolist()
+    return ModelError(
+        f"{type(model.network).__name__} gave no finite log-probability to the pixel in row {row}, column {column} of "
+        f"image {image} of a batch: its weights are damaged or its training diverged. Load an earlier checkpoint, or "
+        "train again with a lower learning rate."
+    )
 
 
 @torch.inference_mode()

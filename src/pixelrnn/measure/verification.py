@@ -39,6 +39,8 @@ def verify(model: PixelModel, images: Tensor, labels: Tensor) -> Verification:
 
     Raises: ConditionError if the model has no encoder; DataError if all pairs are of one kind
     """
+    from sklearn.metrics import roc_auc_score, roc_curve  # here, as it takes a second to import
+
     images, labels = images[:MOST_IMAGES], labels[:MOST_IMAGES]
     codes = torch.cat([model.encode(some) for some in images.split(64)]).cpu().double()
     distances = torch.cdist(codes, codes)
@@ -50,20 +52,17 @@ def verify(model: PixelModel, images: Tensor, labels: Tensor) -> Verification:
             "Verification compares images of at least two classes, at least two of one of them; these are of "
             f"{len(labels.unique())} classes, {len(labels)} images."
         )
-    thresholds = np.sort(between)
-    inside = np.searchsorted(np.sort(between[same]), thresholds, side="right") / same.sum()
-    wrong = np.searchsorted(np.sort(between[~same]), thresholds, side="right") / (~same).sum()
-    order = np.searchsorted(np.sort(between[~same]), between[same], side="left") / (~same).sum()
-    ties = np.searchsorted(np.sort(between[~same]), between[same], side="right") / (~same).sum()
+    accepted_wrongly, accepted_rightly, _ = roc_curve(same, -between, drop_intermediate=False)
     near = distances.fill_diagonal_(torch.inf).argmin(1)
-    error = np.abs(wrong - (1 - inside)).argmin()
+    missed = 1 - accepted_rightly
+    error = np.abs(accepted_wrongly - missed).argmin()
     return Verification(
         classes=len(labels.unique()),
         images=len(labels),
         same_pairs=int(same.sum()),
         other_pairs=int((~same).sum()),
-        auc=float(1 - (order + ties).mean() / 2),
-        equal_error_rate=float((wrong[error] + 1 - inside[error]) / 2),
+        auc=float(roc_auc_score(same, -between)),
+        equal_error_rate=float((accepted_wrongly[error] + missed[error]) / 2),
         nearest=float((labels[near] == labels).double().mean()),
-        roc=[(float(at), float(inside[wrong <= at].max(initial=0.0))) for at in np.linspace(0, 1, 21)],
+        roc=[(float(at), float(accepted_rightly[accepted_wrongly <= at].max())) for at in np.linspace(0, 1, 21)],
     )

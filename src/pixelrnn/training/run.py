@@ -29,8 +29,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
-from pixelrnn.data import ImageData, Levels, a_few, load_data
-from pixelrnn.data import Progress as DownloadProgress
+from pixelrnn.data import ImageData, Levels, ProgressCallback, a_few, load_data
 from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
 from pixelrnn.measure.verification import verify
@@ -106,7 +105,7 @@ def train(
     command: str = "",
     bar: bool = False,
     tell: Callable[[Progress], None] = lambda _: None,
-    download: DownloadProgress | None = None,
+    download: ProgressCallback | None = None,
     on_encoder: Callable[[int, int], None] = lambda done, total: None,
 ) -> PixelModel:
     """Train a preset into the run folder `out` and return the best model.
@@ -246,6 +245,7 @@ def _about(
         "data": train_data.name,
         "values": train_data.values,
         "train_images": len(train_data),
+        **({"skipped_pictures": train_data.skipped} if train_data.skipped else {}),
         "valid_images": len(valid_data),
         "machine": _machine(machine),
         "torch": torch.__version__,
@@ -274,12 +274,19 @@ def _check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
         )
 
 
-def load_for(preset: Preset, split: str, download: DownloadProgress | None = None) -> ImageData:
+def load_for(preset: Preset, split: str, download: ProgressCallback | None = None) -> ImageData:
     """One split of a preset's data."""
     size = (preset.data.size[0], preset.data.size[1]) if len(preset.data.size) == 2 else None
     if preset.data.size and size is None:
         raise ConfigError(f"data.size must be [H, W], not {preset.data.size}.")
-    data = load_data(preset.data.name, split, size=size, channels=preset.data.channels or None, progress=download)
+    data = load_data(
+        preset.data.name,
+        split,
+        size=size,
+        channels=preset.data.channels or None,
+        skip_broken=preset.data.skip_broken,
+        progress=download,
+    )
     return dataclasses.replace(data, values=preset.data.values) if preset.data.values else data
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelrnn.data import Levels, Shards, check_shards, load_data, load_shards, mapped, pack, quantise, write_shards
+from pixelrnn.data import Levels, OnDisk, check_packed, load_data, load_packed, on_disk, pack, quantise, write_packed
 from pixelrnn.data import picture_folder as pictures
-from pixelrnn.data.shards import check_free
+from pixelrnn.data.packed import check_free
 from pixelrnn.data.splits import split_places
 from pixelrnn.errors import ConfigError, DataError, ImageError
 
@@ -26,24 +26,23 @@ LABELS = RANDOM.integers(0, 3, 230)
 
 
 def write(folder: Path, images: np.ndarray = IMAGES, **options: Any) -> Path:
-    """200 images for training in files of 30 each, and 30 for testing, with classes."""
+    """200 images for training, and 30 for testing, with classes."""
     parts = {"train": images[:200], "test": images[200:]}
-    each = images[0].nbytes
     settings: dict[str, Any] = {"labels": {"train": LABELS[:200], "test": LABELS[200:]}, "class_names": "abc"}
-    write_shards(folder, parts, images.shape[1:], name="noise", shard_bytes=31 * each - 1, **{**settings, **options})
+    write_packed(folder, parts, images.shape[1:], name="noise", **{**settings, **options})
     return folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("shards") / "noise")
+    return write(tmp_path_factory.mktemp("packed") / "noise")
 
 
 @pytest.fixture(params=["packed", "npy", "channels last", "wide integers", "gray"])
-def stored(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> tuple[Shards, np.ndarray]:
+def stored(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> tuple[OnDisk, np.ndarray]:
     """Images on disk, and the same in memory."""
     if request.param == "packed":
-        return load_shards(folder, "train").images, IMAGES[:200]
+        return load_packed(folder, "train").images, IMAGES[:200]
     array = {
         "npy": IMAGES,
         "channels last": IMAGES.transpose(0, 2, 3, 1),
@@ -81,7 +80,7 @@ KEYS: list[Any] = [
 
 
 @pytest.mark.parametrize("key", KEYS, ids=str)
-def test_reading_equals_reading_of_an_array_in_memory(stored: tuple[Shards, np.ndarray], key: Any) -> None:
+def test_reading_equals_reading_of_an_array_in_memory(stored: tuple[OnDisk, np.ndarray], key: Any) -> None:
     images, array = stored
     found = images[key]
     assert type(found) is np.ndarray
@@ -89,7 +88,7 @@ def test_reading_equals_reading_of_an_array_in_memory(stored: tuple[Shards, np.n
     assert np.array_equal(found, array[key])
 
 
-def test_it_says_of_itself_what_an_array_says(stored: tuple[Shards, np.ndarray]) -> None:
+def test_it_says_of_itself_what_an_array_says(stored: tuple[OnDisk, np.ndarray]) -> None:
     images, array = stored
     for name in ("shape", "dtype", "ndim", "nbytes"):
         assert getattr(images, name) == getattr(array, name)
@@ -102,11 +101,11 @@ def test_it_says_of_itself_what_an_array_says(stored: tuple[Shards, np.ndarray])
 @pytest.mark.parametrize("key", [200, -201, [0, 200], [0.0], [True, False], True, [[1]], "a", (0, [1]), None], ids=str)
 def test_images_that_are_not_there_are_an_index_error(folder: Path, key: Any) -> None:
     with pytest.raises(IndexError):
-        load_shards(folder, "train").images[key]
+        load_packed(folder, "train").images[key]
 
 
 def test_what_is_read_can_be_changed_and_the_files_stay(folder: Path) -> None:
-    images = load_shards(folder, "train").images
+    images = load_packed(folder, "train").images
     images[:2][:] = 0
     images[0][:] = 0
     assert np.array_equal(images[:2], IMAGES[:2])
@@ -116,7 +115,7 @@ def test_it_is_pickled_by_its_paths_and_read_wherever_the_process_is(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)
-    images = load_shards("noise", "train").images
+    images = load_packed("noise", "train").images
     packed = pickle.dumps(images)
     assert len(packed) < 1500 < images.nbytes
     monkeypatch.chdir(tmp_path)
@@ -125,18 +124,14 @@ def test_it_is_pickled_by_its_paths_and_read_wherever_the_process_is(
     assert np.array_equal(pickle.loads(pickle.dumps(halves))[5:8], IMAGES[5:8] // 2)
 
 
-def test_only_the_files_used_last_stay_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped, "_OPEN", 2)
-    images = load_shards(folder, "train").images
+def test_the_file_is_opened_when_it_is_read_and_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = load_packed(folder, "train").images
     opened: list[Path] = []
-    read_npy = mapped.read_npy
-    monkeypatch.setattr(mapped, "read_npy", lambda path: [opened.append(path), read_npy(path)][1])
+    read_npy = on_disk.read_npy
+    monkeypatch.setattr(on_disk, "read_npy", lambda path: [opened.append(path), read_npy(path)][1])
     assert np.array_equal(images[::-1], IMAGES[199::-1])
-    assert [path.name[8:11] for path in opened] == ["000", "001", "002", "003", "004", "005", "006"]
-    images[[180, 150]]
-    assert len(opened) == 7
     images[0]
-    assert opened[7].name == "train-00000.npy"
+    assert [path.name for path in opened] == ["train.npy"]
 
 
 def test_splits_labels_and_names_are_kept(folder: Path) -> None:
@@ -146,8 +141,9 @@ def test_splits_labels_and_names_are_kept(folder: Path) -> None:
         assert np.array_equal(data.images[:], IMAGES[part])
         assert np.array_equal(data.labels, LABELS[part])
         assert data.labels.dtype == np.int64
-    assert len(list(folder.glob("train-0*.npy"))) == 7
-    assert np.load(folder / "train-00006.npy").shape == (20, 3, 5, 4)
+    names = ["packed.json", "test-labels.npy", "test.npy", "train-labels.npy", "train.npy"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert np.array_equal(np.load(folder / "train.npy"), IMAGES[:200])
     with pytest.raises(DataError, match="no split 'valid': it holds train and test"):
         load_data(folder, "valid")
     with pytest.raises(ImageError, match="5 x 4"):
@@ -164,8 +160,8 @@ def test_levels_on_disk_are_those_in_memory(
 ) -> None:
     expected = levels.fixed(IMAGES[:200])
     monkeypatch.setattr(quantise, "_CHUNK", chunk)
-    found = levels.fixed(load_shards(folder, "train").images)
-    assert isinstance(found, Shards) == (levels.binarise not in ("stochastic", "fixed"))
+    found = levels.fixed(load_packed(folder, "train").images)
+    assert isinstance(found, OnDisk) == (levels.binarise not in ("stochastic", "fixed"))
     assert np.array_equal(found[::-3], expected[::-3])
     assert np.array_equal(np.asarray(found), expected)
 
@@ -174,7 +170,7 @@ def test_values_out_of_range_are_refused_when_they_are_read(tmp_path: Path) -> N
     images = np.zeros((9, 1, 2, 2), np.uint8)
     images[7] = 20
     write(tmp_path / "a", np.concatenate([images] * 30)[:230], labels={})
-    stored = load_shards(tmp_path / "a", "train").images
+    stored = load_packed(tmp_path / "a", "train").images
     four = Levels(17, 4).fixed(stored)
     assert four[:7].max() == 0
     with pytest.raises(ImageError, match=r"0\.\.16, but values from 0 to 20 came"):
@@ -201,8 +197,8 @@ def test_only_what_is_asked_for_is_in_memory(tmp_path: Path) -> None:
             yield np.full((1, 100, 100), number % 256, np.uint8)
 
     tracemalloc.start()
-    write_shards(tmp_path / "a", {"train": noise()}, (1, 100, 100), name="a", shard_bytes=1_000_000)
-    images = load_shards(tmp_path / "a", "train").images
+    write_packed(tmp_path / "a", {"train": noise()}, (1, 100, 100), name="a")
+    images = load_packed(tmp_path / "a", "train").images
     for first in range(0, 400, 10):
         assert images[[first, 399 - first]][:, 0, 0, 0].tolist() == [first % 256, (399 - first) % 256]
     _, most = tracemalloc.get_traced_memory()
@@ -215,51 +211,54 @@ def change(path: Path, **entries: Any) -> None:
     path.write_text(json.dumps({**table, **entries}))
 
 
-def with_first_file(**entries: Any) -> Callable[[Path], None]:
-    """Change what shards.json says of the first file."""
+def with_images(**entries: Any) -> Callable[[Path], None]:
+    """Change what packed.json says of the images."""
 
     def damage(folder: Path) -> None:
-        table = json.loads((folder / "shards.json").read_text())
-        table["splits"]["train"]["files"][0].update(entries)
-        change(folder / "shards.json", **table)
+        table = json.loads((folder / "packed.json").read_text())
+        table["splits"]["train"]["images"].update(entries)
+        change(folder / "packed.json", **table)
 
     return damage
 
 
 def cut(folder: Path) -> None:
-    path = folder / "train-00001.npy"
+    path = folder / "train.npy"
     path.write_bytes(path.read_bytes()[:-1])
 
 
 DAMAGE: list[tuple[Callable[[Path], object], str]] = [
-    (lambda folder: (folder / "train-00001.npy").unlink(), r"train-00001\.npy is missing"),
-    (cut, r"train-00001\.npy is damaged: 1 bytes are missing"),
-    (lambda folder: (folder / "train-00001.npy").write_bytes(b"?"), r"train-00001\.npy is damaged or no file of numpy"),
-    (lambda folder: np.save(folder / "train-00001.npy", np.zeros((30, 3, 5, 5), np.uint8)), r"\(30, 3, 5, 5\) came"),
-    (lambda folder: np.save(folder / "train-00001.npy", np.zeros((30, 3, 5, 4))), "float64 of shape"),
+    (lambda folder: (folder / "train.npy").unlink(), r"train\.npy is missing"),
+    (cut, r"train\.npy is damaged: 1 bytes are missing"),
+    (lambda folder: (folder / "train.npy").write_bytes(b"?"), r"train\.npy is damaged or no file of numpy"),
+    (lambda folder: np.save(folder / "train.npy", np.zeros((200, 3, 5, 5), np.uint8)), r"\(200, 3, 5, 5\) came"),
+    (lambda folder: np.save(folder / "train.npy", np.zeros((30, 3, 5, 4))), "float64 of shape"),
     (lambda folder: (folder / "train-labels.npy").unlink(), r"train-labels\.npy is missing"),
     (lambda folder: np.save(folder / "train-labels.npy", np.full(200, 3)), "a label is none of its 3 classes"),
     (lambda folder: np.save(folder / "train-labels.npy", np.full(200, -1)), "a label is none of its 3 classes"),
-    (lambda folder: change(folder / "shards.json", version=2), "newer version .* Update pixelrnn"),
-    (lambda folder: change(folder / "shards.json", format="other"), "does not describe a data set"),
-    (lambda folder: (folder / "shards.json").write_text("[]"), "does not describe a data set"),
-    (lambda folder: (folder / "shards.json").write_text("{"), r"shards\.json is damaged \(JSONDecodeError"),
-    (lambda folder: (folder / "shards.json").write_bytes(b"\xff\xfe\xfd"), r"shards\.json is damaged \(Unicode"),
-    (lambda folder: (folder / "shards.json").write_text("[" * 100_000), r"shards\.json is damaged \(RecursionError"),
-    (lambda folder: (folder / "shards.json").write_text(" " * (5 << 20)), "larger than 4 MiB"),
-    (lambda folder: change(folder / "shards.json", image=[3, 5]), r"shards\.json is damaged"),
-    (lambda folder: change(folder / "shards.json", image=[3, 5, -4]), "-4 is no whole number above 0"),
-    (lambda folder: change(folder / "shards.json", values=True), "True is no whole number"),
-    (lambda folder: change(folder / "shards.json", values=300), "300 values"),
-    (lambda folder: change(folder / "shards.json", name=7), "7 is no text"),
-    (lambda folder: change(folder / "shards.json", splits={}), "no split"),
-    (lambda folder: change(folder / "shards.json", splits={"train": {"files": []}}), r"shards\.json is damaged"),
-    (lambda folder: change(folder / "shards.json", splits=[]), "no split"),
-    (with_first_file(file="../noise/train-00000.npy"), "no plain name"),
-    (with_first_file(file="/etc/passwd"), "no plain name"),
-    (with_first_file(file=None), "None is no text"),
-    (with_first_file(images=31), r"shards\.json is damaged \(ValueError: the numbers of images"),
-    (with_first_file(images=1e9), "is no whole number"),
+    (lambda folder: change(folder / "packed.json", version=3), "another version of this package. Update pixelrnn"),
+    (lambda folder: (folder / "packed.json").rename(folder / "shards.json"), "an older version .* Pack the data set"),
+    (lambda folder: change(folder / "packed.json", format="other"), r"packed\.json is damaged \(format: "),
+    (lambda folder: (folder / "packed.json").write_text("[]"), r"packed\.json is damaged"),
+    (lambda folder: (folder / "packed.json").write_text("{"), r"packed\.json is damaged \(Invalid JSON"),
+    (lambda folder: (folder / "packed.json").write_bytes(b"\xff\xfe\xfd"), r"packed\.json is damaged \(Invalid JSON"),
+    (lambda folder: (folder / "packed.json").write_text("[" * 100_000), r"packed\.json is damaged \(Invalid JSON"),
+    (lambda folder: (folder / "packed.json").write_text(" " * (2 << 20)), "larger than 1 MiB"),
+    (lambda folder: change(folder / "packed.json", image=[3, 5]), r"packed\.json is damaged \(image"),
+    (lambda folder: change(folder / "packed.json", image=[3, 5, -4]), r"image\.2: Input should be greater"),
+    (lambda folder: change(folder / "packed.json", image=[5, 3, 4]), r"image\.0: Input should be less"),
+    (lambda folder: change(folder / "packed.json", values=True), r"values: .* valid integer"),
+    (lambda folder: change(folder / "packed.json", values=300), r"values: .* less than or equal to 256"),
+    (lambda folder: change(folder / "packed.json", name=7), r"name: .* valid string"),
+    (lambda folder: change(folder / "packed.json", more=7), r"more: Extra inputs are not permitted"),
+    (lambda folder: change(folder / "packed.json", splits={}), r"splits: .* at least 1 item"),
+    (lambda folder: change(folder / "packed.json", splits={"train": {}}), r"splits\.train\.images: Field required"),
+    (lambda folder: change(folder / "packed.json", splits=[]), r"splits: Input should be an object"),
+    (with_images(file="../noise/train.npy"), r"splits\.train\.images\.file: .* match pattern"),
+    (with_images(file="/etc/passwd"), r"splits\.train\.images\.file: .* match pattern"),
+    (with_images(file=None), r"splits\.train\.images\.file: .* valid string"),
+    (with_images(images=201), r"packed\.json is damaged \(the numbers of images and labels differ"),
+    (with_images(images=1e9), r"splits\.train\.images\.images: "),
 ]
 
 
@@ -278,26 +277,27 @@ def test_a_changed_byte_is_found_by_its_digest(folder: Path, tmp_path: Path) -> 
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     condition: list[tuple[str, int, int]] = []
-    assert check_shards(copy, lambda *progress: condition.append(progress))[0] == 10 == len(condition)
+    assert check_packed(copy, lambda *progress: condition.append(progress))[0] == 4 == len(condition)
     assert condition[-1][1] == condition[-1][2] == sum(path.stat().st_size for path in copy.glob("*.npy"))
-    content = bytearray((copy / "test-00000.npy").read_bytes())
+    content = bytearray((copy / "test.npy").read_bytes())
     content[-1] ^= 1
-    (copy / "test-00000.npy").write_bytes(content)
+    (copy / "test.npy").write_bytes(content)
     load_data(copy, "test")
-    with pytest.raises(DataError, match=r"test-00000\.npy is damaged: its content is not what was written"):
-        check_shards(copy)
+    with pytest.raises(DataError, match=r"test\.npy is damaged: its content is not what was written"):
+        check_packed(copy)
 
 
 def test_a_file_that_changes_while_it_is_used_is_named(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     images = load_data(copy, "train").images
-    np.save(copy / "train-00003.npy", np.zeros((29, 3, 5, 4), np.uint8))
-    (copy / "train-00004.npy").unlink()
-    with pytest.raises(DataError, match=r"train-00003\.npy has changed since it was opened"):
+    other = load_data(copy, "test").images
+    np.save(copy / "train.npy", np.zeros((29, 3, 5, 4), np.uint8))
+    (copy / "test.npy").unlink()
+    with pytest.raises(DataError, match=r"train\.npy has changed since it was opened"):
         images[100]
-    with pytest.raises(DataError, match=r"no file .*train-00004\.npy"):
-        images[130]
+    with pytest.raises(DataError, match=r"no file .*test\.npy"):
+        other[13]
 
 
 def test_an_existing_folder_or_file_is_never_overwritten(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_what_is_interrupted_leaves_nothing_behind(tmp_path: Path, error: type[B
         raise error("enough")
 
     with pytest.raises(DataError if error is OSError else error, match="enough"):
-        write_shards(tmp_path / "a", {"train": some()}, (3, 5, 4), name="a", shard_bytes=1000)
+        write_packed(tmp_path / "a", {"train": some()}, (3, 5, 4), name="a")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -341,9 +341,9 @@ def test_what_does_not_fit_is_not_written(
     tmp_path: Path, pieces: list[np.ndarray], options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        write_shards(tmp_path / "a", {"train": iter(pieces)}, **{"image": (3, 5, 4), "name": "a", **options})
+        write_packed(tmp_path / "a", {"train": iter(pieces)}, **{"image": (3, 5, 4), "name": "a", **options})
     with pytest.raises(ConfigError, match="no split 'tarin'"):
-        write_shards(tmp_path / "a", {"tarin": IMAGES}, (3, 5, 4), name="a")
+        write_packed(tmp_path / "a", {"tarin": IMAGES}, (3, 5, 4), name="a")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -354,9 +354,7 @@ def test_pieces_of_any_length_give_the_same_files(folder: Path, tmp_path: Path) 
         ends = np.cumsum([len(part) for part in parts])
         splits = {"train": train[: list(ends).index(200) + 1], "test": train[list(ends).index(200) + 1 :]}
         labels = {"train": LABELS[:200], "test": LABELS[200:]}
-        write_shards(
-            tmp_path / name, splits, (3, 5, 4), name="noise", labels=labels, class_names="abc", shard_bytes=30 * 60
-        )
+        write_packed(tmp_path / name, splits, (3, 5, 4), name="noise", labels=labels, class_names="abc")
         for path in folder.iterdir():
             assert (tmp_path / name / path.name).read_bytes() == path.read_bytes()
 
@@ -385,12 +383,10 @@ def test_a_folder_of_pictures_is_packed_picture_by_picture(tmp_path: Path, monke
         tmp_path / "packed",
         size=(8, 6),
         channels=1,
-        shard_bytes=200,
         progress=lambda _, done, all_: condition.append((len(decoded), done, all_)),
     )
     assert condition == [(count, 48 * count, 48 * 40) for count in range(1, 41)]
     assert (packed.counts, packed.image, packed.bytes) == ({"train": 32, "valid": 4, "test": 4}, (1, 8, 6), 40 * 48)
-    assert len(list((tmp_path / "packed").glob("train-0*.npy"))) == 8
     same(tmp_path / "photos", tmp_path / "packed", ("train", "valid", "test"), size=(8, 6), channels=1)
 
 
@@ -408,10 +404,10 @@ def test_arrays_are_packed_with_the_splits_that_they_have(tmp_path: Path, monkey
         ("plain.npy", every),
         ("two.npy", ("train",)),
     ):
-        packed = pack(tmp_path / name, tmp_path / f"{name} packed", shard_bytes=1000)
+        packed = pack(tmp_path / name, tmp_path / f"{name} packed")
         assert tuple(packed.counts) == splits
         same(tmp_path / name, tmp_path / f"{name} packed", splits)
-    pack(tmp_path / "plain.npy packed", tmp_path / "again", shard_bytes=500)
+    pack(tmp_path / "plain.npy packed", tmp_path / "again")
     same(tmp_path / "plain.npy", tmp_path / "again", every)
 
 
