@@ -134,7 +134,7 @@ def test_what_comes_without_splits_is_told_and_can_be_taken_whole(cli: Cli, run:
 def test_levels_are_packed_as_levels(cli: Cli, run: Path, here: Path) -> None:
     np.save("mine.npy", load_data("digits", "test").images[:12])
     assert cli("pack", "mine.npy", "--out", "packed", "--values", 17).status == DONE
-    assert json.loads(Path("packed/shards.json").read_text())["values"] == 17
+    assert json.loads(Path("packed/packed.json").read_text())["values"] == 17
     plain = cli("evaluate", run, "--data", "mine.npy", "--values", 17)
     assert cli("evaluate", run, "--data", "packed").out.split("nats")[0] == plain.out.split("nats")[0]
     assert_refused(cli("pack", "mine.npy", "--out", "other", "--values", 3), FAILED, "0..2")
