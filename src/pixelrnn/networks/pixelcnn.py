@@ -103,9 +103,7 @@ class PixelCNN(Stack):
         seen = torch.zeros(height, width, dtype=torch.bool)
         farthest = first + depth * side
         for up in range(min(row, farthest) + 1):
-            right = side * min(depth, up) - (
-                not self.own
-            )  # the first layer along the row: mask A skips the pixel itself
+            right = side * min(depth, up) - (not self.own)  # mask A: in its own row the first layer goes left by one
             if up:  # or the first layer goes up as well
                 right = max(right, first + side * min(depth, up - 1))
             seen[row - up, max(0, column - farthest) : max(0, column + right + 1)] = True
