@@ -1,4 +1,4 @@
-"""What a user gives: images, masks, sizes and numbers, each checked with one clear sentence."""
+"""Checks of user input: images, masks, sizes and numbers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Numbers = Sequence[Any] | Tensor | np.ndarray
 
 
 def checked_images(images: Images, channels: int, levels: int, device: torch.device) -> Tensor:
-    """Images that fit a model of these channels and levels, on its device: (B, C, H, W) integers.
+    """The images as a tensor (B, C, H, W) of integers on the model's device.
 
-    Raises: ImageError if they do not fit
+    Raises: ImageError if they do not fit a model with these channels and levels
     """
     pixels = _as_tensor(images)
     expected = f"integers 0..{levels - 1} of shape (B, {channels}, H, W)"
@@ -29,25 +29,25 @@ def checked_images(images: Images, channels: int, levels: int, device: torch.dev
         raise ImageError(f"Expected {expected}, but the images have shape {tuple(pixels.shape)}.")
     if pixels.shape[1] != channels:
         raise ImageError(
-            f"The images have {pixels.shape[1]} channels, the model was built for {channels}: "
+            f"The images have {pixels.shape[1]} channels, but the model was built for {channels}: "
             f"expected {expected}. Convert them, or build a model with channels={pixels.shape[1]}."
         )
     if 0 in pixels.shape[2:]:
         raise ImageError(f"Expected {expected}, but the images have no pixels: {tuple(pixels.shape)}.")
     if pixels.is_floating_point() or pixels.is_complex():
         raise ImageError(
-            f"Expected {expected}, but the pixels are {pixels.dtype}. Round them to levels and convert to uint8."
+            f"Expected {expected}, but the pixels are {pixels.dtype}. Round them to levels and convert them to uint8."
         )
     if pixels.numel() and not 0 <= int(pixels.min()) <= int(pixels.max()) < levels:
         raise ImageError(
-            f"Expected {expected}, but the pixels go from {int(pixels.min())} to {int(pixels.max())}. "
+            f"Expected {expected}, but the pixels range from {int(pixels.min())} to {int(pixels.max())}. "
             f"Quantise them to {levels} levels first."
         )
     return pixels.to(device)
 
 
 def checked_mask(known: Images, pixels: Tensor) -> Tensor:
-    """Which pixels are known, of the images' own batch and size: (B, 1, H, W) bool.
+    """The mask of known pixels, broadcast to the images' batch and size: (B, 1, H, W) bool.
 
     Raises: ImageError if it does not fit
     """
@@ -59,15 +59,18 @@ def checked_mask(known: Images, pixels: Tensor) -> Tensor:
         return mask.to(pixels.device).broadcast_to(wanted)
     except RuntimeError as error:
         raise ImageError(
-            f"`known` has shape {tuple(mask.shape)}, which does not fit images of {wanted}. "
-            "Give one mask (H, W) or one per image (B, 1, H, W)."
+            f"`known` has the shape {tuple(mask.shape)}, which cannot be broadcast to {wanted}. "
+            "Pass one mask (H, W) or one per image (B, 1, H, W)."
         ) from error
 
 
 def pair(size: Sequence[int]) -> tuple[int, int]:
-    """(H, W).
+    """`size` as a tuple (H, W).
 
-    Raises: ConfigError if it is no pair
+    Raises: ConfigError if it is not a pair
+
+    >>> pair([28, 28])
+    (28, 28)
     """
     if not isinstance(size, tuple | list) or len(size) != 2:
         raise ConfigError(f"size must be (H, W), two whole numbers, not {size!r}.")
@@ -75,14 +78,17 @@ def pair(size: Sequence[int]) -> tuple[int, int]:
 
 
 def is_integer(value: Any) -> bool:
-    """Whether it is a whole number, and no bool."""
+    """Whether the value is an integer of Python or NumPy; a bool is not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def at_least(name: str, value: int, least: int) -> int:
-    """The value, a whole number not below `least`.
+    """`value` as an int, if it is a whole number of `least` or more.
 
     Raises: ConfigError if it is not
+
+    >>> at_least("n", 16, least=1)
+    16
     """
     if not is_integer(value) or value < least:
         raise ConfigError(f"{name} must be a whole number, {least} or more, not {value!r}.")
@@ -132,14 +138,13 @@ def _free_memory(device: torch.device) -> int:
 
 
 def _as_tensor(images: Images) -> Tensor:
-    """A tensor from any array: also one that is read-only, memory-mapped, flipped, or of a type that torch lacks."""
+    """A tensor from any array, including those that are read-only, memory-mapped, have negative strides, or a dtype or
+    byte order that torch lacks."""
     if isinstance(images, np.ndarray):
         kind = np.int64 if images.dtype.kind in "iu" and images.dtype != np.uint8 else images.dtype.newbyteorder("=")
         images = np.array(images, dtype=kind, order="C")
     try:
         tensor = torch.as_tensor(images)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ImageError(
-            f"Expected an array or tensor of integers, but {type(images).__name__} came: {error}."
-        ) from error
+        raise ImageError(f"Expected an array or tensor of integers, not {type(images).__name__}: {error}.") from error
     return tensor.long() if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) else tensor

@@ -1,4 +1,4 @@
-"""The main job, end to end, on real images: train, measure, sample, complete, and a page that shows it."""
+"""The demo: train a small model on real images, evaluate it, sample, complete images, and write a report page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COMPLETED, _EACH = 8, 5
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo measured, on the held-out images, and where its model is."""
+    """The demo's results on held-out images, and the run folder of its model."""
 
     run: Path
     evaluation: Evaluation
@@ -41,9 +41,9 @@ class DemoResult:
         return [*sorted(others, key=lambda row: -row[1]), model]
 
     def table(self) -> str:
-        """The rows as text."""
+        """The rows as lines of text under a heading."""
         test = self.evaluation
-        head = f"{test.images} held-out images of {test.data} ({test.protocol}), smaller is better"
+        head = f"{test.images} held-out images of {test.data} ({test.protocol}), lower is better"
         lines = [f"  {name:24} {nats:8.2f} nats/image   {bits:.3f} bits/dim" for name, nats, bits in self.rows()]
         return "\n".join([head, *lines])
 
@@ -54,15 +54,15 @@ def run_demo(
     *,
     epochs: int | None = None,
     bar: bool = False,
-    tell: Callable[[Progress], None] = lambda _: None,
+    on_validation: Callable[[Progress], None] = lambda _: None,
 ) -> DemoResult:
-    """Train the preset into `out`/run, unless that was done already, and write pictures and report.html into `out`.
+    """Train the preset into `out`/run, unless that was done before, and write pictures and report.html into `out`.
 
-    Raises: RunFolderError if `out` cannot be written or holds something else; as `train`
+    Raises: RunFolderError if `out` cannot be written or holds something else; the errors of `train`
     """
     folder = Path(out)
     settings = load_preset(preset, [f"epochs={epochs}"] if epochs is not None else [])
-    model = _trained(folder / "run", settings, bar, tell)
+    model = _trained(folder / "run", settings, bar, on_validation)
     test = load_like(model, None, "test")
     levels = levels_for(model, test)
     pixels = np.asarray(levels.fixed(test.images))
@@ -77,14 +77,16 @@ def run_demo(
     return result
 
 
-def _trained(run: Path, settings: Preset, bar: bool, tell: Callable[[Progress], None]) -> PixelModel:
+def _trained(run: Path, settings: Preset, bar: bool, on_validation: Callable[[Progress], None]) -> PixelModel:
     if finished(run) and saved_preset(run).as_dict() == settings.as_dict():
         return PixelModel.load(run)
     begun = (run / "training" / "preset.json").is_file()
     if begun and saved_preset(run).as_dict() != settings.as_dict():
-        raise RunFolderError(f"{run} holds a demo with other settings. Choose another --out, or remove that folder.")
+        raise RunFolderError(
+            f"{run} holds a demo with different settings. Choose another --out, or remove that folder."
+        )
     command = f"pixelrnn train {settings.name} --out FOLDER --epochs {settings.training.epochs}"
-    return train(settings, run, resume=begun, command=command, bar=bar, tell=tell)
+    return train(settings, run, resume=begun, command=command, bar=bar, on_validation=on_validation)
 
 
 def _write_page(folder: Path, model: PixelModel, test: ImageData, result: DemoResult) -> None:
@@ -97,18 +99,18 @@ def _write_page(folder: Path, model: PixelModel, test: ImageData, result: DemoRe
             f"{model.about['train_images']:,} images; {model.about['progress']['images']:,} seen until the "
             f"best epoch, in {result.seconds_of_training:.0f} s",
         ),
-        ("held out", f"{result.evaluation.images} images of the test split; the epoch was chosen on other images"),
+        ("held out", f"{result.evaluation.images} images of the test split; the best epoch was chosen on other images"),
     ]
     pictures = [
-        ("New images", "samples.png", "Drawn pixel by pixel from the model, with seed 0."),
+        ("Samples", "samples.png", "Sampled pixel by pixel from the model, with seed 0."),
         (
             "Completions",
             "completions.png",
-            "Each row: a held-out image, the half that was kept, and five different completions of it. Pixels are "
-            "drawn in raster order given all pixels before them, so the completions of a kept top half are exact "
-            "draws. Known pixels further on, as with a kept left half, would be kept but not seen.",
+            "Each row: a held-out image, its known top half, and five completions. Pixels are sampled in raster order, "
+            "each conditioned on all earlier ones, so completions of a known top half are exact samples. Known pixels "
+            "that come later, as with a known left half, would be kept but not conditioned on.",
         ),
-        ("Receptive field", "receptive_field.png", "What the middle pixel sees, measured by gradients."),
+        ("Receptive field", "receptive_field.png", "The pixels that the middle one depends on, measured by gradients."),
     ]
     try:
         html = page("What the model learned from handwritten digits", facts, result.rows(), pictures, folder)

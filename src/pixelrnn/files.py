@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a new file to write; flushed to the disk, it takes the place of `path` when the block ends well.
+    """Open a temporary file for writing; when the block ends without an error, sync it to disk and rename it to `path`.
 
-    Raises:  OSError as it comes, for the caller to put in words; nothing is left behind
+    Raises:  OSError, for the caller to report; the temporary file is removed
     """
-    # Not tempfile: its files can be read by their owner alone, and the finished file would keep that.
-    # The temporary name does not grow with the real one, so that a name of the greatest length is still possible.
+    # Not tempfile, whose files are readable by their owner only: the final file would keep these permissions.
+    # The temporary name has a fixed length, so that `path` may have the longest name that the file system allows.
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     try:
         with temporary.open("xb") as stream:
@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` as the file `path`: a crash leaves the old file or the new one.
+    """Write `content` to `path` atomically: after a crash there is the old file or the new one, never a part.
 
     Raises: OSError if the folder cannot be written
     """

@@ -170,7 +170,7 @@ def test_classes_that_do_not_fit_are_named(cli: Cli, class_run: Path, here: Path
     assert_refused(wrong, FAILED, "The 12 classes of mine (0, 1, 2, ..., 11)", "10 (0, 1, 2, ..., 9)", "know 10, 11")
     array(here / "none.npy", images)
     none = ["evaluate", class_run, "--data", "none.npy", "--values", 17]
-    assert_refused(cli(*none), FAILED, "an .npz file labels", "--no-condition")
+    assert_refused(cli(*none), FAILED, "an .npz file with labels", "--no-condition")
     assert cli(*none, "--no-condition").status == DONE
     assert_refused(cli("evaluate", class_run, "--classify", "--no-condition"), MISUSED, "one of them")
 

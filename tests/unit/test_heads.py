@@ -153,7 +153,7 @@ def test_a_pmf_reads_no_colour_from_its_own_on(name: str, channels: int, levels:
         assert torch.equal(head.pmf(params, images, colour), head.pmf(params, others, colour))
 
 
-def test_every_head_says_how_many_parameters_and_groups_it_takes() -> None:
+def test_every_head_says_how_many_parameters_and_colour_groups_it_has() -> None:
     assert (Bernoulli(3, 2).num_params, Bernoulli(3, 2).groups) == (3, 3)
     assert (Categorical(3, 256).num_params, Categorical(3, 256).groups) == (768, 3)
     assert (Categorical(1, 4).num_params, Categorical(1, 4).groups) == (4, 1)

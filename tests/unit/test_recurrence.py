@@ -59,7 +59,7 @@ def test_without_a_graph_no_gates_are_kept() -> None:
 def test_a_second_derivative_is_refused_and_not_wrong() -> None:
     recurrence = Recurrence(2, Pointwise(3, 8), [LEFT, ABOVE], [LEFT])
     x = torch.randn(2, 3, 4, 5, requires_grad=True)
-    with pytest.raises(RuntimeError, match="no second derivative"):
+    with pytest.raises(RuntimeError, match="do not support second derivatives"):
         torch.autograd.grad(recurrence(x, Whole(x)).sum(), x, create_graph=True)
 
 

@@ -1,7 +1,7 @@
-"""What a head is: it turns a network's parameters into probabilities, and nothing else.
+"""The interface of an output distribution.
 
-The two methods describe one distribution (the contracts hold them together), so that nats, bits per dimension, samples
-and coded bytes are one quantity.
+`log_prob` and `pmf` describe the same distribution (the contract tests compare them), so log-likelihoods and samples
+agree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Head(ABC):
-    """Probabilities of images with `channels` colours and integer pixels 0..levels-1."""
+    """The conditional distribution of every pixel, for images with `channels` channels and integers 0..levels-1."""
 
     def __init__(self, channels: int, levels: int) -> None:
         self.channels, self.levels = channels, levels
@@ -20,30 +20,33 @@ class Head(ABC):
     @property
     @abstractmethod
     def num_params(self) -> int:
-        """Parameters per pixel that the network must give."""
+        """Parameters per pixel that the network must output."""
 
     @property
     @abstractmethod
     def groups(self) -> int:
-        """Network passes that one pixel takes: as many as channels if colours see earlier ones through the network's
-        masks (parameter groups in the order of the colours), 1 if the head itself conditions them."""
+        """Colour groups, and network passes per pixel in sampling.
+
+        As many as channels if the network's masks condition a colour on the earlier ones (the parameters are then
+        grouped by colour, in order); 1 if the head itself does so.
+        """
 
     @abstractmethod
     def log_prob(self, params: Tensor, images: Tensor) -> Tensor:
-        """Nats of every pixel and colour given all earlier ones.
+        """The log-probability of every pixel and channel given all earlier ones, in nats.
 
-        Shapes:  params (B, num_params, H, W), images (B, C, H, W) integers -> (B, C, H, W), never above 0
+        Shapes:  params (B, num_params, H, W), images (B, C, H, W) integers -> (B, C, H, W), at most 0
         """
 
     @abstractmethod
     def pmf(self, params: Tensor, pixels: Tensor, channel: int) -> Tensor:
-        """Probabilities of every level of one colour, in float64.
+        """The probability of every level of one channel, in float64.
 
-        Shapes:  params (B, num_params, h, w), pixels (B, C, h, w) of which colours before `channel` are read
-                 -> (B, h, w, levels), sums to one
+        Shapes:  params (B, num_params, h, w), pixels (B, C, h, w), of which the channels before `channel` are read
+                 -> (B, h, w, levels), which sums to one over the levels
         """
 
 
 def precise(params: Tensor) -> Tensor:
-    """Half precision is enough for a network's matrices, not for a sum of log-probabilities: float32 at least."""
+    """`params` in float32 at least: half precision will do for matrix products, not for sums of log-probabilities."""
     return params.float() if params.dtype.itemsize < 4 else params

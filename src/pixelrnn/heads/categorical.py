@@ -1,7 +1,7 @@
-"""A softmax over the levels of every colour.
+"""A softmax over the levels of every channel.
 
-Source: van den Oord et al., Pixel Recurrent Neural Networks, 2016, arXiv 1601.06759, section 5.1 (256 values; no order
-among them is assumed).
+Source: van den Oord et al., Pixel Recurrent Neural Networks, 2016, arXiv 1601.06759, section 5.1 (256 values, whose
+order the model has to learn).
 """
 
 from __future__ import annotations
@@ -12,9 +12,19 @@ from pixelrnn.heads.base import Head, precise
 
 
 class Categorical(Head):
-    """`levels` logits per colour, laid out [levels of R | levels of G | levels of B].
+    """`levels` logits per channel, laid out as [levels of R | levels of G | levels of B].
 
-    Colours are conditioned on earlier ones by the network's masks, so a pixel takes one pass per colour.
+    The network's masks condition each channel on the earlier ones, so sampling a pixel takes one network pass per
+    channel.
+
+    >>> import torch
+    >>> head = Categorical(channels=3, levels=256)
+    >>> head.num_params
+    768
+    >>> head.log_prob(torch.zeros(2, 768, 32, 32), torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape
+    torch.Size([2, 3, 32, 32])
+    >>> head.pmf(torch.zeros(2, 768, 1, 1), torch.zeros(2, 3, 1, 1), channel=2).shape
+    torch.Size([2, 1, 1, 256])
     """
 
     @property

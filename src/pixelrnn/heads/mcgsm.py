@@ -1,7 +1,8 @@
-"""A mixture of Gaussians per colour, integrated over the bins of integer pixels.
+"""A mixture of Gaussians per channel, integrated over the bins of integer pixel values.
 
-It is the density of a mixture of conditional Gaussian scale mixtures: every component has a mean, and at every scale a
-precision and a weight of its own. How they depend on the past is the network's part (`layers.mixture`).
+This is the output distribution of a mixture of conditional Gaussian scale mixtures (MCGSM): each component has one
+mean, and a precision and a weight of its own at each scale. The network computes them from the earlier pixels
+(`layers.mixture`).
 
 Source: Theis, Hosseini and Bethge, Mixtures of Conditional Gaussian Scale Mixtures Applied to Multiscale Image
 Representations, 2012; Theis and Bethge, Generative Image Modeling Using Spatial LSTMs, 2015, arXiv 1506.03478,
@@ -21,14 +22,22 @@ from pixelrnn.heads.base import Head, precise
 
 
 class MCGSM(Head):
-    """Gaussians of `components` means, each at `scales` precisions, for every colour given the earlier ones.
+    """Per channel, Gaussians with `components` means, each at `scales` precisions.
 
-    Parameters of a colour, with pixels scaled to -1..1: `components * scales` log-weights (up to a constant), the
-    means, `components * scales` log-precisions. A pixel is an integer: its probability is the mass between the middles
-    to its neighbours, and the outermost levels take all that lies beyond, so the levels' probabilities sum to one.
+    Parameters of a channel, for pixels scaled to -1..1: `components * scales` unnormalised log-weights, `components`
+    means, `components * scales` log-precisions. The probability of an integer pixel is the mass of its bin, which ends
+    halfway to the neighbouring levels; the bins of the lowest and the highest level extend to infinity, so that the
+    probabilities sum to one.
 
-    Differs: the papers model real numbers, integers with uniform noise added; that density is `log_density`. The mass
-             of a bin is at least what the density gives on average over that noise (Jensen).
+    Differs: the papers model real numbers, integers plus uniform noise; that density is `log_density`. The
+             log-probability of a bin is at least the expected log-density over the noise (Jensen's inequality).
+
+    >>> head = MCGSM(channels=1, levels=256, components=8, scales=4)
+    >>> head.num_params  # 8 * 4 log-weights, 8 means, 8 * 4 log-precisions
+    72
+    >>> probabilities = head.pmf(torch.zeros(2, 72, 5, 5), torch.zeros(2, 1, 5, 5), channel=0)
+    >>> torch.allclose(probabilities.sum(-1), torch.ones(2, 5, 5).double())
+    True
     """
 
     def __init__(self, channels: int, levels: int, *, components: Count = 8, scales: Count = 4) -> None:
@@ -42,7 +51,7 @@ class MCGSM(Head):
 
     @property
     def params_of_a_colour(self) -> int:
-        """Weights, means and precisions."""
+        """Parameters per channel: weights, means and precisions."""
         return self.components * (2 * self.scales + 1)
 
     @property
@@ -64,7 +73,7 @@ class MCGSM(Head):
         return found / found.sum(-1, keepdim=True)
 
     def log_density(self, params: Tensor, pixels: Tensor) -> Tensor:
-        """Nats of real-valued pixels, per unit of a level; integer k is the middle of its bin, k - 1/2 to k + 1/2.
+        """Log-density of real-valued pixels in nats, per unit of a level; the bin of k is k - 1/2 to k + 1/2.
 
         Shapes:  params (B, num_params, H, W), pixels (B, C, H, W) real -> (B, C, H, W)
         Source:  arXiv 1506.03478, equation 5
@@ -75,17 +84,17 @@ class MCGSM(Head):
         return (weights + log_normal).logsumexp(2) + math.log(2 * self.half_bin)
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised log-weights, means and log-precisions of all Gaussians: (B, colours, Gaussians, H, W) each."""
+        """Normalised log-weights, means and log-precisions of all Gaussians: (B, channels, Gaussians, H, W) each."""
         count = self.components * self.scales
         colours = params.unflatten(1, (-1, self.params_of_a_colour))
         weights, means, precisions = colours.split([count, self.components, count], 2)
         return weights.log_softmax(2), means.repeat_interleave(self.scales, 2), precisions
 
     def _log_mass(self, pixels: Tensor, means: Tensor, precisions: Tensor, levels: Tensor) -> Tensor:
-        """The log of each Gaussian's mass in the bin around `pixels`; the outermost bins are open.
+        """The log of each Gaussian's mass in the bin around `pixels`; the first and last bin are unbounded.
 
-        With the bin on the left of the mean both ends lie in the lower tail, where log Phi is accurate; a bin on the
-        right is mirrored.
+        For a bin to the left of the mean both ends lie in the lower tail, where log Phi is accurate; a bin to the right
+        is mirrored.
         """
         root = (0.5 * precisions).exp()
         middle = (pixels - means) * root
@@ -96,17 +105,18 @@ class MCGSM(Head):
         least = torch.finfo(means.dtype).tiny
         inner = log_upper + (-torch.expm1((log_lower - log_upper).clamp_max(-least))).log()
         first, last = levels == 0, levels == self.levels - 1
-        # log Phi of the open end; where it is not asked for, 0 stands in, so that no gradient is lost in a tail.
+        # log Phi at the inner end of the unbounded bins. For the other bins the argument is replaced by 0 beforehand: a
+        # where() after log Phi alone would still propagate gradients of the unused branch from far out in a tail.
         below = _log_phi(torch.where(first, middle + half, 0))
         above = _log_phi(torch.where(last, half - middle, 0))
         return torch.where(first, below, torch.where(last, above, inner))
 
 
 class _LogPhi(torch.autograd.Function):
-    """log of the standard normal distribution function, with a gradient that is right in the tails.
+    """The log of the standard normal cumulative distribution function, with an accurate gradient in the tails.
 
-    The derivative is phi / Phi; PyTorch's own divides numbers that have both lost their digits (or are zero) far from
-    the middle, the scaled complementary error function does not.
+    The derivative is phi / Phi. PyTorch's own gradient divides two numbers that both underflow far from the mean; the
+    scaled complementary error function does not underflow.
     """
 
     @staticmethod

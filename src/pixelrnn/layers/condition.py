@@ -1,8 +1,8 @@
-"""What an image is conditioned on: a class label, a vector, a map, and how every layer is told of it.
+"""Conditioning on a class label, a vector or a map: the condition map s, and the bias V * s that it adds to a layer.
 
 Source: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, arXiv 1606.05328, section 2.3:
-with h the condition and s = m(h) a map of it, every layer adds V * s to what it computes, a 1 x 1 convolution without
-mask. For a condition without a place, s is the same everywhere and V * s is the bias V^T h.
+with h the condition and s = m(h) its condition map, every layer adds V * s before the gate, an unmasked 1 x 1
+convolution. For a condition that does not depend on location, s is the same everywhere and V * s is the bias V^T h.
 """
 
 from __future__ import annotations
@@ -20,10 +20,20 @@ from pixelrnn.layers.convolution import CausalConv2d
 
 
 class ConditionBias(nn.Module):
-    """V * s: what the condition adds to the maps of a layer; nothing where there is no condition.
+    """V * s: the bias that the condition adds to a layer's feature maps; nothing if there is no condition.
 
-    Arguments: given, maps of s, 0 for a network without conditions; maps of the layer
-    Shapes:    s (B, given, h, w) or (B, given, 1, 1) -> (B, maps, h, w) or (B, maps, 1, 1)
+    Arguments:
+        condition_width  feature maps of s; 0 for an unconditional network
+        maps             feature maps of the layer
+
+    Shapes:  s (B, condition_width, h, w) or (B, condition_width, 1, 1) -> (B, maps, h, w) or (B, maps, 1, 1)
+
+    >>> from pixelrnn.canvas import Whole
+    >>> bias = ConditionBias(condition_width=3, maps=8)
+    >>> bias(Whole(torch.zeros(2, 1, 5, 5), condition_map=torch.ones(2, 3, 1, 1))).shape
+    torch.Size([2, 8, 1, 1])
+    >>> bias(Whole(torch.zeros(2, 1, 5, 5))) is None  # nothing to condition on
+    True
     """
 
     def __init__(self, condition_width: int, maps: int) -> None:
@@ -31,33 +41,42 @@ class ConditionBias(nn.Module):
         self.conv = CausalConv2d(condition_width, maps, Reach(0, 0, 0, 0), bias=False) if condition_width else None
 
     def forward(self, canvas: Canvas) -> Tensor | None:
-        """What is to be added, or None."""
+        """The bias, or None without a condition."""
         s = canvas.condition_map()
         return None if self.conv is None or s is None else self.conv(s, canvas)
 
     def added(self, maps: Tensor, canvas: Canvas) -> Tensor:
-        """Some maps with it added."""
+        """`maps` plus the bias."""
         bias = self(canvas)
         return maps if bias is None else maps + bias
 
 
 class Condition(nn.Module):
-    r"""s: the sum of what is made of a label, of a vector and of a map; what is left out adds nothing.
+    r"""s = m(h): the sum of the embeddings of a label, a vector and a map; a condition that is left out adds nothing.
 
     Arguments:
-        size         (H, W) of the images that are trained on
-        width        maps of s
-        classes      labels are 0..classes-1; 0 for no labels
-        vector_size  numbers of the vector; 0 for none
-        map_channels of the map; 0 for none
-        spatial      give the label and the vector a place: a small deconvolution network makes a map of them. Then
-                     images have the trained size.
-        dropout      in training each of them is left out of an image with this probability, so that the model also
-                     answers without it
+        size          (H, W) of the training images
+        width         feature maps of s
+        classes       labels are 0..classes-1; 0 for no labels
+        vector_size   length of the vector; 0 for no vector
+        map_channels  channels of the map; 0 for no map
+        spatial       make s location-dependent: a small deconvolutional network turns the label and the vector into a
+                      map. Images must then have the training size.
+        dropout       in training, drop each condition of each image independently with this probability, so that the
+                      model also works without it (as classifier-free guidance needs)
 
     Shapes:  label (B,), vector (B, vector_size), map (B, map_channels, H, W) -> (B, width, H, W), or (B, width, 1, 1)
-             where nothing has a place
-    Source:  arXiv 1606.05328, section 2.3; the networks m are of no stated size there
+             if s does not depend on location
+    Source:  arXiv 1606.05328, section 2.3; the paper does not specify the networks m
+
+    >>> options = dict(vector_size=0, map_channels=3, spatial=False, dropout=0.0)
+    >>> condition = Condition((28, 28), 32, classes=10, **options)
+    >>> condition(torch.tensor([7, 2]), None, None).shape
+    torch.Size([2, 32, 1, 1])
+    >>> condition(torch.tensor([7, 2]), None, torch.zeros(2, 3, 28, 28)).shape
+    torch.Size([2, 32, 28, 28])
+    >>> condition(None, None, None) is None
+    True
     """
 
     def __init__(
@@ -85,36 +104,37 @@ class Condition(nn.Module):
             if layer is not None and condition is not None:
                 parts.append((layer(condition)[:, :, None, None], self._kept(condition)))
         if self.deconvolution is not None and parts:
-            # A network of nothing is not nothing: what is left out of an image is left out before and after.
+            # The network has biases, so zeros in do not give zeros out: a dropped condition is masked before and after.
             kept = torch.stack([keep for _, keep in parts]).any(0)
             parts = [(self.deconvolution(sum(each * keep for each, keep in parts)), kept)]
         if self.map is not None and map_ is not None:
             parts.append((self.map(map_), self._kept(map_)))
         if not parts:
             return None
-        found: Tensor = sum(each * keep for each, keep in parts)
-        return found
+        s: Tensor = sum(each * keep for each, keep in parts)
+        return s
 
     def checked(
         self, n: int, size: tuple[int, int], label: Any, vector: Any, map_: Any, like: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """What a user gives for n images of `size`, as tensors of the shapes above, of the kind and device of `like`.
+        """The user's conditions for n images of `size`, as tensors of the shapes above, with the dtype and device of
+        `like`.
 
-        One label, vector or map counts for every image.
+        A single label, vector or map is used for every image.
 
-        Raises: ConditionError if it does not fit
+        Raises: ConditionError if one does not fit
         """
         for name, condition, known in zip(
             ("label", "vector", "condition_map"), (label, vector, map_), self.kinds, strict=True
         ):
             if condition is not None and not known:
                 raise ConditionError(
-                    f"The model knows no {name}: it was built without {_OPTIONS[name]}. It takes {self._takes()}."
+                    f"The model takes no {name}: it was built without {_OPTIONS[name]}. It takes {self._takes()}."
                 )
         if self.deconvolution is not None and (label is not None or vector is not None) and size != self.size:
             raise ConditionError(
-                f"This model gives its condition a place in images of {self.size[0]}x{self.size[1]}, so it cannot take "
-                f"{size[0]}x{size[1]}."
+                f"The condition map of this model has the size {self.size[0]}x{self.size[1]} (it was built with "
+                f"spatial=True), so images must have that size too, not {size[0]}x{size[1]}."
             )
         label = None if label is None else self._checked_label(label, n).to(like.device)
         vector = None if vector is None else self._checked_numbers("vector", vector, (n, self.vector_size), like)
@@ -125,7 +145,7 @@ class Condition(nn.Module):
 
     @property
     def kinds(self) -> tuple[int, int, int]:
-        """Classes, size of the vector, channels of the map: 0 for what it does not know."""
+        """Number of classes, length of the vector, channels of the map: 0 for a condition that the model lacks."""
         return self.classes, self.vector_size, self.map_channels
 
     def _takes(self) -> str:
@@ -135,17 +155,17 @@ class Condition(nn.Module):
         return " and ".join(names) or "no condition"
 
     def _checked_label(self, label: Any, n: int) -> Tensor:
-        expected = f"Labels are whole numbers 0..{self.classes - 1}, one for all images or {n}, one for each"
+        expected = f"Labels must be whole numbers 0..{self.classes - 1}, one for all images or {n}, one per image"
         try:
             labels = np.asarray(label.detach().cpu() if isinstance(label, Tensor) else label)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ConditionError(f"{expected}, but {label!r} came.") from error
+            raise ConditionError(f"{expected}, not {label!r}.") from error
         if labels.size and labels.dtype.kind not in "iu":
-            raise ConditionError(f"{expected}, but {labels.dtype if labels.dtype.kind in 'fb' else repr(label)} came.")
+            raise ConditionError(f"{expected}, not {labels.dtype if labels.dtype.kind in 'fb' else repr(label)}.")
         if labels.ndim > 1 or (labels.ndim == 1 and len(labels) != n):
-            raise ConditionError(f"{expected}, but the shape {labels.shape} came.")
+            raise ConditionError(f"{expected}, but they have the shape {labels.shape}.")
         if labels.size and not 0 <= labels.min() <= labels.max() < self.classes:
-            raise ConditionError(f"{expected}, but {labels.min() if labels.min() < 0 else labels.max()} came.")
+            raise ConditionError(f"{expected}, not {labels.min() if labels.min() < 0 else labels.max()}.")
         return torch.from_numpy(labels.astype(np.int64)).expand(n)
 
     @staticmethod
@@ -154,18 +174,18 @@ class Condition(nn.Module):
         try:
             condition = condition if isinstance(condition, Tensor) else torch.as_tensor(np.asarray(condition))
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ConditionError(f"{expected}, but {type(condition).__name__} came.") from error
+            raise ConditionError(f"{expected}, not {type(condition).__name__}.") from error
         if tuple(condition.shape) not in (shape, shape[1:]):
-            raise ConditionError(f"{expected}, but the shape {tuple(condition.shape)} came.")
+            raise ConditionError(f"{expected}, but it has the shape {tuple(condition.shape)}.")
         if condition.is_complex() or condition.dtype == torch.bool:
-            raise ConditionError(f"{expected}, but {condition.dtype} came.")
+            raise ConditionError(f"{expected}, not {condition.dtype}.")
         condition = condition.to(like.device, like.dtype)
         if not bool(condition.isfinite().all()):
-            raise ConditionError(f"{expected}, but some are not finite.")
+            raise ConditionError(f"{expected}, but some values are not finite.")
         return condition.expand(shape)
 
     def _kept(self, condition: Tensor) -> Tensor:
-        """Which images are told: (B, 1, 1, 1) bool."""
+        """Which images keep this condition (condition dropout, in training only): (B, 1, 1, 1) bool."""
         size = (len(condition), 1, 1, 1)
         if not (self.training and self.dropout):
             return torch.ones(size, dtype=torch.bool, device=condition.device)
@@ -175,12 +195,12 @@ class Condition(nn.Module):
 _OPTIONS = {"label": "classes=", "vector": "vector_size=", "condition_map": "map_channels="}
 
 
-# Not the canvas' padding in what follows: all of a condition is known beforehand.
+# The layers below pad by themselves, without the canvas: the condition is known in full before the first pixel.
 
 
 class _Labels(nn.Embedding):
-    """An embedding that draws nothing on the meta device, where models are loaded: PyTorch would import its compiler
-    for that, which takes longer than all the rest."""
+    """An embedding that is not initialised on the meta device, on which models are loaded: to draw its weights there,
+    PyTorch would import its compiler, which takes longer than the rest of the loading."""
 
     def reset_parameters(self) -> None:
         if not self.weight.is_meta:
@@ -188,14 +208,14 @@ class _Labels(nn.Embedding):
 
 
 class _Around(nn.Sequential):
-    """Two 3 x 3 convolutions, to every side."""
+    """Two unmasked 3 x 3 convolutions."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
 
 
 class _Deconvolution(nn.Module):
-    """From (B, width, 1, 1) to (B, width, H, W): a quarter of the side, then two deconvolutions."""
+    """(B, width, 1, 1) -> (B, width, H, W): a linear layer to a quarter of the resolution, then two deconvolutions."""
 
     def __init__(self, size: tuple[int, int], width: int) -> None:
         super().__init__()

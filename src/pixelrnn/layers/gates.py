@@ -6,9 +6,14 @@ from torch import Tensor
 
 
 def gate(x: Tensor) -> Tensor:
-    """tanh of the first half of the feature maps times the sigmoid of the second: (B, 2p, H, W) -> (B, p, H, W).
+    """The tanh of the first half of the feature maps times the sigmoid of the second half.
 
+    Shapes: (B, 2p, H, W) -> (B, p, H, W)
     Source: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, arXiv 1606.05328, equation 2
+
+    >>> import torch
+    >>> gate(torch.zeros(2, 64, 28, 28)).shape
+    torch.Size([2, 32, 28, 28])
     """
-    content, opening = x.chunk(2, 1)
-    return content.tanh() * opening.sigmoid()
+    tanh_half, sigmoid_half = x.chunk(2, 1)
+    return tanh_half.tanh() * sigmoid_half.sigmoid()

@@ -1,19 +1,20 @@
-"""Long short-term memory over an image: one recurrence, one cell, two passes.
+"""Two-dimensional LSTMs: one recurrence for all of them, which runs over a full image or over a part of one row.
 
-A `Recurrence` reads at every pixel its inputs and the states of a few neighbours; the LSTMs of this family differ in
-which:
+At every pixel a `Recurrence` reads its input and the states of a few neighbouring pixels. The LSTMs of this family
+differ in the neighbours and the gates:
 
-    network            reads the states at                forget gates     output
-    Row LSTM           k pixels of the row above          for the middle   o tanh(c)
-    Diagonal BiLSTM    the pixel left and the one above   for the left     o tanh(c)
-    MDLSTM             the pixel left and the one above   one for each     o tanh(c)
-    Spatial LSTM       the pixel left and the one above   one for each     tanh(o c)
+    network            hidden states read at              forget gates      h
+    Row LSTM           k pixels of the row above          the one above     o tanh(c)
+    Diagonal BiLSTM    the pixels to the left and above   the one left      o tanh(c)
+    MDLSTM             the pixels to the left and above   one for each      o tanh(c)
+    Spatial LSTM       the pixels to the left and above   one for each      tanh(o c)
 
-Over a whole image (`sweep`) it runs front by front: pixels that do not wait for each other are computed at once, a row,
-or, where a pixel waits for the one on its left, an anti-diagonal. In a walk (`span`) it runs over some pixels of a row.
+In training (`sweep`) pixels that do not depend on each other are computed in parallel, one front at a time: a row, or
+an anti-diagonal if a pixel depends on its left neighbour. A 28 x 28 image takes 28 steps for a Row LSTM and
+28 + 28 - 1 = 55 for the others. In sampling (`span`) the recurrence runs over some pixels of one row.
 
-In memory the batch is innermost, (maps, rows, columns, batch): then a front is a strided view of the image, nothing has
-to be skewed, and each gate is one long run of numbers.
+The batch is the innermost dimension in memory, (maps, rows, columns, batch). So a front is a strided view of the image,
+no image has to be skewed, and each gate is contiguous.
 """
 
 from __future__ import annotations
@@ -37,32 +38,47 @@ LEFT, ABOVE = Tap(0, -1), Tap(-1, 0)
 
 
 def row_above(kernel: int) -> tuple[Tap, ...]:
-    """The `kernel` nearest pixels of the row above, left to right."""
+    """The `kernel` nearest pixels of the row above, left to right.
+
+    >>> [tuple(tap) for tap in row_above(3)]
+    [(-1, -1), (-1, 0), (-1, 1)]
+    """
     return tuple(Tap(-1, right) for right in range(-(kernel // 2), kernel // 2 + 1))
 
 
 class Recurrence(nn.Module):
-    r"""Input to state and state to state: every gate is a matrix times what it reads.
+    r"""A two-dimensional LSTM layer: the gates are linear in the input and in the hidden states of neighbouring pixels.
 
-        [o, f.., i, g] = convolution of the input + W [h of the neighbours];  sigmoid for o, f, i, tanh for g
-        c = sum of f . c of its neighbour, + i . g
+        [o, f.., i, g] = K * x + W [h of the neighbours] + b,   sigmoid for o, f and i, tanh for g
+        c = sum over neighbours of f . c, + i . g
         h = o . tanh(c), or tanh(o . c)
 
-    Outside the image the states are the initial ones, the same at every place.
+    Outside the image, hidden and cell states are the initial states, which are the same at every position.
 
     Arguments:
-        width     h, maps of the state
-        into      the input-to-state convolution, to gates * h maps; it is computed within the recurrence
-        taps      the neighbours whose h is read: rows above, or the same row further left
-        carried   those of them whose c is carried on, each by a forget gate of its own
-        condition_width  maps of a condition, 0 for none; a 1 x 1 convolution of it is added to the input-to-state map
-        mirrored  from right to left: the taps are mirrored. Only a finished row can be read that way (`row_late`).
-        product   h = tanh(o . c) instead of o . tanh(c)
-        learned   learn the initial states; else they stay zero
+        width            h, the feature maps of the hidden state
+        into             K, the input-to-state convolution to (3 + number of forget gates) * h feature maps
+        taps             the neighbours whose hidden state is read: in rows above, or further left in the same row
+        carried          those whose cell state is carried over, each with a forget gate of its own
+        condition_width  feature maps of the condition map, 0 for none; its bias is added to the gates
+        mirrored         run from right to left, with mirrored taps; only finished rows can be read so (`row_late`)
+        product          h = tanh(o . c) instead of o . tanh(c)
+        learned          learn the initial states; otherwise they stay zero
 
     Shapes:  x (B, maps, h, w), or None for the image itself -> (B, width, h, w)
     Source:  van den Oord et al., 2016, arXiv 1601.06759, sections 3.1, 3.2 and 3.6, equation 3; Graves and Schmidhuber,
              2009; Theis and Bethge, 2015, arXiv 1506.03478, equations 6 to 8
+
+    A Row LSTM layer with h = 8 has four gates, and reads 8 input feature maps and 3 * 8 hidden ones:
+
+    >>> from pixelrnn.canvas import Whole
+    >>> from pixelrnn.layers.convolution import Pointwise
+    >>> row_lstm = Recurrence(8, Pointwise(8, 4 * 8), row_above(3), [ABOVE])
+    >>> row_lstm.weight.shape  # state to state
+    torch.Size([32, 24])
+    >>> x = torch.zeros(2, 8, 28, 28)
+    >>> row_lstm(x, Whole(x)).shape
+    torch.Size([2, 8, 28, 28])
     """
 
     start_h: Tensor
@@ -88,7 +104,7 @@ class Recurrence(nn.Module):
         self.margin = max(abs(tap.right) for tap in self.taps)
         self.condition_width = condition_width
         self.inputs = nn.ModuleList([into])
-        if condition_width:  # section 3.6: 1 x 1, without a mask
+        if condition_width:  # section 3.6: an unmasked 1 x 1 convolution
             self.inputs.append(CausalConv2d(condition_width, into.out_channels, Reach(0, 0, 0, 0), bias=False))
         self.weight = nn.Parameter(torch.empty((3 + len(carried)) * width, len(taps) * width))
         bound = self.weight.shape[1] ** -0.5
@@ -103,36 +119,36 @@ class Recurrence(nn.Module):
         return canvas.scan(self, self.near(x, canvas))
 
     def near(self, x: Tensor | None, canvas: Canvas) -> list[Tensor]:
-        """The windows of the inputs: x (B, maps, h, w), or None for the image itself, and the condition."""
+        """The windows of the inputs: of x (B, maps, h, w), or of the image if x is None, and of the condition map."""
         window = self.convolutions[0].near(x, canvas)
         if not self.condition_width:
             return [window]
         batch, _, height, width = window.shape
         size = (batch, self.condition_width, height - self.window[0] + 1, width - self.window[1] + 1)
         s = canvas.condition_map()
-        if s is None:  # its share of the product is zero then
+        if s is None:  # zeros add nothing to the gates
             return [window, window.new_zeros(()).expand(size)]
         return [window, canvas.window((self, "condition"), s, self.convolutions[1].reach).expand(size)]
 
     def sweep(self, near: list[Tensor]) -> Tensor:
-        """Over a whole image: the windows of the inputs -> (B, h, H, W), with the batch innermost in memory."""
+        """All positions of an image: the windows of the inputs -> (B, h, H, W), with the batch innermost in memory."""
         return sweep([self], [near])[0]
 
     def sweep_both(self, other: Recurrence, near: list[Tensor], other_near: list[Tensor]) -> list[Tensor]:
-        """Two that differ in direction and weights only, front by front together: fewer, larger operations."""
+        """Run this and a recurrence of the other direction front by front together: fewer and larger operations."""
         return sweep([self, other], [near, other_near])
 
     def prepared(self) -> list[Tensor]:
-        """For `span`: the matrix of the inputs and the row above, the bias, a matrix for each tap along the row."""
+        """The weights for `span`: the matrix of the inputs and the row above, the bias, a matrix per tap of the row."""
         above = [tap for tap in self.taps if tap.down]
         along = [self._state_matrix(tap) for tap in self.taps if not tap.down]
         return [self._matrix(above), self._bias()[:, None], *along]
 
     def span(self, near: list[Tensor], h: Tensor, c: Tensor, column: int, prepared: list[Tensor]) -> Tensor:
-        """Over some pixels of a row, whose states are written where they belong.
+        """Run over w pixels of a row from `column` on, writing their states into h and c.
 
-        Shapes: near, the windows of the inputs around them; h and c (h, 2, margin + W + margin, B): the row above and
-                this one -> (1, h, 1, w * B), a view of h
+        Shapes: near, the windows of the inputs around these pixels; h and c (h, 2, margin + W + margin, B), the row
+                above and this one -> (1, h, 1, w * B), a view of h
         """
         matrix, bias, *row_matrices = prepared
         wide, batch = near[0].shape[3] - self.window[1] + 1, len(near[0])
@@ -142,77 +158,78 @@ class Recurrence(nn.Module):
             for window, taps in zip(near, self.input_taps, strict=True)
             for y, x in taps
         ]
-        # The row above is finished, so what it tells is computed for all pixels at once.
+        # The row above is finished, so its part of the gates is computed for all pixels at once.
         reads += [h[:, 0, first + right : first + right + wide] for down, right in self.taps if down]
         gates = torch.addmm(bias, matrix, torch.cat(reads).flatten(1)).view(-1, wide, batch)
-        places = [slice(0, wide)]
-        if row_matrices:  # one pixel after the other
+        steps = [slice(0, wide)]
+        if row_matrices:  # one pixel at a time
             order = range(wide - 1, -1, -1) if self.mirrored else range(wide)
-            places = [slice(place, place + 1) for place in order]
+            steps = [slice(pixel, pixel + 1) for pixel in order]
         along = [tap for tap in self.taps if not tap.down]
-        for place in places:
-            here = slice(first + place.start, first + place.stop)
-            some = gates[:, place]
+        for step in steps:
+            here = slice(first + step.start, first + step.stop)
+            some = gates[:, step]
             for row_matrix, tap in zip(row_matrices, along, strict=True):
                 some[:, 0].addmm_(row_matrix, h[:, 1, here.start + tap.right])
-            memories = [c[:, 1 + down, here.start + right : here.stop + right] for down, right in self.carried]
-            self.cell(some, memories, h[:, 1, here], c[:, 1, here])
+            cells = [c[:, 1 + down, here.start + right : here.stop + right] for down, right in self.carried]
+            self.cell(some, cells, h[:, 1, here], c[:, 1, here])
         return h[:, 1, first : first + wide].flatten(1)[None, :, None]
 
-    def cell(self, gates: Tensor, memories: list[Tensor], h: Tensor, c: Tensor) -> None:
-        """The cell: open the gates in place, write the new h and c.
+    def cell(self, gates: Tensor, cells: list[Tensor], h: Tensor, c: Tensor) -> None:
+        """One LSTM step: turn the pre-activations `gates` into gate activations in place, and write the new h and c.
 
-        Shapes: gates (..., gates * h, n, B); memories, the carried c of the neighbours, and h, c: (..., h, n, B)
+        Shapes: gates (..., gates * h, n, B); cells, the carried cell states of the neighbours, and h, c: (..., h, n, B)
         """
-        self._valves(gates).sigmoid_()
-        out, *keeps, let_in, content = gates.split(self.width, -3)
-        torch.mul(let_in, content.tanh_(), out=c)
-        for keep, memory in zip(keeps, memories, strict=True):
-            c.addcmul_(keep, memory)
+        self._sigmoid_gates(gates).sigmoid_()
+        output_gate, *forget_gates, input_gate, candidate = gates.split(self.width, -3)
+        torch.mul(input_gate, candidate.tanh_(), out=c)
+        for forget_gate, cell in zip(forget_gates, cells, strict=True):
+            c.addcmul_(forget_gate, cell)
         if self.product:
-            torch.mul(out, c, out=h).tanh_()
+            torch.mul(output_gate, c, out=h).tanh_()
         else:
-            torch.mul(torch.tanh(c), out, out=h)
+            torch.mul(torch.tanh(c), output_gate, out=h)
 
     def cell_backward(
         self,
         gates: Tensor,
-        memories: list[Tensor],
+        cells: list[Tensor],
         h: Tensor,
         c: Tensor,
         dh: Tensor,
         dc: Tensor,
-        dmemories: list[Tensor],
+        dcells: list[Tensor],
         dgates: Tensor,
     ) -> None:
-        """Backward through `cell`: write the gradient of what the gates were before they were opened.
+        """Backward through `cell`: write the gradients of the pre-activations into `dgates`.
 
-        Shapes: as for `cell`; dh, dc are the gradients of the new h and c, dmemories those of the carried c; dc and
-                dmemories are added to in place, dgates (..., gates * h, n, B) is written
+        Shapes: as for `cell`, with gates the activations; dh, dc are the gradients of the new h and c, dcells those of
+                the carried cell states; dc and dcells are accumulated in place, dgates (..., gates * h, n, B) is
+                overwritten
         """
-        out, *keeps, let_in, content = gates.split(self.width, -3)
-        dout, *dkeeps, dlet_in, dcontent = dgates.split(self.width, -3)
+        output_gate, *forget_gates, input_gate, candidate = gates.split(self.width, -3)
+        doutput_gate, *dforget_gates, dinput_gate, dcandidate = dgates.split(self.width, -3)
         if self.product:
             inner = torch.ops.aten.tanh_backward(dh, h)
-            torch.mul(inner, c, out=dout)
-            dc.addcmul_(inner, out)
+            torch.mul(inner, c, out=doutput_gate)
+            dc.addcmul_(inner, output_gate)
         else:
-            squashed = torch.tanh(c)
-            torch.mul(dh, squashed, out=dout)
-            inner = torch.mul(dh, out)
-            dc.add_(_tanh_backward(inner, squashed, grad_input=inner))
-        for dkeep, memory in zip(dkeeps, memories, strict=True):
-            torch.mul(dc, memory, out=dkeep)
-        torch.mul(dc, content, out=dlet_in)
-        torch.mul(dc, let_in, out=dcontent)
-        valves, dvalves = self._valves(gates), self._valves(dgates)
-        _sigmoid_backward(dvalves, valves, grad_input=dvalves)
-        _tanh_backward(dcontent, content, grad_input=dcontent)
-        for keep, dmemory in zip(keeps, dmemories, strict=True):
-            dmemory.addcmul_(dc, keep)
+            tanh_c = torch.tanh(c)
+            torch.mul(dh, tanh_c, out=doutput_gate)
+            inner = torch.mul(dh, output_gate)
+            dc.add_(_tanh_backward(inner, tanh_c, grad_input=inner))
+        for dforget_gate, cell in zip(dforget_gates, cells, strict=True):
+            torch.mul(dc, cell, out=dforget_gate)
+        torch.mul(dc, candidate, out=dinput_gate)
+        torch.mul(dc, input_gate, out=dcandidate)
+        sigmoids, dsigmoids = self._sigmoid_gates(gates), self._sigmoid_gates(dgates)
+        _sigmoid_backward(dsigmoids, sigmoids, grad_input=dsigmoids)
+        _tanh_backward(dcandidate, candidate, grad_input=dcandidate)
+        for forget_gate, dcell in zip(forget_gates, dcells, strict=True):
+            dcell.addcmul_(dc, forget_gate)
 
-    def _valves(self, gates: Tensor) -> Tensor:
-        """All gates but the last, which holds the content."""
+    def _sigmoid_gates(self, gates: Tensor) -> Tensor:
+        """The output, forget and input gates: all but the last block, the candidate, which has a tanh."""
         return gates.narrow(-3, 0, gates.shape[-3] - self.width)
 
     @property
@@ -221,21 +238,21 @@ class Recurrence(nn.Module):
 
     @property
     def window(self) -> tuple[int, int]:
-        """Rows and columns of what the first input is read through."""
+        """Kernel size of the input-to-state convolution: (rows, columns)."""
         rows, columns = self.convolutions[0].kernel_size
         return rows, columns
 
     @cached_property
     def input_taps(self) -> list[list[tuple[int, int]]]:
-        """Which places of its window each input is read at."""
+        """For each input, the kernel positions (row, column) that are read."""
         return [conv.taps() for conv in self.convolutions]
 
     def weights(self) -> Tensor:
-        """From what a pixel reads, and a one for the bias, to its gates: (gates * h, reads + 1)."""
+        """The matrix from everything a pixel reads, and a 1 for the bias, to its gates: (gates * h, reads + 1)."""
         return torch.cat([self._matrix(self.taps), self._bias()[:, None]], 1)
 
     def _matrix(self, taps: Sequence[Tap]) -> Tensor:
-        """From the inputs at all their taps and the states at `taps`, side by side, to the gates."""
+        """The matrix from the inputs at all their taps and the hidden states at `taps`, concatenated, to the gates."""
         inputs = zip((conv.masked() for conv in self.convolutions), self.input_taps, strict=True)
         parts = [weight[:, :, y, x] for weight, taps in inputs for y, x in taps]
         parts += [self._state_matrix(tap) for tap in taps]

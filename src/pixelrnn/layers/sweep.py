@@ -1,12 +1,29 @@
-"""A recurrence over a whole image, front by front, with its backward derived by hand.
+"""Run a recurrence over all positions of an image, one front at a time, with a backward pass derived by hand.
 
-Pixels of one front do not wait for each other: a front is a row or, where a pixel waits for the one on its left, an
-anti-diagonal. With the batch innermost in memory, (maps, rows, columns, batch), a front is a strided view of the image,
-so nothing has to be skewed, and there are no padding cells to be computed.
+A front is a set of pixels that do not depend on each other: a row or, if a pixel depends on its left neighbour, an
+anti-diagonal. The pixels of a 3 x 4 image by front, 3 + 4 - 1 = 6 of them, computed in the order 0 to 5:
 
-Per front: what is read is copied side by side, one matrix product gives all gates, the cell writes h and c into images
-with a margin of initial states. Kept for backward are the opened gates, h and c; what was read is copied again there,
-so neither the input-to-state maps nor their gradients are ever whole images.
+    0 1 2 3
+    1 2 3 4
+    2 3 4 5
+
+A front is a strided view: consecutive pixels of an anti-diagonal are one row less one column apart. So, unlike in the
+paper, no image has to be skewed, and no padding is computed. A `Tap` is the offset of a neighbour that is read, and the
+neighbours of a front are the same view with another start:
+
+    >>> image = torch.arange(12).reshape(3, 4)
+    >>> image.as_strided((3,), (4 - 1,), 3)  # front 3: pixels (0, 3), (1, 2) and (2, 1)
+    tensor([3, 6, 9])
+    >>> image.as_strided((3,), (4 - 1,), 3 - 1)  # Tap(0, -1), the pixels to the left of it
+    tensor([2, 5, 8])
+
+States have a margin with the initial states, for neighbours outside the image.
+
+Per front, the inputs and states that are read are gathered into a buffer, one matrix product gives all the gates, and
+the LSTM cell writes h and c. The gate activations, h and c are saved for the backward pass, which gathers the buffer
+again; so neither the input-to-state feature maps nor their gradients ever exist for the full image.
+
+In memory the batch is innermost: (maps, rows, columns, batch).
 """
 
 from __future__ import annotations
@@ -20,55 +37,55 @@ from torch import Tensor
 
 
 class Tap(NamedTuple):
-    """A neighbour, seen from the pixel: (-1, 0) is the one above."""
+    """The offset of a neighbour: (-1, 0) is the pixel above, (0, -1) the one to the left."""
 
     down: int
     right: int
 
 
 class Swept(Protocol):
-    """What a sweep asks of a recurrence (`layers.recurrence.Recurrence` explains it)."""
+    """What `sweep` needs of a recurrence (see `layers.recurrence.Recurrence`)."""
 
     width: int
     margin: int
     mirrored: bool
-    unmirrored: tuple[tuple[Tap, ...], tuple[Tap, ...]]  # neighbours whose h is read, and whose c is carried
+    unmirrored: tuple[tuple[Tap, ...], tuple[Tap, ...]]  # neighbours whose h is read, and those whose c is carried
     start_h: Tensor
     start_c: Tensor
 
     @property
     def window(self) -> tuple[int, int]:
-        """Rows and columns of what the first input is read through."""
+        """Kernel size of the input-to-state convolution: (rows, columns)."""
 
     @property
     def input_taps(self) -> list[list[tuple[int, int]]]:
-        """Which places of its window each input is read at."""
+        """For each input, the kernel positions (row, column) that are read."""
 
     def weights(self) -> Tensor:
-        """From what a pixel reads, and a one, to its gates."""
+        """The matrix from everything a pixel reads, and a 1 for the bias, to its gates: (gates * h, reads + 1)."""
 
-    def cell(self, gates: Tensor, memories: list[Tensor], h: Tensor, c: Tensor) -> None:
-        """Opens the gates in place, writes h and c."""
+    def cell(self, gates: Tensor, cells: list[Tensor], h: Tensor, c: Tensor) -> None:
+        """One LSTM step: activates the gates in place, writes h and c."""
 
     def cell_backward(
         self,
         gates: Tensor,
-        memories: list[Tensor],
+        cells: list[Tensor],
         h: Tensor,
         c: Tensor,
         dh: Tensor,
         dc: Tensor,
-        dmemories: list[Tensor],
+        dcells: list[Tensor],
         dgates: Tensor,
     ) -> None:
         """Backward through `cell`."""
 
 
 def sweep(ways: Sequence[Swept], near: Sequence[list[Tensor]]) -> list[Tensor]:
-    """Recurrences that differ in direction and weights only, side by side over whole images.
+    """Run recurrences that differ only in direction and weights over all positions of an image, in parallel.
 
-    Shapes: near, for each of them the windows of its inputs, (B, maps, rows, columns) each
-            -> for each the states (B, h, H, W), with the batch innermost in memory
+    Shapes: near, the windows of the inputs of each recurrence, (B, maps, rows, columns) each
+            -> the hidden states of each, (B, h, H, W), with the batch innermost in memory
     """
     weights = torch.stack([way.weights() for way in ways])
     starts = [torch.stack([way.start_h for way in ways]), torch.stack([way.start_c for way in ways])]
@@ -80,7 +97,10 @@ def sweep(ways: Sequence[Swept], near: Sequence[list[Tensor]]) -> list[Tensor]:
 
 
 class _Sweep(torch.autograd.Function):
-    """Weights (ways, gates * h, reads + 1), starts (ways, h), inputs of all ways -> h (ways, h, H, W, B)."""
+    """weights (ways, gates * h, reads + 1), start_h and start_c (ways, h), inputs of all ways -> h (ways, h, H, W, B).
+
+    A way is one of the recurrences that run together: one direction of a Diagonal BiLSTM.
+    """
 
     @staticmethod
     def forward(
@@ -105,10 +125,10 @@ class _Sweep(torch.autograd.Function):
             strict=True,
         )
         kept = []
-        for gates, seen, near, memories, (h_here,), (c_here,) in rounds:
+        for gates, seen, near, cells, (h_here,), (c_here,) in rounds:
             for matrix, read, out in zip(weights, buffer.filled(seen, near), gates.flatten(2), strict=True):
                 torch.mm(matrix, read, out=out)
-            ways[0].cell(gates, memories, h_here, c_here)
+            ways[0].cell(gates, cells, h_here, c_here)
             kept.append(gates)
         if graph:
             ctx.save_for_backward(weights, h, c, *inputs, *kept)
@@ -117,9 +137,9 @@ class _Sweep(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dh_out: Tensor) -> tuple[Tensor | None, ...]:
-        """The fronts in the opposite order; then the gradient of all weights as one product over all of them."""
+        """The fronts in reverse order."""
         if torch.is_grad_enabled():
-            raise RuntimeError("A recurrence has no second derivative; call without create_graph=True.")
+            raise RuntimeError("Recurrences do not support second derivatives; call without create_graph=True.")
         plan: _Plan = ctx.plan
         weights, h, c, *others = ctx.saved_tensors
         kept, inputs = others[-len(plan.lines) :], others[: -len(plan.lines)]
@@ -143,29 +163,33 @@ class _Sweep(torch.autograd.Function):
             *(plan.states(each) for each in (h, c, dh, dc)),
             strict=True,
         )
-        for gates, dgates, seen, near, dseen, dnear, memories, dmemories, *own in reversed(list(rounds)):
+        for gates, dgates, seen, near, dseen, dnear, cells, dcells, *own in reversed(list(rounds)):
             (h_here,), (c_here,), (dh_here,), (dc_here,) = own
-            plan.ways[0].cell_backward(gates, memories, h_here, c_here, dh_here, dc_here, dmemories, dgates)
+            plan.ways[0].cell_backward(gates, cells, h_here, c_here, dh_here, dc_here, dcells, dgates)
             read, back_read = buffer.filled(seen, near), back_buffer.shaped(seen, near)
-            for way, flat in enumerate(dgates.flatten(2)):  # a product for each: faster here than one of the batch
+            for way, flat in enumerate(dgates.flatten(2)):  # one product per way is faster here than a batched one
                 dweights[way].addmm_(flat, read[way].t())
                 torch.mm(back[way], flat, out=back_read[way])
             back_buffer.add_to(dseen, dnear, once)
-        starts = []  # what flowed over the border belongs to the initial states
+        starts = []  # gradients in the margin are those of the initial states
         for gradient in (dh, dc):
             plan.inside(gradient).zero_()
             starts.append(gradient.sum((2, 3, 4)))
         return None, None, dweights, *starts, *dinputs
 
 
-Seen = tuple[tuple[Tensor, ...], ...]  # of every way, what a front reads of its inputs: (maps, n, B) each
+Seen = tuple[tuple[Tensor, ...], ...]  # for every way, the inputs that a front reads: (maps, n, B) each
 
 
 class _Plan:
-    """The order of a sweep, and where a front's pixels and their neighbours are.
+    """The order of the fronts, and views of the pixels of each front and of their neighbours.
 
-    A front is a line of pixels from (row, column) on: along the row, or one down and one left. The states of a mirrored
-    way are kept mirrored, so that one front is the same place in the states of every way; its inputs are not.
+    A front is a line of `count` pixels that starts at (row, column) and goes along the row, or one down and one to the
+    left per pixel; `lines` has (row, column, count) of each. For a 3 x 4 image and anti-diagonals:
+    (0, 0, 1), (0, 1, 2), (0, 2, 3), (0, 3, 3), (1, 3, 2), (2, 3, 1).
+
+    The states of a mirrored way are stored mirrored, so that a front has the same position in the states of every way;
+    its inputs are not.
     """
 
     def __init__(self, ways: Sequence[Swept], window: Tensor) -> None:
@@ -181,7 +205,7 @@ class _Plan:
         self.longest = max(count for _, _, count in self.lines)
 
     def inputs(self, windows: Sequence[Tensor]) -> list[Seen]:
-        """For every front what every way reads of its inputs, (maps, n, B) each: views of the windows."""
+        """For every front the inputs that every way reads, (maps, n, B) each: views of the windows."""
         each = len(windows) // len(self.ways)
         of_ways = []
         for index, way in enumerate(self.ways):
@@ -192,20 +216,20 @@ class _Plan:
         return list(zip(*of_ways, strict=True))
 
     def states(self, image: Tensor, taps: Sequence[Tap] = (Tap(0, 0),)) -> list[list[Tensor]]:
-        """For every front its states at the taps, (ways, h, n, B) each: views of an image of states with its margin."""
+        """For every front the states at the taps, (ways, h, n, B) each: views of an image of states with a margin."""
         views = (self._views(image, 1 + down, self.margin + right, False) for down, right in taps)
         return [list(each) for each in zip(*views, strict=True)]
 
     def blocks(self, weights: Tensor, *, keep: bool) -> list[Tensor]:
-        """Memory for the gates of every front, (ways, gates * h, n, B) each; not to be kept, it is the same for all."""
+        """Memory for the gates of every front, (ways, gates * h, n, B) each; the fronts share it unless `keep`."""
         sizes = [(*weights.shape[:2], count, self.batch) for _, _, count in self.lines]
-        if keep:  # a piece for each: one that holds all is so large that the system clears it anew every time
+        if keep:  # one tensor per front: a single large one would be cleared by the system at every allocation
             return [weights.new_empty(size) for size in sizes]
         memory = weights.new_empty(max(math.prod(size) for size in sizes))
         return [memory[: math.prod(size)].view(size) for size in sizes]
 
     def with_margin(self, start: Tensor) -> Tensor:
-        """States (ways, h, 1 + H, margin + W + margin, B), not yet computed inside, the initial ones around it."""
+        """States (ways, h, 1 + H, margin + W + margin, B): uninitialised inside, the initial states in the margin."""
         wide = self.margin + self.width + self.margin
         states = start.new_empty(*start.shape, 1 + self.height, wide, self.batch)
         start = start.detach()[:, :, None, None, None]
@@ -215,13 +239,13 @@ class _Plan:
         return states
 
     def clear_margin(self, states: Tensor) -> None:
-        """Zeros around the inside."""
+        """Zero the margin."""
         states[:, :, :1] = 0
         states[..., : self.margin, :] = 0
         states[..., self.margin + self.width :, :] = 0
 
     def once(self, inputs: Sequence[Tensor]) -> bool:
-        """Whether every place of every input is read exactly once: then its gradient need not be added up."""
+        """Whether every position of every input is read exactly once, so that its gradient is not a sum."""
         size = (self.height, self.width)
         taps = [taps for way in self.ways for taps in way.input_taps]
         return all(len(some) == 1 and each.shape[1:3] == size for each, some in zip(inputs, taps, strict=True))
@@ -231,7 +255,7 @@ class _Plan:
         return states[:, :, 1:, self.margin : self.margin + self.width]
 
     def _views(self, image: Tensor, down: int, right: int, mirrored: bool) -> list[Tensor]:
-        """For every front the pixels `down` and `right` of its own in an image (..., maps, rows, columns, B)."""
+        """For every front, its pixels moved by (down, right), as strided views of an image (..., rows, columns, B)."""
         *outer, rows, columns, single = image.stride()
         sign = -1 if mirrored else 1
         step = (*outer, rows - sign * columns if self.down else columns, single)
@@ -244,7 +268,7 @@ class _Plan:
 
 
 class _Buffer:
-    """What a front reads, side by side: (ways, reads, n * B); with the bias, one more that is one."""
+    """The inputs and states that a front reads, concatenated: (ways, reads, n * B); with `bias`, a row of ones more."""
 
     def __init__(self, plan: _Plan, weights: Tensor, *, bias: bool) -> None:
         self.bias, self.count = bias, 0
@@ -253,7 +277,7 @@ class _Buffer:
         self.memory = weights.new_empty(len(weights) * self.reads * plan.longest * plan.batch)
 
     def shaped(self, seen: Seen, near: list[Tensor]) -> Tensor:
-        """The buffer for a front of this many pixels."""
+        """The buffer in the shape for this front, which may be shorter than the last."""
         _, width, count, batch = near[0].shape
         if count != self.count:
             self.count = count
@@ -267,7 +291,7 @@ class _Buffer:
         return self.flat
 
     def filled(self, seen: Seen, near: list[Tensor]) -> Tensor:
-        """Copies of what is read."""
+        """The buffer with the inputs and states of this front copied into it."""
         flat = self.shaped(seen, near)
         for parts, reads in zip([*self.seen, self.near], [*seen, near], strict=True):
             for part, read in zip(parts, reads, strict=True):
@@ -275,7 +299,7 @@ class _Buffer:
         return flat
 
     def add_to(self, seen: Seen, near: list[Tensor], once: bool) -> None:
-        """Add what the buffer holds where it was read; an input that is read once is not added to but written."""
+        """Scatter the buffer, which holds gradients, to where its values were read: add, or write inputs read once."""
         for parts, targets in zip(self.seen, seen, strict=True):
             for part, target in zip(parts, targets, strict=True):
                 target.copy_(part) if once else target.add_(part)

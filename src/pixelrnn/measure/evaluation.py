@@ -31,7 +31,7 @@ from pixelrnn.data import (
 from pixelrnn.errors import ConfigError, DataError, ImageError, ModelError
 from pixelrnn.measure.verification import MOST_IMAGES, Verification, verify
 from pixelrnn.model import PixelModel
-from pixelrnn.model.conditions import GIVE_CLASSES, condition_kind, condition_of, described, torch_labels
+from pixelrnn.model.conditions import LABELS_HINT, condition_kind, condition_of, described, torch_labels
 from pixelrnn.model.processes import Workers
 
 Result = TypeVar("Result")
@@ -171,7 +171,7 @@ def accuracy(
     """
     _check_names(_here(model), data)
     if data.labels is None:
-        raise DataError(f"{data.name} has no classes to compare with. {GIVE_CLASSES}")
+        raise DataError(f"{data.name} has no classes to compare with. {LABELS_HINT}")
     every = np.concatenate(list(_of_batches(model, _right, data, batch_size, count, on_batch)))
     count, right = len(every), int(every.sum())
     error = math.sqrt((right + 1) * (count - right + 1) / (count + 3)) / (count + 2)  # of a beta distribution
@@ -188,7 +188,7 @@ def verification(model: PixelModel, data: ImageData, *, count: int | None = None
     found = [_tensors(model, batch) for batch in _batches(model, data, 64, most)]
     labels = [mine for _, mine in found if mine is not None]
     if not labels:
-        raise DataError(f"{data.name} has no classes to compare by. {GIVE_CLASSES}")
+        raise DataError(f"{data.name} has no classes to compare by. {LABELS_HINT}")
     return verify(model, torch.cat([some for some, _ in found]), torch.cat(labels))
 
 

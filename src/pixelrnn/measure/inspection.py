@@ -1,8 +1,8 @@
-"""What a network sees: measured by gradients, proved causal, drawn as a picture.
+"""Receptive fields measured by gradients, a proof of causality, and a picture of both.
 
-A gradient is zero where nothing flows, but it may also be zero by chance (a dead ReLU). So the structure is measured on
-a copy of the network, in float64, whose weights are all positive: then nothing dies and nothing cancels, and a gradient
-is zero only where a mask or a kernel's end makes it so.
+A zero gradient means that there is no dependency, or that it vanished by chance (a dead ReLU). So dependencies are
+measured on a copy of the network in float64 whose weights are all positive: no unit is dead and nothing cancels, so a
+gradient is zero only because of a mask or the size of a kernel.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _COPIES = 98  # images per backward pass
 
 @dataclass(frozen=True)
 class CausalityReport:
-    """What was checked, all of it without a leak."""
+    """The number of checks, none of which found a leak."""
 
     height: int
     width: int
-    pairs: int  # of a parameter group at a pixel and a colour at the same or a later place: gradients that are zero
-    replacements: int  # of all later values by others: no parameter moved by one bit
+    pairs: int  # zero gradients: of a pixel's parameters for one colour with respect to a value that is not before it
+    replacements: int  # pixels and colours whose parameters stayed the same, bit for bit, for another future
 
 
 def transparent(model: PixelModel) -> nn.Module:
-    """A copy of the model's network in float64 through which everything that can flow does."""
+    """A copy of the network in float64 with positive weights, so that no dependency has a zero gradient."""
     network = copy.deepcopy(model.network).double().eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -44,7 +44,7 @@ def transparent(model: PixelModel) -> nn.Module:
             fan_in = max(1, weight[0].numel()) if weight.ndim > 1 else 10
             weight.copy_(torch.rand(weight.shape, generator=generator, dtype=torch.float64).add(0.5) / fan_in)
         for module in network.modules():
-            if isinstance(module, Recurrence):  # forget gates that are nearly open fill the cells until tanh is flat
+            if isinstance(module, Recurrence):  # lower the forget gates: large cell states would saturate the tanh
                 width = module.width
                 for convolution in module.convolutions:
                     if convolution.bias is not None:
@@ -55,9 +55,9 @@ def transparent(model: PixelModel) -> nn.Module:
 def gradients(
     network: nn.Module, pixels: list[tuple[int, int]], image: Tensor, part: slice, order: Order | None = None
 ) -> Tensor:
-    """How the parameters at each of `pixels` change with the image.
+    """The gradient with respect to the image of the sum of the parameters at each of `pixels`.
 
-    Arguments: image (C, H, W) float64; part: which of the parameters
+    Arguments: image (C, H, W) float64; part: the slice of the parameters to sum
     Returns:   (len(pixels), C, H, W)
     """
     found = []
@@ -72,7 +72,17 @@ def gradients(
 
 
 def seen_by(model: PixelModel, row: int, column: int, size: tuple[int, int], order: Order | None = None) -> Tensor:
-    """The other pixels that (row, column) depends on, in any colour: (H, W) bool, measured."""
+    """The receptive field of (row, column), measured by gradients: (H, W) bool, the pixel itself left out.
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("pixelcnn", size=(5, 5), levels=2, layers=1, width=4, first_kernel=3)
+    >>> seen_by(model, 3, 1, (5, 5)).int()  # not the blind spot of PixelCNN, on the right of the rows above
+    tensor([[0, 0, 0, 0, 0],
+            [1, 1, 1, 1, 0],
+            [1, 1, 1, 0, 0],
+            [1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0]], dtype=torch.int32)
+    """
     return seen_pairs(model, size, [(row, column)], order)[0]
 
 
@@ -82,24 +92,32 @@ def seen_pairs(
     pixels: list[tuple[int, int]] | None = None,
     order: Order | None = None,
 ) -> Tensor:
-    """For each of `pixels` (left out: all, in raster order) the others it depends on: (P, H, W) bool, measured."""
+    """The measured receptive field of each of `pixels` (None: all of them in raster order): (P, H, W) bool."""
     height, width = size
     pixels = pixels or [(row, column) for row in range(height) for column in range(width)]
     image = torch.rand(model.channels, height, width, dtype=torch.float64)
     found = gradients(transparent(model), pixels, image, slice(None), model.network.checked_order(order, size))
     seen = (found != 0).any(1)
     for index, (row, column) in enumerate(pixels):
-        seen[index, row, column] = False  # its own earlier colours are no other pixel
+        seen[index, row, column] = False  # its own earlier colours do not count
     return seen
 
 
 def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7), order: Order | None = None) -> CausalityReport:
-    """Check every pair of a pixel and a later one (and of colours within a pixel), in float64, by two means.
+    """Check that no pixel depends on itself or a later one (nor a colour on later ones), in float64, in two ways.
 
-    1. The gradient of a pixel's parameters is exactly zero at the present and the future.
-    2. With the model's own weights: every later value replaced by another one moves no parameter by one bit.
+    1. With positive weights: the gradient of a pixel's parameters with respect to itself and every later pixel is zero.
+    2. With the model's own weights: replacing all later values does not change a single bit of a pixel's parameters.
 
-    Raises: CausalityError that names the first pixel and what it sees
+    "Later" is meant in the generation order of the network.
+
+    Raises: CausalityError, which names the first pixel that leaks and what it depends on
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("gated-pixelcnn", size=(5, 5), levels=2, layers=2, width=4)
+    >>> report = prove_causal(model, size=(4, 3))
+    >>> report.pairs  # 12 pixels, each paired with itself and every later one: 12 + 11 + ... + 1
+    78
     """
     height, width = size
     order = model.network.checked_order(order, size)
@@ -116,18 +134,18 @@ def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7), order: Order
             pairs += int(hidden.sum())
             leak = (hidden & (gradient != 0)).nonzero()
             if len(leak):
-                raise _leak(model, (row, column, colour), leak[0].tolist(), "has a gradient there")
+                raise _leak(model, (row, column, colour), leak[0].tolist(), "the gradient is not zero")
     return CausalityReport(height, width, pairs, _replace_the_future(model, pixels, size, order))
 
 
 def _hidden(
     model: PixelModel, row: int, column: int, colour: int, size: tuple[int, int], order: Order | None
 ) -> Tensor:
-    """Everything that a pixel's parameters for one colour may not depend on: (C, H, W) bool."""
-    place = (order or model.network.order(*size)).ranks[None]
-    here = place[0, row, column]
-    later_colour = torch.arange(model.channels)[:, None, None] >= colour
-    return (place > here) | ((place == here) & later_colour)
+    """Everything that a pixel's parameters for one colour must not depend on: (C, H, W) bool."""
+    ranks = (order or model.network.order(*size)).ranks[None]
+    here = ranks[0, row, column]
+    not_before = torch.arange(model.channels)[:, None, None] >= colour
+    return (ranks > here) | ((ranks == here) & not_before)
 
 
 @torch.no_grad()
@@ -148,7 +166,7 @@ def _replace_the_future(
             parts = [each[index, :, row, column].chunk(groups)[colour] for each in (changed, plain)]
             if not torch.equal(*parts):
                 where = hidden[index].nonzero()[0].tolist()
-                raise _leak(model, (row, column, colour), where, "moves when what follows is replaced, from there on")
+                raise _leak(model, (row, column, colour), where, "the parameters change with what comes from there on")
     return len(pixels) * groups
 
 
@@ -167,10 +185,10 @@ def draw_fields(
     pixel: tuple[int, int] | None = None,
     order: Order | None = None,
 ) -> list[Tensor]:
-    """Draw side by side what one pixel sees in each model, its blind spot and its future.
+    """Draw the receptive field of one pixel in each model side by side, with its blind spot and its future.
 
-    Arguments: size of the pictures, the trained one if left out; pixel (row, column), the middle if left out
-    Returns:   the seen pixels of each model, (H, W) bool
+    Arguments: size (H, W) of the images, None for the training size; pixel (row, column), None for the middle
+    Returns:   the receptive field in each model, (H, W) bool
     Raises:    DataError if the picture cannot be written
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -193,10 +211,10 @@ def draw_fields(
         row, column = pixel or (height // 2, width // 2)
         seen = seen_by(model, row, column, (height, width), order)
         seen_by_models.append(seen)
-        place = (order or model.network.order(height, width)).ranks
-        kind = torch.where(place > place[row, column], 3, torch.where(seen, 1, 2))
+        ranks = (order or model.network.order(height, width)).ranks
+        kind = torch.where(ranks > ranks[row, column], 3, torch.where(seen, 1, 2))
         kind[row, column] = 0
-        edges = [np.arange(count + 1) - 0.5 for count in (width, height)]  # a pixel is centred on its own number
+        edges = [np.arange(count + 1) - 0.5 for count in (width, height)]  # so that ticks are at the pixels' centres
         axes.pcolormesh(
             *edges, kind.numpy(), cmap=ListedColormap(colours), vmin=-0.5, vmax=3.5, edgecolors="white", linewidth=0.4
         )

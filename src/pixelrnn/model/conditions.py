@@ -1,4 +1,4 @@
-"""What a model is told of the images of a data set: their class, a degraded copy of them, or their code."""
+"""The conditions that come from a data set's images: their class, a degraded copy of them, or their code."""
 
 from __future__ import annotations
 
@@ -12,22 +12,34 @@ from pixelrnn.data.conditions import CONDITIONS
 from pixelrnn.errors import DataError
 from pixelrnn.model import PixelModel
 
-GIVE_CLASSES = "Give each class a sub-folder, no picture beside them, or an .npz file labels with its images."
+LABELS_HINT = (
+    "Labels come from sub-folders, one per class with no pictures beside them, or from an .npz file with labels."
+)
 
 
 def condition_of(model: PixelModel, kind: str, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
-    """The condition of some images, as arguments of `log_prob` and `sample`.
+    """The condition of some images, as keyword arguments of `log_prob` and `sample`.
 
-    Arguments: kind, one of CONDITIONS; images (B, C, H, W) levels; labels (B,) or None. A model with an encoder is told
-               the images' codes besides.
-    Raises:    DataError if classes are asked for and there are none
+    For a model with an encoder, the codes of the images are added as its vector.
+
+    Arguments:
+        kind    one of CONDITIONS
+        images  (B, C, H, W) levels
+        labels  (B,), or None for unlabelled data
+
+    Raises:     DataError if the condition is the class and there are no labels
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("pixelcnn", size=(4, 4), levels=2, layers=1, width=4, classes=10)
+    >>> condition_of(model, "class", torch.zeros(2, 1, 4, 4), torch.tensor([3, 7]))
+    {'label': tensor([3, 7])}
     """
     condition: dict[str, Any] = {}
     if kind == "class":
         if labels is None:
             raise DataError(
-                f"The model learned from classes, but this data has none. {GIVE_CLASSES} "
-                "To tell it none:  --no-condition"
+                f"The model is conditioned on classes, but this data has no labels. {LABELS_HINT} "
+                "To evaluate it without a condition:  --no-condition"
             )
         condition["label"] = labels.to(model.device)
     elif kind:
@@ -38,10 +50,14 @@ def condition_of(model: PixelModel, kind: str, images: Tensor, labels: Tensor | 
 
 
 def degraded(images: Tensor, levels: int, kind: str) -> Tensor:
-    """Images with less in them: levels (B, C, H, W) -> (B, C, H, W) float32 in -1..1.
+    """Images with less detail, at the same size: levels (B, C, H, W) -> (B, C, H, W) float32 in -1..1.
 
-    half  the mean of every 2 x 2 block, in all its pixels; the last row and column of an odd size are repeated
-    blur  the mean of 5 x 5 pixels, of those that are inside the image
+    half  each 2 x 2 block has its mean in all four pixels; at an odd size the last row or column is repeated first
+    blur  a 5 x 5 mean filter, over the pixels that are inside the image
+
+    >>> degraded(torch.tensor([[[[0, 1], [1, 1]]]]), levels=2, kind="half")
+    tensor([[[[0.5000, 0.5000],
+              [0.5000, 0.5000]]]])
     """
     shown = images.float() * (2 / (levels - 1)) - 1
     height, width = images.shape[2:]
@@ -52,23 +68,23 @@ def degraded(images: Tensor, levels: int, kind: str) -> Tensor:
 
 
 def enlarged(small: Tensor, size: tuple[int, int]) -> Tensor:
-    """Every pixel of small images (B, C, h, w) as a block of 2 x 2, cropped to `size`."""
+    """Small images (B, C, h, w) enlarged by 2 with nearest-neighbour interpolation, cropped to `size`."""
     return small.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, : size[0], : size[1]]
 
 
 def condition_kind(model: PixelModel) -> str:
-    """What the model was told of its images in training: one of CONDITIONS."""
+    """The condition that the model was trained with: one of CONDITIONS."""
     kind: Any = model.about.get("preset", {}).get("data", {}).get("condition", "")
     return kind if kind in CONDITIONS else ""
 
 
 def described(model: PixelModel) -> str:
-    """A phrase for a report: what the likelihood is conditioned on, "" for nothing."""
+    """What the likelihood is conditioned on, as a phrase for reports; "" for an unconditional model."""
     parts = [CONDITIONS[condition_kind(model)]] if condition_kind(model) else []
     parts += ["its code"] if model.encoder is not None else []
     return " and ".join(parts)
 
 
 def torch_labels(labels: Any) -> Tensor | None:
-    """Labels of a data set (N,) as a tensor."""
+    """The labels of a data set (N,) as an int64 tensor, or None."""
     return None if labels is None else torch.as_tensor(labels, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Encoders: from an image that is given to a few numbers."""
+"""Encoders: from an image to its code, a vector that a model can be conditioned on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from pixelrnn.networks import MultiDirectionalLSTM
 
 
 class ConvEncoder(nn.Module):
-    """Three 3 x 3 convolutions, the second and third with stride 2, and a linear layer.
+    """Three 3 x 3 convolutions, the second and third with stride 2, and two linear layers.
 
-    Arguments: channels and size (H, W) of the image; code_size; unit: codes are of length one
+    Arguments:
+        channels   channels of the image
+        size       (H, W) of the image
+        code_size  length of the code
+        unit       normalise codes to unit length
+
     Shapes:    image (B, channels, H, W) in -1..1 -> (B, code_size)
-    Source:    arXiv 1606.05328, sections 2.4 and 3.4: a convolutional encoder, of no stated size
+    Source:    arXiv 1606.05328, sections 2.4 and 3.4: a convolutional encoder, whose size is not given
+
+    >>> import torch
+    >>> ConvEncoder(1, (28, 28), code_size=32, unit=False)(torch.zeros(4, 1, 28, 28)).shape
+    torch.Size([4, 32])
     """
 
     def __init__(self, channels: int, size: tuple[int, int], code_size: int, *, unit: bool) -> None:
@@ -36,13 +45,16 @@ class ConvEncoder(nn.Module):
 
 
 class RecurrentEncoder(nn.Module):
-    """A multi-directional LSTM (`MultiDirectionalLSTM`) over 2 x 2 blocks of pixels, its mean, and a linear layer.
+    """A `MultiDirectionalLSTM` over 2 x 2 blocks of pixels, the mean over positions, and a linear layer.
 
-    Arguments and shapes: as for `ConvEncoder`
+    Arguments and shapes: as for `ConvEncoder`; images may have any size
+
+    >>> import torch
+    >>> RecurrentEncoder(1, (10, 12), code_size=32, unit=True)(torch.zeros(4, 1, 10, 12)).shape
+    torch.Size([4, 32])
     """
 
     def __init__(self, channels: int, size: tuple[int, int], code_size: int, *, unit: bool) -> None:
-
         super().__init__()
         self.unit = unit
         self.scan = MultiDirectionalLSTM(4 * channels, width=32, out_width=128)

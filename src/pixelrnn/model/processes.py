@@ -1,7 +1,8 @@
 """Work that is split over processes: those that a launcher started, and workers that hold the model of a folder.
 
 Ours, on top of `concurrent.futures`: a worker of joblib's loky goes on with its job when its parent is killed, and
-Lightning's cluster environments cost a second to import, which `pixelrnn sample` would spend on three variables.
+the import of Lightning's cluster environments takes nearly two seconds, which `pixelrnn sample` would spend on three
+variables.
 
 Work is cut into jobs that do not depend on the number of processes, and results come in the order of the jobs. So what
 is made of them does not depend on that number either, up to the rounding of another number of threads.

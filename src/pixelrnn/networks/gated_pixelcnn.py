@@ -1,4 +1,4 @@
-"""Gated PixelCNN: a vertical stack for the rows above, a horizontal one for the row so far, and no blind spot.
+"""Gated PixelCNN: a vertical stack for the rows above, a horizontal stack for the current row, and no blind spot.
 
 Source: van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, arXiv 1606.05328, sections 2.1
 and 2.2, figure 2.
@@ -23,11 +23,12 @@ from pixelrnn.networks.base import Network
 
 
 class GatedLayer(nn.Module):
-    """One layer: both stacks and the link between them (figure 2), and what each is told of a condition (section 2.3).
+    """One gated layer: both stacks, the link between them (figure 2), and the condition's biases (section 2.3).
 
-    The first layer reads the image: its vertical kernel the rows above (and not this one), its horizontal kernel with
-    mask A. From there on the vertical map of a row knows the rows above it only. That is the paper's link "shifted down
-    by one row", done once, on the image, so that later vertical kernels take in their own row and no row is lost.
+    The first layer reads the image: its vertical kernel covers the rows above the pixel, not the pixel's own; its
+    horizontal kernel has mask A. So the vertical feature maps of a row depend only on the rows above it, and the
+    vertical kernels of later layers include their own row. This does the paper's shift down by one row once, on the
+    image, instead of in every link.
     """
 
     def __init__(
@@ -48,15 +49,14 @@ class GatedLayer(nn.Module):
         kind: Kind = "A" if first else "B"
         self.vertical = CausalConv2d(in_width, 2 * width, rows)
         self.horizontal = MaskedConv2d(in_width, 2 * width, kernel, kind, groups=groups, blocks=2, row=True)
-        self.link = Pointwise(2 * width, 2 * width)  # whole earlier rows: no colour mask
-        self.bias_above = ConditionBias(
-            0 if last else condition_width, 2 * width
-        )  # of the last vertical map only the link is read
+        self.link = Pointwise(2 * width, 2 * width)  # it carries rows above only, so it needs no colour mask
+        # The last vertical feature map is read through the link alone, so it gets no bias of its own.
+        self.bias_above = ConditionBias(0 if last else condition_width, 2 * width)
         self.bias_along = ConditionBias(condition_width, 2 * width)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def above(self, ungated: Tensor | None, canvas: Canvas) -> tuple[Tensor, Tensor]:
-        """The vertical half, from the layer before to this one, not gated, and what it tells the horizontal half.
+        """The vertical stack: the feature map of this layer before its gate, from that of the layer below; the link.
 
         Shapes: (B, 2p, h, W) each
         """
@@ -65,29 +65,41 @@ class GatedLayer(nn.Module):
         return self.bias_above.added(convolved, canvas), link
 
     def along(self, x: Tensor | None, link: Tensor, canvas: Canvas) -> Tensor:
-        """The horizontal half up to its gate: x or the image, and what the vertical half tells -> (B, p, h, w)."""
+        """The horizontal stack up to and with its gate: x, or the image if None, and the link -> (B, p, h, w)."""
         return self.dropout(gate(self.horizontal(x, canvas, link)))
 
 
 class GatedPixelCNN(Network):
-    r"""Gated layers, the first with a large kernel on the image, then two 1 x 1 layers down to the parameters.
+    r"""Gated layers, the first with a large kernel on the image, then two 1 x 1 convolutions to the output parameters.
 
     Arguments:
-        head         what the parameters are for
-        condition_width  maps of the condition, 0 for none; every gate adds a 1 x 1 layer of it
-        layers       gated layers, the first one included
-        width        p, feature maps of each stack
-        kernel       of the later layers
-        first_kernel of the first layer
-        out_width    maps of the 1 x 1 layer before the parameters; 0 means p
-        skip         the output stage reads the sum of 1 x 1 maps of all layers' gates; else the last layer's map
-        dropout      on the gates, in training only
+        head             the output distribution
+        condition_width  feature maps of the condition map, 0 for none; it adds a bias before every gate
+        layers           gated layers, the first one included
+        width            p, feature maps of each stack
+        kernel           kernel size of the later layers
+        first_kernel     kernel size of the first layer
+        out_width        feature maps of the 1 x 1 convolution before the parameters; 0: p
+        skip             the output stage reads the sum of a 1 x 1 convolution of every layer's gated output, instead of
+                         the last layer's output alone
+        dropout          on the gated outputs, in training only
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1606.05328, figure 2
-    Differs: the shift by one row is done once, on the image, as if one blank row stood above it; in the figure it is
-             done in every link. Skip connections are common (they come from later work) but are not in the figure,
-             skip=False is. Dropout is ours (0 gives the paper's network).
+    Differs: the shift by one row is done once, on the image, as if a blank row were above it; in the figure it is part
+             of every link. Skip connections come from later work and are not in the figure, which is skip=False.
+             Dropout is ours (0 gives the paper's network).
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("gated-pixelcnn", size=(5, 5), levels=2, layers=2, width=4, first_kernel=3)
+    >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
+    torch.Size([3])
+    >>> model.network.field(3, 1, 5, 5).int()  # a rectangle, without a blind spot
+    tensor([[1, 1, 1, 1, 0],
+            [1, 1, 1, 1, 0],
+            [1, 1, 1, 1, 0],
+            [1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0]], dtype=torch.int32)
     """
 
     def __init__(
@@ -112,7 +124,7 @@ class GatedPixelCNN(Network):
             for index in range(1, layers)
         )
         self.layers = nn.ModuleList([first, *later])
-        # Of every gate a 1 x 1 map for the next layer and one for the skips' sum, as one; the last has no next layer.
+        # One convolution per layer gives both its output to the next layer and its skip; the last has no next layer.
         parts = 2 if skip else 1
         both = (Pointwise(width, parts * width, groups=groups, blocks=parts) for _ in range(layers - 1))
         self.outs = nn.ModuleList([*both, Pointwise(width, width, groups=groups)])
@@ -120,7 +132,7 @@ class GatedPixelCNN(Network):
         self.width, self.first_side, self.side = width, first_kernel // 2, kernel // 2
 
     def _rows_above(self, canvas: Canvas) -> list[Tensor]:
-        """The vertical stack: what it tells the horizontal half of every layer, each (B, 2p, h, W)."""
+        """The vertical stack: its link to the horizontal stack at every layer, each (B, 2p, h, W)."""
         links, ungated = [], None
         for layer in cast("Iterable[GatedLayer]", self.layers):
             ungated, link = layer.above(ungated, canvas)
@@ -130,23 +142,21 @@ class GatedPixelCNN(Network):
     def forward(self, canvas: Canvas) -> Tensor:
         links = canvas.per_row(self, lambda: self._rows_above(canvas))
         x: Tensor | None = None  # the image itself
-        sums: Tensor | None = (
-            None  # (B, 2p, h, w): the horizontal map, and what the skips have added up; or the first only
-        )
+        sums: Tensor | None = None  # (B, 2p, h, w): the horizontal stack and the sum of skips; or the former only
         layers = cast("Iterable[GatedLayer]", self.layers)
         for index, (layer, out) in enumerate(zip(layers, self.outs, strict=True)):
             y = layer.along(x, links[index], canvas)  # (B, p, h, w)
             if sums is not None and index == len(self.outs) - 1:
                 sums = sums[:, -self.width :]
-            # No residual around the first layer: its input is the image, the very pixel that is to be predicted.
+            # No residual connection around the first layer: its input is the image, with the pixel to be predicted.
             sums = out(y, canvas, sums, overwrite=True)
             x = sums.split(self.width, 1)[0]
         return self.readout(sums, canvas)
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The pixels that the parameters at (row, column) depend on: a full rectangle and the row so far.
+        """The receptive field of the parameters at (row, column): (height, width) bool.
 
-        Shape: (height, width) bool.
+        It is a full rectangle of the rows above, and the row up to the pixel.
         """
         later = (len(self.layers) - 1) * self.side
         up, side = self.first_side + 1 + later, self.first_side + later

@@ -1,4 +1,4 @@
-"""MCGSM on a causal neighbourhood: the baseline without hidden layers.
+"""MCGSM on a causal neighbourhood: a baseline without hidden layers.
 
 Source: Theis, Hosseini and Bethge, Mixtures of Conditional Gaussian Scale Mixtures Applied to Multiscale Image
 Representations, 2012, PLoS ONE 7(7).
@@ -19,17 +19,28 @@ from pixelrnn.networks.base import Network
 
 
 class NeighbourhoodMixture(Network):
-    r"""A mixture of conditional Gaussian scale mixtures that reads a causal neighbourhood of pixels.
+    r"""A mixture of conditional Gaussian scale mixtures over a causal neighbourhood of pixels.
 
     Arguments:
-        head      what the parameters are for; with another than "mcgsm" they are linear in the neighbourhood
-        condition_width  maps of the condition, 0 for none; 1 x 1 layers of it bias what is linear in the neighbourhood
-        kernel    the neighbourhood: k // 2 rows above, k columns, and the pixels left
-        features  of the mixture, per colour (the authors' example: 40)
+        head             the output distribution; for any but "mcgsm" its parameters are linear in the neighbourhood
+        condition_width  feature maps of the condition map, 0 for none; it adds a bias to each linear map
+        kernel           k of the neighbourhood: k // 2 rows above, k columns wide, and the k // 2 pixels to the left
+        features         features of the mixture per colour (the authors' example: 40)
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1506.03478, equations 4 and 5
-    Differs: as for `SpatialLSTM`; trained by stochastic gradients, where the authors use L-BFGS after whitening.
+    Differs: as for `SpatialLSTM`; trained by stochastic gradient descent, where the authors use L-BFGS after whitening.
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("mcgsm", size=(5, 5), levels=256, kernel=3)
+    >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
+    torch.Size([3])
+    >>> model.network.field(3, 1, 5, 5).int()  # the neighbourhood
+    tensor([[0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0],
+            [1, 1, 1, 0, 0],
+            [1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0]], dtype=torch.int32)
     """
 
     default_head = "mcgsm"
@@ -55,7 +66,7 @@ class NeighbourhoodMixture(Network):
         return self.readout(None, canvas, self.condition_bias(canvas))
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The pixels that the parameters at (row, column) depend on: (height, width) bool."""
+        """The receptive field of the parameters at (row, column): (height, width) bool."""
         seen = torch.zeros(height, width, dtype=torch.bool)
         left = max(0, column - self.side)
         seen[max(0, row - self.side) : row, left : column + self.side + 1] = True

@@ -1,4 +1,4 @@
-"""MDLSTM: a two-dimensional LSTM from the top left corner, with a forget gate for each direction.
+"""MDLSTM: a two-dimensional LSTM that starts in the top left corner, with one forget gate per direction.
 
 Source: Graves and Schmidhuber, Offline Handwriting Recognition with Multidimensional Recurrent Neural Networks, 2009;
 Graves, Fernandez and Schmidhuber, Multi-Dimensional Recurrent Neural Networks, 2007, arXiv 0705.2011.
@@ -18,7 +18,7 @@ from pixelrnn.networks.stack import Stack
 
 
 class MultiDimensionalBlock(nn.Module):
-    """Input-to-state 1 x 1 to 5h, the recurrence to h, 1 x 1 to 2h.
+    """A 1 x 1 input-to-state convolution to 5h, an LSTM with h feature maps, 1 x 1 to 2h.
 
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
     """
@@ -35,27 +35,39 @@ class MultiDimensionalBlock(nn.Module):
 
 
 class MDLSTM(Stack):
-    r"""A k x k convolution with mask A, MDLSTM blocks, two 1 x 1 layers, the parameters.
+    r"""A k x k convolution with mask A, MDLSTM blocks, two 1 x 1 convolutions, the output parameters.
 
-    Every LSTM carries on the cells of the pixel left and of the one above, each by its own forget gate. It sees what
-    lies above and left, not what lies above and right: of the four directions of a multi-directional network, this is
-    the one that a causal model may use (`MultiDirectionalLSTM` has all four, and is an encoder).
+    Every LSTM carries over the cell states of the pixels to the left and above, each with a forget gate of its own. Its
+    receptive field is what lies above and to the left, not above and to the right: of the four directions of a
+    multi-directional network, this is the one that a causal model may use (`MultiDirectionalLSTM` has all four, and is
+    an encoder).
 
     Arguments:
-        head         what the parameters are for
-        condition_width  maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
-        layers       LSTM blocks
-        width        h; the stream between blocks has 2h maps
-        first_kernel of the first layer
-        out_width    maps of the two 1 x 1 layers; 0 means 2h
-        residual     add a block's input to its output
-        skip         add up 1 x 1 maps of all blocks' outputs for the output stage, besides the last block's own output
-        dropout      on the states on their way up, in training only
+        head             the output distribution
+        condition_width  feature maps of the condition map, 0 for none; it adds a bias to every input-to-state layer
+        layers           LSTM blocks
+        width            h; blocks map 2h feature maps to 2h
+        first_kernel     kernel size of the first convolution
+        out_width        feature maps of the two 1 x 1 convolutions; 0: 2h
+        residual         add a block's input to its output
+        skip             feed the output stage a 1 x 1 convolution of every block's output as well, all summed
+        dropout          on the hidden states that go to the next layer, in training only
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
-    Source:  Graves and Schmidhuber, 2009: the cell; arXiv 1601.06759, table 1: what stands around it
-    Differs: no peepholes (they are optional there). With two forget gates a cell can grow along every path; they begin
-             at one half each, so at first a cell is a mean of its neighbours.
+    Source:  the cell: Graves and Schmidhuber, 2009; the rest of the network: arXiv 1601.06759, table 1
+    Differs: no peephole connections (optional in the paper). With two forget gates the cell state can grow along every
+             path; both gates are one half initially, so at first a cell state averages its neighbours.
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("mdlstm", size=(5, 5), levels=2, layers=1, width=4, first_kernel=3)
+    >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
+    torch.Size([3])
+    >>> model.network.field(3, 1, 5, 5).int()  # above and to the left, and one column more through the 3 x 3 kernel
+    tensor([[1, 1, 1, 0, 0],
+            [1, 1, 1, 0, 0],
+            [1, 1, 1, 0, 0],
+            [1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0]], dtype=torch.int32)
     """
 
     def __init__(
@@ -77,7 +89,7 @@ class MDLSTM(Stack):
         )
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The pixels that the parameters at (row, column) depend on: (height, width) bool."""
+        """The receptive field of the parameters at (row, column): (height, width) bool."""
         seen = torch.zeros(height, width, dtype=torch.bool)
         seen[:row, : column + self.first_side + 1] = True
         seen[row, :column] = True

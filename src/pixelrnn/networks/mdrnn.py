@@ -1,4 +1,4 @@
-"""The multi-directional MDLSTM: an encoder that reads the whole image from its four corners. It is not causal.
+"""The multi-directional MDLSTM, an encoder that scans the image from all four corners. It is not causal.
 
 Source: Graves, Fernandez and Schmidhuber, Multi-Dimensional Recurrent Neural Networks, 2007, arXiv 0705.2011; Graves
 and Schmidhuber, Offline Handwriting Recognition with Multidimensional Recurrent Neural Networks, 2009.
@@ -19,21 +19,24 @@ from pixelrnn.layers.recurrence import ABOVE, LEFT, Recurrence
 
 
 class MultiDirectionalLSTM(nn.Module):
-    r"""Layers of four MDLSTMs, one from each corner of the image, whose states all feed what comes next.
+    r"""Layers of four MDLSTMs, one from each corner of the image, combined by a 1 x 1 convolution.
 
-    Every position of the result depends on every pixel, so it cannot predict pixels; it is for describing images that
-    are given: the mean over rows and columns is an embedding, the map itself a description of each place.
+    Every position of the output depends on every pixel, so it cannot predict pixels. It encodes images: the mean over
+    rows and columns is an embedding of the image, the map itself has features of every position.
 
     Arguments:
-        channels  of the image
-        width     maps of each direction's state
-        out_width maps of the result
-        layers    of four directions each; between them, the four states are added up through tanh of a 1 x 1 layer each
+        channels   channels of the image
+        width      feature maps of each direction's hidden state
+        out_width  feature maps of the output
+        layers     layers of four directions each; between layers, the tanh of a 1 x 1 convolution of the four states
 
     Shapes:  image (B, channels, H, W), real -> (B, out_width, H, W)
-    Raises:  ConfigError for a size below 1, ImageError for an image of another shape
+    Raises:  ConfigError for an argument below 1, ImageError for images of another shape
     Source:  arXiv 0705.2011, section 3.2 (2^n hidden layers, one per corner); the cell is that of Graves and
-             Schmidhuber, 2009, without peepholes
+             Schmidhuber, 2009, without peephole connections
+
+    >>> MultiDirectionalLSTM(3, width=8, out_width=16)(torch.zeros(2, 3, 10, 12)).shape
+    torch.Size([2, 16, 10, 12])
     """
 
     def __init__(self, channels: int, *, width: int, out_width: int, layers: int = 1) -> None:
@@ -57,12 +60,12 @@ class MultiDirectionalLSTM(nn.Module):
         for index, (corners, join) in enumerate(zip(self.corners, self.joins, strict=True)):
             states = []
             for flips, corner in zip(_FLIPS, cast("Iterable[Recurrence]", corners), strict=True):
-                turned = x.flip(flips)
-                states.append(corner(turned, Whole(turned)).flip(flips))
+                flipped = x.flip(flips)
+                states.append(corner(flipped, Whole(flipped)).flip(flips))
             x = join(torch.cat(states, 1), Whole(x))
             if index < len(self.joins) - 1:
                 x = x.tanh()
         return x
 
 
-_FLIPS: list[list[int]] = [[], [3], [2], [2, 3]]  # the axes to turn so that each corner becomes the top left one
+_FLIPS: list[list[int]] = [[], [3], [2], [2, 3]]  # the axes to flip so that each corner becomes the top left one

@@ -1,4 +1,4 @@
-"""Multi-Scale PixelRNN: a small image first, then the large one given the small one.
+"""Multi-Scale PixelRNN: a subsampled image first, then the other pixels conditioned on it.
 
 Source: van den Oord et al., Pixel Recurrent Neural Networks, 2016, arXiv 1601.06759, section 3.6.
 """
@@ -24,17 +24,17 @@ BODIES: dict[str, type[RowLSTM] | type[DiagonalBiLSTM]] = {"row-lstm": RowLSTM, 
 
 
 class UpSampling(nn.Module):
-    """From the small image to a map as large as the image: two 3 x 3 convolutions, a deconvolution.
+    """The condition map of the large image from the small one: two 3 x 3 convolutions and a deconvolution.
 
     Shapes:  small (B, channels, ceil(H / factor), ceil(W / factor)) -> (B, width, H, W)
-    Source:  arXiv 1601.06759, section 3.6: a convolutional network with deconvolution layers, of no stated size
+    Source:  arXiv 1601.06759, section 3.6: a convolutional network with deconvolutional layers, whose size is not given
     """
 
-    reach = 2  # pixels of the small image, to every side
+    reach = 2  # pixels of the small image, in every direction
 
     def __init__(self, channels: int, width: int, factor: int) -> None:
         super().__init__()
-        # Not the canvas' padding: all of the small image is known by then, so these may look to every side.
+        # These layers pad by themselves, without the canvas: the small image is finished, so all of it may be read.
         self.layers = nn.ModuleList(
             [
                 nn.Conv2d(channels, width, 3, padding=1),
@@ -49,31 +49,42 @@ class UpSampling(nn.Module):
 
 
 class MultiScale(Network):
-    r"""An unconditional PixelRNN for every `factor`-th pixel, then a conditional one for the others given all of those.
+    r"""An unconditional PixelRNN for every `factor`-th pixel, and a PixelRNN conditioned on these for the others.
 
-    The small image is a part of the large one, so the likelihood is exact: p(image) = p(small) p(the rest | small). The
-    network predicts the pixels in that order: first those of the small image, which see nothing else, then the others
-    in raster order, which see the small image wherever they are. The parameters at a copied pixel are the small
-    network's. The small image can have an even smaller one before it (`images`).
+    The small image is a subset of the pixels of the large one, so the likelihood is exact:
+    p(image) = p(small) p(the other pixels | small). That is the generation order, too: first the small image in raster
+    order, then the other pixels in raster order, which all see the entire small image. The parameters at a pixel of the
+    small image are those of the small network. With `images` > 2 the small image is itself multi-scale.
 
     Arguments:
-        head         what the parameters are for
-        condition_width  maps of the condition, 0 for none; every PixelRNN is told of it
-        layers       blocks of every PixelRNN
-        width        h of every PixelRNN; the map of the up-sampling network has as many
-        body         "row-lstm" or "diagonal-bilstm"
-        factor       every how many-th pixel belongs to the small image, in both directions
-        images       of different sizes: 2 is a small and a large one
-        first_kernel of the first layer
-        out_width    maps of the two 1 x 1 layers; 0 means 2h
-        residual     add a block's input to its output
-        skip         add up 1 x 1 maps of all blocks' outputs for the output stage, besides the last block's own output
-        dropout      on the states on their way up, in training only
+        head             the output distribution
+        condition_width  feature maps of the condition map, 0 for none; every PixelRNN is conditioned on it
+        layers           blocks of every PixelRNN
+        width            h of every PixelRNN, and feature maps of the up-sampling network
+        body             "row-lstm" or "diagonal-bilstm"
+        factor           ratio of the sizes: one pixel in every factor x factor belongs to the small image
+        images           number of sizes: 2 is a small and a large image
+        first_kernel     kernel size of the first convolution
+        out_width        feature maps of the two 1 x 1 convolutions; 0: 2h
+        residual         add a block's input to its output
+        skip             feed the output stage a 1 x 1 convolution of every block's output as well, all summed
+        dropout          on the hidden states that go to the next layer, in training only
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1601.06759, section 3.6
-    Differs: the paper resamples the small image and generates every pixel of the large one; here the small image's
-             pixels are copied, which makes the likelihood of the large one exact.
+    Differs: the paper makes the small image by resampling, and generates every pixel of the large one; here the pixels
+             of the small image are copied into the large one, which makes the likelihood exact.
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("multiscale", size=(5, 5), levels=2, layers=1, width=4)
+    >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
+    torch.Size([3])
+    >>> model.network.order(5, 5)  # the small image has the pixels 0 to 8
+    tensor([[ 0,  9,  1, 10,  2],
+            [11, 12, 13, 14, 15],
+            [ 3, 16,  4, 17,  5],
+            [18, 19, 20, 21, 22],
+            [ 6, 23,  7, 24,  8]])
     """
 
     def __init__(
@@ -117,7 +128,7 @@ class MultiScale(Network):
     def forward(self, canvas: Canvas) -> Tensor:
         image = canvas.look(Reach(0, 0, 0, 0))
         if not isinstance(canvas, Whole):
-            raise AssertionError("a multi-scale network is walked stage by stage, not at once")
+            raise AssertionError("a multi-scale network is sampled stage by stage: walk its stages() one by one")
         condition_map, step = canvas.condition_map(), self.factor
         params = self.large(Whole(image, self.condition_map(image, condition_map)))
         params = params.clone(memory_format=torch.contiguous_format)
@@ -126,14 +137,15 @@ class MultiScale(Network):
         return params
 
     def stages(self) -> list[Stage]:
-        """The stages of the small image, on every `factor`-th pixel, then the large one."""
+        """The stages of the small image, on every `factor`-th pixel, then that of the large one."""
         first = [Stage(stage.network, self.factor * stage.step, stage.condition_map) for stage in self.small.stages()]
         return [*first, Stage(self.large, 1, self.condition_map)]
 
     def condition_map(self, image: Tensor, condition_map: Tensor | None) -> Tensor:
-        """What the large image is conditioned on: the pixels of the small one in it, and what the image is.
+        """The condition map of the large image: the up-sampled small image, and the condition map of the image.
 
-        Shapes: (B, channels, H, W), (B, given, H, W) or (B, given, 1, 1) or None -> (B, width + given, H, W)
+        Shapes: image (B, channels, H, W); condition_map (B, condition_width, H, W), (B, condition_width, 1, 1) or None
+                -> (B, width + condition_width, H, W)
         """
         up = self.up(image[:, :, :: self.factor, :: self.factor], *image.shape[2:])
         if not self.condition_width:
@@ -153,7 +165,7 @@ class MultiScale(Network):
         return Order((height, width), ranks.flatten().argsort())
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The pixels that the parameters at (row, column) depend on: (height, width) bool."""
+        """The receptive field of the parameters at (row, column): (height, width) bool."""
         step = self.factor
         if row % step == 0 and column % step == 0:
             seen = torch.zeros(height, width, dtype=torch.bool)
@@ -161,9 +173,9 @@ class MultiScale(Network):
             seen[::step, ::step] = self.small.field(row // step, column // step, *size)
             return seen
         seen = self.large.field(row, column, height, width)
-        places = self.large.condition_field(row, column, height, width)
-        cells = F.max_pool2d(places[None].float(), step, ceil_mode=True)
+        condition = self.large.condition_field(row, column, height, width)
+        blocks = F.max_pool2d(condition[None].float(), step, ceil_mode=True)
         side = 2 * self.up.reach + 1
-        small = F.max_pool2d(cells, side, 1, self.up.reach)[0].bool()
+        small = F.max_pool2d(blocks, side, 1, self.up.reach)[0].bool()
         seen[::step, ::step] |= small
         return seen

@@ -1,4 +1,4 @@
-"""PixelCNN: masked convolutions of the whole image.
+"""PixelCNN: a stack of masked convolutions.
 
 Source: van den Oord et al., Pixel Recurrent Neural Networks, 2016, arXiv 1601.06759, sections 3.3 to 3.5 and table 1.
 """
@@ -18,9 +18,10 @@ from pixelrnn.networks.stack import Stack
 
 
 class ConvolutionBlock(nn.Module):
-    """ReLU, 1 x 1 to h; ReLU, k x k mask B; ReLU, 1 x 1 to 2h (figure 5, left, without the sum).
+    """ReLU, 1 x 1 to h; ReLU, k x k with mask B; ReLU, 1 x 1 to 2h.
 
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
+    Source:  arXiv 1601.06759, figure 5, left, without the residual connection
     """
 
     def __init__(self, width: int, kernel: int, groups: int, dropout: float, condition_width: int) -> None:
@@ -38,25 +39,38 @@ class ConvolutionBlock(nn.Module):
 
 
 class PixelCNN(Stack):
-    r"""A 7 x 7 convolution with mask A, residual blocks with mask B, two 1 x 1 layers, the parameters.
+    r"""A 7 x 7 convolution with mask A, residual blocks with mask B, two 1 x 1 convolutions, the output parameters.
+
+    Like every stack of masked convolutions it has a blind spot above and to the right of the pixel (`pixelrnn inspect`
+    draws it); `GatedPixelCNN` has none.
 
     Arguments:
-        head         what the parameters are for
-        condition_width  maps of the condition, 0 for none; a 1 x 1 layer of it biases the k x k layer of every block
-        layers       blocks (the paper's depth: 15 for CIFAR-10)
-        width        h; the stream between blocks has 2h maps
-        kernel       of the blocks
-        first_kernel of the first layer
-        out_width    maps of the two 1 x 1 layers (the paper: 32 on MNIST, 1024 on CIFAR-10); 0 means 2h
-        residual     add a block's input to its output
-        skip         add up 1 x 1 maps of all blocks' outputs for the output stage, besides the last block's own output
-        dropout      inside the blocks, in training only
+        head             the output distribution
+        condition_width  feature maps of the condition map, 0 for none; it adds a bias to the k x k layer of every block
+        layers           blocks (the paper: 15 for CIFAR-10)
+        width            h; blocks map 2h feature maps to 2h
+        kernel           kernel size of the blocks
+        first_kernel     kernel size of the first convolution
+        out_width        feature maps of the two 1 x 1 convolutions (the paper: 32 on MNIST, 1024 on CIFAR-10); 0: 2h
+        residual         add a block's input to its output
+        skip             feed the output stage a 1 x 1 convolution of every block's output as well, all summed
+        dropout          inside the blocks, in training only
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1601.06759, table 1
-    Differs: the places of the ReLUs inside a block, and a ReLU between the last 1 x 1 layer and the logits, are not
-             spelled out in the paper; dropout is ours (0 gives the paper's network).
-             It has the blind spot that every stack of masked convolutions has (`pixelrnn inspect` draws it).
+    Differs: the paper does not spell out where the ReLUs of a block are, nor whether one precedes the logits, as here.
+             Dropout is ours (0 gives the paper's network).
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("pixelcnn", size=(5, 5), levels=2, layers=1, width=4, first_kernel=3)
+    >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
+    torch.Size([3])
+    >>> model.network.field(3, 1, 5, 5).int()  # the blind spot is on the right of the rows above
+    tensor([[0, 0, 0, 0, 0],
+            [1, 1, 1, 1, 0],
+            [1, 1, 1, 0, 0],
+            [1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0]], dtype=torch.int32)
     """
 
     def __init__(
@@ -80,18 +94,18 @@ class PixelCNN(Stack):
         self.side = kernel // 2
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The pixels that the parameters at (row, column) depend on: (height, width) bool.
+        """The receptive field of the parameters at (row, column): (height, width) bool.
 
-        The first layer moves `first_kernel // 2` rows up and columns to the side at most, a later one `kernel // 2`,
-        and none moves right unless it moves up. So a few rows above, the field ends early on the right: the blind spot.
-        Without residual connections and skips every block still sees its own pixel, so the field is the same.
+        The first layer reaches `first_kernel // 2` rows up and columns to either side, later ones `kernel // 2`, and
+        none reaches to the right without going up. So in the rows just above, the field ends early on the right: the
+        blind spot. Residual and skip connections do not change it, as every block sees its own pixel anyway.
         """
         depth, side, first = len(self.blocks), self.side, self.first_side
         seen = torch.zeros(height, width, dtype=torch.bool)
         farthest = first + depth * side
         for up in range(min(row, farthest) + 1):
-            right = side * min(depth, up) - (not self.own)  # the first layer goes one left at least, if it must
-            if up:  # or it goes up as well
+            right = side * min(depth, up) - (not self.own)  # mask A: in its own row the first layer goes left by one
+            if up:  # or the first layer goes up as well
                 right = max(right, first + side * min(depth, up - 1))
             seen[row - up, max(0, column - farthest) : max(0, column + right + 1)] = True
         seen[row, column] = False

@@ -1,4 +1,4 @@
-"""Row LSTM: an LSTM that goes from the top row to the bottom row, all pixels of a row at once.
+"""Row LSTM: an LSTM that runs from the top row to the bottom row, with all pixels of a row in parallel.
 
 Source: van den Oord et al., Pixel Recurrent Neural Networks, 2016, arXiv 1601.06759, section 3.1, equation 3, table 1.
 """
@@ -17,9 +17,10 @@ from pixelrnn.networks.stack import Stack
 
 
 class RowBlock(nn.Module):
-    """Input-to-state k x 1 with mask B to 4h, the recurrence to h, 1 x 1 to 2h (figure 5, right, without the sum).
+    """A k x 1 input-to-state convolution with mask B to 4h, an LSTM with h feature maps, 1 x 1 to 2h.
 
     Shapes:  x (B, 2h, H, W) -> (B, 2h, H, W)
+    Source:  arXiv 1601.06759, figure 5, right, without the residual connection
     """
 
     def __init__(self, width: int, kernel: int, groups: int, dropout: float, condition_width: int) -> None:
@@ -34,27 +35,38 @@ class RowBlock(nn.Module):
 
 
 class RowLSTM(Stack):
-    r"""A 7 x 7 convolution with mask A, Row LSTM blocks, two 1 x 1 layers, the parameters.
+    r"""A 7 x 7 convolution with mask A, Row LSTM blocks, two 1 x 1 convolutions, the output parameters.
 
-    Every LSTM reads, besides its input, the states of the k nearest pixels of the row above; they are finished, so this
-    state-to-state kernel has no mask. The field is a triangle above the pixel, it never is the whole past.
+    Besides its input, every LSTM reads the states of the k nearest pixels of the row above; that row is finished, so
+    the state-to-state kernel has no mask. The receptive field is a triangle above the pixel, never all earlier pixels.
 
     Arguments:
-        head         what the parameters are for
-        condition_width  maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
-        layers       LSTM blocks (the paper: 12 on CIFAR-10)
-        width        h; the stream between blocks has 2h maps
-        kernel       k of both kernels along the row (the paper: 3)
-        first_kernel of the first layer
-        out_width    maps of the two 1 x 1 layers (the paper: 1024 on CIFAR-10); 0 means 2h
-        residual     add a block's input to its output
-        skip         add up 1 x 1 maps of all blocks' outputs for the output stage, besides the last block's own output
-        dropout      on the states on their way up, in training only
+        head             the output distribution
+        condition_width  feature maps of the condition map, 0 for none; it adds a bias to every input-to-state layer
+        layers           LSTM blocks (the paper: 12 on CIFAR-10)
+        width            h; blocks map 2h feature maps to 2h
+        kernel           k of the input-to-state and the state-to-state kernel (the paper: 3)
+        first_kernel     kernel size of the first convolution
+        out_width        feature maps of the two 1 x 1 convolutions (the paper: 1024 on CIFAR-10); 0: 2h
+        residual         add a block's input to its output
+        skip             feed the output stage a 1 x 1 convolution of every block's output as well, all summed
+        dropout          on the hidden states that go to the next layer, in training only
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1601.06759, section 3.1, equation 3, figure 5, table 1
-    Differs: dropout is ours (0 gives the paper's network). The initial states are learned, as there; that they are one
-             vector per layer, the same at every column and beyond both ends of a row, is our reading.
+    Differs: dropout is ours (0 gives the paper's network). The initial states are learned, as in the paper; that there
+             is one vector per layer, used for all columns and beyond both ends of a row, is our reading.
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("row-lstm", size=(5, 5), levels=2, layers=1, width=4, first_kernel=3)
+    >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
+    torch.Size([3])
+    >>> model.network.field(3, 1, 5, 5).int()  # a triangle
+    tensor([[1, 1, 1, 1, 1],
+            [1, 1, 1, 1, 0],
+            [1, 1, 1, 0, 0],
+            [1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0]], dtype=torch.int32)
     """
 
     def __init__(
@@ -78,14 +90,14 @@ class RowLSTM(Stack):
         self.side = kernel // 2
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The pixels that the parameters at (row, column) depend on: (height, width) bool.
+        """The receptive field of the parameters at (row, column): (height, width) bool.
 
-        Up a row, the states move `kernel // 2` columns to either side; along a row, each layer moves as many to the
-        left. The first layer adds its own window.
+        Per row upwards, the states reach `kernel // 2` columns further to either side; within a row, each layer reaches
+        as many further to the left. The first convolution adds its own window.
         """
         depth, side, first = len(self.blocks), self.side, self.first_side
         seen = torch.zeros(height, width, dtype=torch.bool)
-        for up in range(row + 1):  # rows that the states move up, then what the first layer sees from there
+        for up in range(row + 1):  # rows that the states reach upwards, then the window of the first convolution there
             left, right = column - side * (depth + up), column + side * up
             if left >= width or right < 0:
                 continue
@@ -96,7 +108,7 @@ class RowLSTM(Stack):
         return seen
 
     def condition_field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The places of the condition that the parameters at (row, column) depend on: (height, width) bool."""
+        """The positions of the condition map that the parameters at (row, column) depend on: (height, width) bool."""
         seen = torch.zeros(height, width, dtype=torch.bool)
         for up in range(row + 1):
             left, right = column - self.side * (len(self.blocks) - 1 + up), column + self.side * up

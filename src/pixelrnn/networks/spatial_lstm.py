@@ -1,4 +1,4 @@
-"""Spatial LSTM, and with the head "mcgsm" RIDE, the recurrent image density estimator.
+"""Spatial LSTM; with the head "mcgsm" it is RIDE, the recurrent image density estimator.
 
 Source: Theis and Bethge, Generative Image Modeling Using Spatial LSTMs, 2015, arXiv 1506.03478, section 2.
 """
@@ -20,22 +20,30 @@ from pixelrnn.networks.base import Network
 class SpatialLSTM(Network):
     r"""Spatial LSTMs over causal neighbourhoods, then a mixture of conditional Gaussian scale mixtures: RIDE.
 
-    The first layer reads the causal neighbourhood of the pixel, every later one the states of the layer below; all
-    read the states of the pixel left and of the one above. The mixture reads the last layer's states.
+    The first layer reads the causal neighbourhood of the pixel, later ones the hidden states of the layer below; all
+    read the states of the pixels to the left and above. The mixture reads the hidden states of the last layer.
 
     Arguments:
-        head      what the parameters are for; with another than "mcgsm" a 1 x 1 layer gives them
-        condition_width  maps of the condition, 0 for none; a 1 x 1 layer of it biases every input-to-state map
-        layers    spatial LSTMs (the paper: 1 or 2)
-        width     maps of the states (the authors' scripts: 64)
-        kernel    the neighbourhood: k // 2 rows above, k columns, and the pixels left (the paper: 5)
-        features  of the mixture, per colour; without a mixture there are none
+        head             the output distribution; for any but "mcgsm" a 1 x 1 convolution outputs its parameters
+        condition_width  feature maps of the condition map, 0 for none; it adds a bias to every input-to-state layer
+        layers           spatial LSTMs (the paper: 1 or 2)
+        width            feature maps of the states (the authors' scripts: 64)
+        kernel           k of the neighbourhood: k // 2 rows above, k columns wide, and the k // 2 pixels to the left
+                         (the paper: 5)
+        features         features of the mixture per colour; unused by other heads
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1506.03478, equations 4 to 8
-    Differs: pixels outside the image are zero and every pixel is predicted; the paper predicts those with a whole
-             neighbourhood. Colours are conditioned one on the other, R before G before B, by masks as in PixelRNN; the
-             authors use a luminance and colour basis. No whitening. All weights are trained together.
+    Differs: every pixel is predicted, with zero padding outside the image; the paper predicts only pixels whose
+             neighbourhood lies inside. Colours are conditioned on each other, R before G before B, by masks as in
+             PixelRNN; the authors use a luminance and colour basis. No whitening. All weights are trained together.
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("spatial-lstm", size=(5, 5), levels=256, layers=1, width=4)
+    >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
+    torch.Size([3])
+    >>> model.head.num_params  # of the mixture, per pixel
+    72
     """
 
     default_head = "mcgsm"
@@ -76,7 +84,7 @@ class SpatialLSTM(Network):
         return self.readout(x, canvas)
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The pixels that the parameters at (row, column) depend on: (height, width) bool."""
+        """The receptive field of the parameters at (row, column): (height, width) bool."""
         seen = torch.zeros(height, width, dtype=torch.bool)
         seen[:row, : column + self.side + 1] = True
         seen[row, :column] = True

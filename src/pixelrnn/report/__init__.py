@@ -1,1 +1,1 @@
-"""What is shown of a model: sheets of pictures, and a page with figures and pictures."""
+"""Reports on a model: sheets of images, and an HTML page with figures and images."""

@@ -1,4 +1,4 @@
-"""One HTML page with everything in it: facts, a table of likelihoods, pictures."""
+"""A self-contained HTML page: facts, a table of likelihoods, pictures."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def page(
     pictures: list[tuple[str, str, str]],
     folder: Path,
 ) -> str:
-    """The page as text; pictures are put into it, so that it can be sent as one file.
+    """The HTML of the page, with the pictures embedded in it, so that it is a single file.
 
     Arguments:
-        facts     (name, text)
+        facts     (name, value) of each row of the first table
         rows      (method, nats per image, bits per dimension), the model last
-        pictures  (heading, file in `folder`, caption)
+        pictures  (heading, file name in `folder`, caption)
     """
     most = max(bits for _, _, bits in rows)
     return _PAGE.format(

@@ -1,4 +1,4 @@
-"""Pictures that several users of the package make: completions, restorations and interpolations side by side."""
+"""Sheets of images, one row per input: completions, restorations, interpolations and samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 GRAY = 128
-"""Of what is hidden or absent, in bytes, as no level of a binary image is gray."""
+"""The value 0..255 that stands for hidden or missing pixels; a binary image has no gray."""
 
 
 def completion_sheet(
@@ -35,11 +35,18 @@ def completion_sheet(
     guidance: float = 1.0,
     on_row: OnRow | None = None,
 ) -> Image:
-    """A row for each image: itself, what is kept of it (the rest mid-gray), and `n` completions.
+    """A row for each image: the image, its known pixels (the others mid-gray), and `n` completions.
 
     Shapes: images (B, C, H, W) integers, known (H, W) bool
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("pixelcnn", size=(4, 4), levels=2, layers=1, width=4)
+    >>> top_half = torch.arange(4)[:, None].expand(4, 4) < 2
+    >>> sheet = completion_sheet(model, torch.zeros(3, 1, 4, 4, dtype=torch.uint8), top_half, n=2, seed=0)
+    >>> type(sheet).__name__, sheet.mode  # a picture of 3 rows and 4 columns
+    ('Image', 'L')
     """
-    done = model.complete(
+    completions = model.complete(
         images.repeat_interleave(n, 0),
         known,
         temperature=temperature,
@@ -49,40 +56,54 @@ def completion_sheet(
         guidance=guidance,
         on_row=on_row,
     )
-    whole = in_bytes(images, model.levels)
-    kept = torch.where(known.cpu(), whole, GRAY)
-    return sheet_of_rows([whole, kept, in_bytes(done, model.levels).unflatten(0, (len(images), n))])
+    originals = in_bytes(images, model.levels)
+    masked = torch.where(known.cpu(), originals, GRAY)
+    return sheet_of_rows([originals, masked, in_bytes(completions, model.levels).unflatten(0, (len(images), n))])
 
 
 @torch.no_grad()
 def sample_sheet(model: PixelModel, data: ImageData, columns: int = 10, rows: int = 4, seed: int = 0) -> Image:
-    """A sheet of new images; a conditional model is told, for each column, of one image of `data`.
+    """A sheet of samples; those of a conditional model take their condition from an image of `data`, one per column.
 
-    The images that it is told of are spread evenly over the classes, or over the data where it has none.
+    These images are spread evenly over the classes, or over the data if it has none.
 
-    Raises: DataError if the model learned from classes and `data` has none
+    Raises: DataError if the model is conditioned on classes and `data` has none
     """
     order = np.arange(len(data)) if data.labels is None else np.argsort(data.labels, kind="stable")
-    places = order[(np.arange(columns) * 2 + 1) * len(data) // (2 * columns)]
-    levels, labels = torch.from_numpy(levels_for(model, data).fixed(data.images)[places]), torch_labels(data.labels)
-    condition = condition_of(model, condition_kind(model), levels, None if labels is None else labels[places])
+    chosen = order[(np.arange(columns) * 2 + 1) * len(data) // (2 * columns)]
+    levels, labels = torch.from_numpy(levels_for(model, data).fixed(data.images)[chosen]), torch_labels(data.labels)
+    condition = condition_of(model, condition_kind(model), levels, None if labels is None else labels[chosen])
     condition = {name: each.repeat(rows, *[1] * (each.ndim - 1)) for name, each in condition.items()}
     return grid(model.sample(columns * rows, seed=seed, **condition), model.levels, columns=columns)
 
 
 def sheet_of_rows(columns: Sequence[Tensor]) -> Image:
-    """A sheet with a row for each image; each entry is one column (B, C, H, W), or k of them (B, k, C, H, W): bytes."""
+    """A sheet with B rows, from columns of images 0..255: (B, C, H, W) is one column, (B, k, C, H, W) is k columns.
+
+    >>> import torch
+    >>> inputs, outputs = torch.zeros(3, 1, 8, 8).long(), torch.zeros(3, 4, 1, 8, 8).long()
+    >>> sheet_of_rows([inputs, outputs]).size == grid(torch.zeros(15, 1, 8, 8).long(), 256, columns=5).size
+    True
+    """
     rows = torch.cat([each if each.ndim == 5 else each[:, None] for each in columns], 1)
     return grid(rows.flatten(0, 1), 256, columns=rows.shape[1])
 
 
 def in_bytes(images: Tensor, levels: int) -> Tensor:
-    """Levels 0..levels-1 as 0..255, on the CPU."""
+    """Levels 0..levels-1 as 0..255, on the CPU.
+
+    >>> in_bytes(torch.tensor([0, 1, 2, 3]), levels=4)
+    tensor([  0,  85, 170, 255])
+    """
     return (images.cpu().double() * (255 / (levels - 1))).round().long()
 
 
 def map_in_bytes(maps: Tensor) -> Tensor:
-    """Maps of -1..1 (see `conditions.degraded`) as 0..255, on the CPU."""
+    """Maps in -1..1 (see `conditions.degraded`) as 0..255, on the CPU.
+
+    >>> map_in_bytes(torch.tensor([-1.0, 0.2, 1.0]))
+    tensor([  0, 153, 255])
+    """
     return ((maps.cpu().double().clamp(-1, 1) + 1) * 127.5).round().long()
 
 
@@ -98,12 +119,12 @@ def interpolations(
     guidance: float = 1.0,
     on_row: OnRow | None = None,
 ) -> Tensor:
-    """Images of the codes on the line between those of two images, both ends included.
+    """Samples conditioned on linear interpolations between the codes of two images, both ends included.
 
-    Every step of a row is drawn with the same random numbers, so that a row changes by its code alone. Where codes are
-    of length one, those between are made so.
+    All steps of a row use the same random numbers, so only the code changes along a row. If the encoder normalises its
+    codes, so are the interpolated ones.
 
-    Arguments: on_row is called as by `sample` of all images, step after step
+    Arguments: on_row is called as `sample` calls it, with the images counted step by step
     Shapes:    ends (2, C, H, W) levels -> (rows, steps, C, H, W) uint8
     Raises:    ConditionError if the model has no encoder; ImageError if the ends do not fit
     Source:    arXiv 1606.05328, section 3.3
@@ -116,20 +137,26 @@ def interpolations(
     drawn = []
     for step, code in enumerate(codes):
 
-        def tell(first: int, row: int, line: Tensor, step: int = step) -> None:
+        def of_step(first: int, row: int, line: Tensor, step: int = step) -> None:
             if on_row is not None:
                 on_row(step * rows + first, row, line)
 
         drawn.append(
             model.sample(
-                rows, vector=code, temperature=temperature, seed=seed, guidance=guidance, batch_size=rows, on_row=tell
+                rows,
+                vector=code,
+                temperature=temperature,
+                seed=seed,
+                guidance=guidance,
+                batch_size=rows,
+                on_row=of_step,
             )
         )
     return torch.stack(drawn, 1).cpu()
 
 
 class Drawn(NamedTuple):
-    """Images that were drawn given a condition (B, n, C, H, W) uint8, and minus their log-probability, (B, n) nats."""
+    """Conditional samples (B, n, C, H, W) uint8 and their negative log-likelihood given the condition, (B, n) nats."""
 
     images: Tensor
     nats: Tensor
@@ -146,9 +173,9 @@ def restorations(
     guidance: float = 1.0,
     on_row: OnRow | None = None,
 ) -> Drawn:
-    """`n` images for each map, the most probable given it first.
+    """`n` samples conditioned on each map, sorted by their likelihood, the most probable first.
 
-    Shapes: maps (B, channels of the map, H, W) -> (B, n, C, H, W)
+    Shapes: maps (B, map_channels, H, W) -> (B, n, C, H, W)
     Raises: ConditionError if the model takes no such map
     """
     repeated = maps.repeat_interleave(n, 0)
@@ -170,7 +197,7 @@ def restorations(
 
 @torch.no_grad()
 def nats_of(model: PixelModel, images: Tensor, batch_size: int = 64, **condition: Any) -> Tensor:
-    """Minus the log-probability of every image, (B,) nats, given a vector= or map= for each."""
+    """The negative log-likelihood of every image, (B,) nats, given a vector= or condition_map= for each."""
     parts = [
         -model.log_prob(
             images[first : first + batch_size],

@@ -34,7 +34,7 @@ from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
 from pixelrnn.measure.verification import verify
 from pixelrnn.model import PixelModel
-from pixelrnn.model.conditions import GIVE_CLASSES, torch_labels
+from pixelrnn.model.conditions import LABELS_HINT, torch_labels
 from pixelrnn.model.model_folder import holds_model, read_config
 from pixelrnn.model.processes import LAUNCHERS
 from pixelrnn.training.batches import PixelBatches
@@ -295,7 +295,7 @@ def build_model(preset: Preset, data: ImageData) -> PixelModel:
     options = {key: value for key, value in preset.model.items() if key not in ("network", "head")}
     if preset.data.condition == "class":
         if data.labels is None:
-            raise ConfigError(f"{data.name} has no classes, so no model can be told of them. {GIVE_CLASSES}")
+            raise ConfigError(f"{data.name} has no classes, so no model can be told of them. {LABELS_HINT}")
         options["classes"] = len(data.class_names)
     elif preset.data.condition:
         options["map_channels"] = data.channels
@@ -329,7 +329,7 @@ def _embed(
     pairs = []
     for data in (train_data, valid_data):
         if data.labels is None:
-            raise ConfigError(f"{data.name} has no classes, so no embedding can be learned. {GIVE_CLASSES}")
+            raise ConfigError(f"{data.name} has no classes, so no embedding can be learned. {LABELS_HINT}")
         pairs.append((torch.from_numpy(np.ascontiguousarray(levels.fixed(data.images))), torch_labels(data.labels)))
     (images, labels), valid = pairs
     assert labels is not None
