@@ -45,7 +45,9 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"last\.ckpt could not be written \(No space left .*previous checkpoint is kept"):
+    with pytest.raises(
+        TrainingError, match=r"last\.ckpt could not be written \(No space left .*previous checkpoint is kept"
+    ):
         AtomicCheckpointIO().save_checkpoint({"state_dict": {"x": torch.zeros(3)}}, path)
     assert path.read_bytes() == before
     assert names_in(tmp_path) == ["last.ckpt"], "and nothing half written stays"
@@ -65,7 +67,9 @@ def test_a_disk_that_is_full_ends_the_training_and_the_run_goes_on_later(
     saves: list[Path] = []
     real = AtomicCheckpointIO.save_checkpoint
 
-    def second_fails(self: AtomicCheckpointIO, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def second_fails(
+        self: AtomicCheckpointIO, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         saves.append(path)
         with monkeypatch.context() as patch:
             if len(saves) == 2:

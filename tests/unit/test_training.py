@@ -106,7 +106,7 @@ def test_a_launcher_of_another_number_of_processes_is_refused(
 ) -> None:
     monkeypatch.setenv(rank, "1")
     monkeypatch.setenv(world, "8")
-    with pytest.raises(ConfigError, match="started 8 processes, but --devices 1 and --nodes 1 are 1"):
+    with pytest.raises(ConfigError, match="started 8 processes, but --devices 1 and --nodes 1 make 1"):
         Machine()
     assert Machine(devices=4, nodes=2).chosen_strategy == "ddp"
 
@@ -174,7 +174,11 @@ def test_the_average_of_the_weights_is_what_is_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
 def test_other_optimizers_and_full_precision_learn_too(tmp_path: Path, optimizer: str) -> None:
     validations: list[Progress] = []
-    train(tiny(f"optimizer={optimizer}", "precision=32", "epochs=4", "ema=0"), tmp_path / "run", on_validation=validations.append)
+    train(
+        tiny(f"optimizer={optimizer}", "precision=32", "epochs=4", "ema=0"),
+        tmp_path / "run",
+        on_validation=validations.append,
+    )
     assert validations[-1].valid_nats < validations[0].valid_nats - 1
 
 
@@ -266,7 +270,7 @@ def test_a_second_ctrl_c_ends_at_once_and_the_next_one_works_as_before(tmp_path:
 
 def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_folder, "_PATIENCE", 0.1)
-    with locked(tmp_path / "run"), pytest.raises(RunFolderError, match="Another training is at work"):
+    with locked(tmp_path / "run"), pytest.raises(RunFolderError, match="Another training is running"):
         train(tiny(), tmp_path / "run")
     train(tiny(), tmp_path / "run")
 
