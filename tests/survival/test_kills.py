@@ -62,7 +62,7 @@ def test_a_signal_to_all_processes_is_heard_by_the_one_that_saves(
     wait_for(folder / "training" / "last.ckpt", process)
     os.killpg(process.pid, wanted)  # as a terminal and `timeout` do
     err = ended(process)
-    assert "go on with the same command and --resume" in err
+    assert "continue with the same command and --resume" in err
     assert "Traceback" not in err
     assert_no_orphan(folder)
     complete(folder, *ALWAYS_SAVING, "--resume", "--workers", 2)

@@ -44,10 +44,10 @@ def weights_hash(folder: Path) -> str:
 
 
 def test_a_run_is_a_model_folder_whose_figures_are_those_of_its_weights(tmp_path: Path) -> None:
-    condition: list[Progress] = []
-    model = train(tiny("epochs=2"), tmp_path / "run", tell=condition.append)
-    assert [each.epoch for each in condition] == [1, 2]
-    best = min(each.valid_nats for each in condition)
+    validations: list[Progress] = []
+    model = train(tiny("epochs=2"), tmp_path / "run", on_validation=validations.append)
+    assert [each.epoch for each in validations] == [1, 2]
+    best = min(each.valid_nats for each in validations)
     again = evaluate(PixelModel.load(tmp_path / "run"), load_like(model, None, "valid"))
     assert again.nats == pytest.approx(best, abs=1e-3)
     assert model.about["progress"]["valid_nats"] == pytest.approx(best)
@@ -74,8 +74,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path, 
     train(tiny("epochs=1"), tmp_path / "broken")
     epochs: list[int] = []
     machine = Machine(workers=workers)
-    tell = lambda progress: epochs.append(progress.epoch)  # noqa: E731
-    train(tiny("epochs=3"), tmp_path / "broken", resume=True, tell=tell, machine=machine)
+    on_validation = lambda progress: epochs.append(progress.epoch)  # noqa: E731
+    train(tiny("epochs=3"), tmp_path / "broken", resume=True, on_validation=on_validation, machine=machine)
     assert epochs == [2, 3]
     seen = [PixelModel.load(tmp_path / name).about["progress"]["images"] for name in ("unbroken", "broken")]
     assert seen == [3 * 1297, 3 * 1297]
@@ -106,7 +106,7 @@ def test_a_launcher_of_another_number_of_processes_is_refused(
 ) -> None:
     monkeypatch.setenv(rank, "1")
     monkeypatch.setenv(world, "8")
-    with pytest.raises(ConfigError, match="started 8 processes, but --devices 1 and --nodes 1 are 1"):
+    with pytest.raises(ConfigError, match="started 8 processes, but --devices 1 and --nodes 1 make 1"):
         Machine()
     assert Machine(devices=4, nodes=2).chosen_strategy == "ddp"
 
@@ -150,10 +150,10 @@ def test_resuming_where_there_is_nothing_starts_afresh(tmp_path: Path) -> None:
 
 
 def test_the_time_limit_ends_with_a_validation_and_a_model(tmp_path: Path) -> None:
-    condition: list[Progress] = []
-    train(tiny("epochs=100000"), tmp_path / "run", max_minutes=0.02, tell=condition.append)
-    assert condition
-    assert condition[-1].epoch < 100
+    validations: list[Progress] = []
+    train(tiny("epochs=100000"), tmp_path / "run", max_minutes=0.02, on_validation=validations.append)
+    assert validations
+    assert validations[-1].epoch < 100
     assert PixelModel.load(tmp_path / "run").about["progress"]["valid_nats"] > 0
 
 
@@ -173,9 +173,13 @@ def test_the_average_of_the_weights_is_what_is_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
 def test_other_optimizers_and_full_precision_learn_too(tmp_path: Path, optimizer: str) -> None:
-    condition: list[Progress] = []
-    train(tiny(f"optimizer={optimizer}", "precision=32", "epochs=4", "ema=0"), tmp_path / "run", tell=condition.append)
-    assert condition[-1].valid_nats < condition[0].valid_nats - 1
+    validations: list[Progress] = []
+    train(
+        tiny(f"optimizer={optimizer}", "precision=32", "epochs=4", "ema=0"),
+        tmp_path / "run",
+        on_validation=validations.append,
+    )
+    assert validations[-1].valid_nats < validations[0].valid_nats - 1
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
@@ -244,8 +248,8 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on_as_if_nothing_had_happened
             os.kill(os.getpid(), wanted)
 
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(StoppedError, match=r"last\.ckpt holds step 7; go on with the same command and --resume"):
-        train(tiny("epochs=2"), tmp_path / "run", tell=interrupt)
+    with pytest.raises(StoppedError, match=r"last\.ckpt holds step 7; continue with the same command and --resume"):
+        train(tiny("epochs=2"), tmp_path / "run", on_validation=interrupt)
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     assert not finished(tmp_path / "run")
     train(tiny("epochs=2"), tmp_path / "run", resume=True)
@@ -260,13 +264,13 @@ def test_a_second_ctrl_c_ends_at_once_and_the_next_one_works_as_before(tmp_path:
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny("epochs=3"), tmp_path / "run", tell=interrupt)
+        train(tiny("epochs=3"), tmp_path / "run", on_validation=interrupt)
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_folder, "_PATIENCE", 0.1)
-    with locked(tmp_path / "run"), pytest.raises(RunFolderError, match="Another training is at work"):
+    with locked(tmp_path / "run"), pytest.raises(RunFolderError, match="Another training is running"):
         train(tiny(), tmp_path / "run")
     train(tiny(), tmp_path / "run")
 
@@ -282,7 +286,7 @@ def test_a_checkpoint_within_an_epoch_is_gone_on_from(
     def stop_at_ten(self: Checkpoints, trainer: Any, module: Any, *rest: Any) -> None:
         steps.append(trainer.global_step)
         if len(steps) == 10:
-            self.signals.heard = "SIGTERM"
+            self.signals.received = "SIGTERM"
         real(self, trainer, module, *rest)
 
     preset, machine = tiny("epochs=3", "dropout=0.1", "schedule=cosine"), Machine(save_minutes=0, workers=workers)

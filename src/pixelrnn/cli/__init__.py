@@ -1,6 +1,6 @@
-"""The command line: one verb per file, thin; figures on standard output, progress on standard error.
+"""The command line: one file per command; results on standard output, progress and notes on standard error.
 
-Exit status: 0 done, 1 failed, 2 misused.
+Exit status: 0 success, 1 failure, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -25,31 +25,27 @@ from pixelrnn.cli import (
 )
 from pixelrnn.errors import ConfigError, PixelRNNError
 
-_INTERRUPTED = 130  # Typer's exit status after Ctrl-C, by a shell's custom
+_INTERRUPTED = 130  # the exit status after Ctrl-C, by convention
 
 app = typer.Typer(
     name="pixelrnn",
-    help="Image models that know the probability of every pixel: train them, measure them, sample from them, finish "
-    "half-hidden pictures.\n\nStart here:  pixelrnn demo",
+    help="Autoregressive image models of the PixelRNN and PixelCNN family: train them, evaluate their exact "
+    "likelihood, sample from them, complete images.\n\nStart here:  pixelrnn demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("demo", short_help="Train on real digits, measure, sample, complete.", epilog=demo.EXAMPLE)(demo.run)
-app.command("list", short_help="What there is: presets, networks, data, models.", epilog=listing.EXAMPLE)(listing.run)
-app.command("train", short_help="Train a preset into a run folder.", epilog=train.EXAMPLE)(train.run)
-app.command("pack", short_help="Prepare a set larger than memory.", epilog=pack.EXAMPLE)(pack.run)
-app.command("evaluate", short_help="Measure nats and bits/dim of a data set.", epilog=evaluate.EXAMPLE)(evaluate.run)
-app.command("sample", short_help="Draw new images.", epilog=sample.EXAMPLE)(sample.run)
-app.command("complete", short_help="Finish half-hidden pictures.", epilog=complete.EXAMPLE)(complete.run)
-app.command("interpolate", short_help="Draw what lies between two pictures.", epilog=interpolate.EXAMPLE)(
-    interpolate.run
-)
-app.command("reconstruct", short_help="Draw images from the code of a picture.", epilog=reconstruct.EXAMPLE)(
-    reconstruct.run
-)
-app.command("restore", short_help="Sharpen small or blurred pictures.", epilog=restore.EXAMPLE)(restore.run)
+app.command("demo", short_help="Train on real digits, evaluate, sample, complete.", epilog=demo.EXAMPLE)(demo.run)
+app.command("list", short_help="List presets, networks, data sets, models.", epilog=listing.EXAMPLE)(listing.run)
+app.command("train", short_help="Train a preset in a run folder.", epilog=train.EXAMPLE)(train.run)
+app.command("pack", short_help="Prepare a data set larger than memory.", epilog=pack.EXAMPLE)(pack.run)
+app.command("evaluate", short_help="Measure nats and bits/dim on a data set.", epilog=evaluate.EXAMPLE)(evaluate.run)
+app.command("sample", short_help="Generate new images.", epilog=sample.EXAMPLE)(sample.run)
+app.command("complete", short_help="Complete partly known pictures.", epilog=complete.EXAMPLE)(complete.run)
+app.command("interpolate", short_help="Interpolate between two pictures.", epilog=interpolate.EXAMPLE)(interpolate.run)
+app.command("reconstruct", short_help="Sample from the code of a picture.", epilog=reconstruct.EXAMPLE)(reconstruct.run)
+app.command("restore", short_help="Restore small or blurred pictures.", epilog=restore.EXAMPLE)(restore.run)
 app.command("inspect", short_help="Prove causality, draw receptive fields.", epilog=inspect.EXAMPLE)(inspect.run)
 
 
@@ -64,14 +60,14 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version and stop."
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
     pass
 
 
 def main() -> NoReturn:
-    """Run the command line; every error of ours is one sentence on standard error."""
+    """Run the command line; the package's own errors are printed on standard error without a traceback."""
     try:
         app()
     except PixelRNNError as error:

@@ -1,4 +1,4 @@
-"""What several verbs share: sizes, progress bars, writing a result."""
+"""Options, checks, notes and progress bars that several commands share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def picture_out(path: Path | None) -> Path | None:
-    """Raises DataError before anything is drawn, if the picture could not be written."""
+    """Raises DataError before any sampling if the picture could not be written."""
     from pixelrnn.data.pictures import picture_format
 
     if path is not None:
@@ -29,83 +29,89 @@ def picture_out(path: Path | None) -> Path | None:
 
 
 def array_out(path: Path | None) -> Path | None:
-    """Raises before anything is drawn, if the array could not be written."""
+    """Raises ConfigError or DataError before any sampling if the array could not be written."""
     from pixelrnn.data.pictures import check_place
 
     if path is not None:
         if path.suffix != ".npy":
-            raise ConfigError(f"Arrays are written as .npy files, but {path} came.")
+            raise ConfigError(f"Arrays are written as .npy files, so the name must end in .npy: {path}")
         check_place(path)
     return path
 
 
 def run_folder(name: str) -> str:
-    """Tells of a folder that is called like a model of the package."""
+    """Notes if there is also a folder with the name of a model of the package."""
     from pixelrnn.model.model_folder import shipped
 
     if name in shipped() and Path(name).is_dir():
-        note(f"{name} is the model that comes with the package; write ./{name} for the folder of that name here")
+        note(f"{name} is the model that comes with the package; for the folder of that name, write ./{name}")
     return name
 
 
 def data_set(name: str | None) -> str | None:
-    """Tells of a folder that is called like a built-in data set."""
+    """Notes if there is also a folder with the name of a built-in data set."""
     from pixelrnn.data import data_names
 
     if name in data_names() and Path(str(name)).is_dir():
-        note(f"{name} is the data set of that name; write ./{name} for the folder here")
+        note(f"{name} is the built-in data set; for the folder of that name, write ./{name}")
     return name
 
 
 RunFolder = Annotated[
     str,
-    typer.Argument(help="A run folder, any model folder, or a name of `pixelrnn list weights`.", callback=run_folder),
+    typer.Argument(help="A run folder, a model folder, or a name from `pixelrnn list weights`.", callback=run_folder),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
 Guidance = Annotated[
     float,
-    typer.Option("--guidance", help="Above 1 exaggerates the condition, at twice the price; 1 as it was learned."),
+    typer.Option(
+        "--guidance", help="Scale of classifier-free guidance; 1 is no guidance, any other takes twice as long."
+    ),
 ]
 Temperature = Annotated[
-    float, typer.Option("--temperature", help="Below 1 more probable images, 0 the most probable value of each pixel.")
+    float,
+    typer.Option("--temperature", help="Below 1: more probable images; 0: the most probable value of each pixel."),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same images; left out: a new one.")]
-BATCH = 64  # images that are drawn at a time
+Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same images; random by default.")]
+BATCH = 64  # images that are sampled at a time
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """HxW as two whole numbers; None stays None.
+    """(H, W) from "HxW"; None stays None.
 
-    Raises: ConfigError if it is no size
+    Raises: ConfigError if the text is not a size
+
+    >>> parse_size("28x32")
+    (28, 32)
     """
     if text is None:
         return None
     height, x, width = text.lower().partition("x")
     if not (x and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise ConfigError(f"A size is HEIGHTxWIDTH, for example 28x28, but {text!r} came.")
+        raise ConfigError(f"A size must be HEIGHTxWIDTH, for example 28x28, not {text!r}.")
     return int(height), int(width)
 
 
 def pick_device(device: str) -> str:
-    """cpu or cuda.
+    """The device to use: cpu or cuda.
 
-    Raises: ConfigError if it is not there
+    Raises: ConfigError for an unknown device, or one that is not available
     """
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("There is no CUDA device here (or this build of torch has no CUDA). Take --device cpu.")
+        raise ConfigError("No CUDA device is available (or this build of torch has no CUDA). Use --device cpu.")
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"--device must be auto, cpu or cuda, not {device!r}.")
     return device
 
 
 def class_of(model: PixelModel, text: str) -> int:
-    """The number of a class that is given by its name or its number; a name wins.
+    """The number of a class from its name or number; if a number is also a name, it is taken as the name.
 
-    Raises: ConditionError if the model knows no classes, ConfigError if there is no such class
+    Raises: ConditionError if the model is not conditioned on classes, ConfigError if there is no such class
     """
     count = classes_of(model)
     names = model.about.get("class_names") or [str(number) for number in range(count)]
@@ -117,84 +123,91 @@ def class_of(model: PixelModel, text: str) -> int:
 
 
 def classes_of(model: PixelModel) -> int:
-    """How many classes the model knows.
+    """The number of classes of a class-conditional model.
 
-    Raises: ConditionError if it knows none
+    Raises: ConditionError if the model is not conditioned on classes
     """
     if model.condition is None or not model.condition.classes:
         raise ConditionError(
-            "The model knows no classes, so it takes no --label. Train one that does:  pixelrnn train mnist-gated-class"
+            "The model is not conditioned on classes, so it takes no --label. Train one that is:  "
+            "pixelrnn train mnist-gated-class"
         )
     return model.condition.classes
 
 
 def check_encoder(model: PixelModel, wish: str) -> None:
-    """Raises ConditionError unless the model has an encoder; `wish` says what it was needed for."""
+    """Raises ConditionError if the model has no encoder; `wish` says what it was needed for."""
     if model.encoder is None:
         raise ConditionError(
             f"The model has no encoder, so it cannot {wish}. Train one that has:  pixelrnn train mnist-autoencoder, "
-            "or for faces  pixelrnn train faces"
+            "or for faces:  pixelrnn train faces"
         )
 
 
 def check_guidance(model: PixelModel, guidance: float, how: str) -> None:
-    """Raises ConfigError if a model that is told nothing is to exaggerate it; `how` names the options that tell."""
+    """Raises ConfigError for guidance without a condition; `how` names the options that set a condition."""
     if guidance != 1:
         if model.condition is None:
-            raise ConfigError("The model learned without conditions, so --guidance has nothing to exaggerate.")
-        raise ConfigError(f"--guidance exaggerates a condition: give {how} too.")
+            raise ConfigError("The model is unconditional, so --guidance has no effect. Leave it out.")
+        raise ConfigError(f"--guidance needs a condition: use it with {how}.")
 
 
 def check_not_an_input(out: Path, inputs: list[Path]) -> None:
-    """Raises ConfigError if a picture that is read would be written over."""
+    """Raises ConfigError if the output would overwrite an input."""
     if any(out.resolve() == path.resolve() for path in inputs):
-        raise ConfigError(f"-o {out} would be written over a picture that is read. Choose another name.")
+        raise ConfigError(f"-o {out} would overwrite an input picture. Choose another name.")
 
 
 def note_what_is_left_out(model: PixelModel, condition: Iterable[str]) -> None:
-    """Tells what the model learned to be told of, and is not: "label" or "vector"."""
+    """Notes the conditions that the model takes and that are missing from `condition` ("label", "vector")."""
     classes, _, map_channels = (0, 0, 0) if model.condition is None else model.condition.kinds
     if classes and "label" not in condition:
-        note(f"the model knows {classes} classes, but draws from all; --label chooses one")
+        note(f"the model is conditioned on {classes} classes, but no class is set; --label sets one")
     if model.encoder is not None and "vector" not in condition:
-        note("the model has an encoder, but draws without a code; pixelrnn sample --like PICTURE gives it one")
+        note("the model is conditioned on codes, but no code is set; pixelrnn sample --like PICTURE sets one")
     if map_channels:
-        note("the model learned to restore pictures, but draws without one; pixelrnn restore gives it a picture")
+        note("the model is conditioned on degraded pictures, but samples without one here; see pixelrnn restore")
 
 
 def note_split(data: ImageData) -> None:
-    """Tells that data without splits was split."""
+    """Notes that a part of an unsplit data set is used."""
     if data.total and len(data) < data.total:
-        note(f"{len(data)} of the {data.total} images of {data.name}: the split {data.split}; --split all takes all")
+        note(
+            f"using {len(data)} of the {data.total} images of {data.name}, its {data.split} split; --split all uses all"
+        )
 
 
 def several(count: int, what: str) -> str:
-    """So many of something: 1 image, 2 images."""
+    """A count with a noun in the singular or plural.
+
+    >>> several(1, "image"), several(2, "image")
+    ('1 image', '2 images')
+    """
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def note(text: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     typer.echo(f"note: {text}", err=True)
 
 
 @contextmanager
 def bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error; call what it gives with (done, total). It vanishes at the end."""
+    """A progress bar on standard error, which disappears at the end; yields a function of (done, total)."""
     with _bars() as update:
         yield lambda done, total: update(description, done, total)
 
 
 @contextmanager
 def download_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar that appears when something is downloaded: call what it gives with (description, done, total)."""
+    """A progress bar that appears with the first download; yields a function of (description, done, total)."""
     with _bars(bytes_=True) as update:
         yield update
 
 
 @contextmanager
 def _bars(bytes_: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar for each description, from its first update on; nothing at all where standard error is no terminal."""
+    """One bar per description, shown from its first update on; nothing if standard error is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as TimeLeftColumn
@@ -222,13 +235,13 @@ def _bars(bytes_: bool = False) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def walk_bar(description: str, images: int, height: int, batch: int) -> Iterator[Callable[[int, int, object], None]]:
-    """A progress bar for `on_row` of sampling and completion."""
+    """A progress bar that yields an `on_row` for `sample` and `complete`."""
     with bar(description) as update:
         yield lambda first, row, _: update(first * height + (row + 1) * min(batch, images - first), images * height)
 
 
 def save_array(array: np.ndarray, path: Path) -> None:
-    """Write an .npy file, whole or not at all.
+    """Write an .npy file atomically.
 
     Raises: DataError if it cannot be written
     """
@@ -245,7 +258,7 @@ def save_array(array: np.ndarray, path: Path) -> None:
 
 
 class Clock:
-    """Seconds since it was made."""
+    """A stopwatch that starts when it is created."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""pixelrnn complete: pictures with a part hidden, finished in several ways."""
+"""pixelrnn complete: sample the unknown part of pictures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXAMPLE = (
     "  pixelrnn complete runs/digits three.png -o out.png --keep top -n 4\n"
     "  pixelrnn complete runs/mine a.png b.png -o out.png --mask known.png\n"
     "  pixelrnn complete mnist three.png -o out.png --keep top --label 3 --size 28x28\n"
-    "\n\nThe mask is as large as the pictures, white where they are known. What is transparent counts as white."
+    "\n\nThe mask has the size of the pictures, and is white where they are known. Transparent counts as white."
 )
 
 
@@ -47,35 +47,35 @@ def run(
     run: RunFolder,
     pictures: list[Path] = typer.Argument(..., help="Pictures to complete."),
     out: Path = typer.Option(
-        Path("completions.png"), "-o", "--out", help="The picture to write, a row for each.", callback=picture_out
+        Path("completions.png"), "-o", "--out", help="The sheet to write, one row per picture.", callback=picture_out
     ),
     mask: Path | None = typer.Option(
-        None, "--mask", help="A picture, white (128..255) where the pictures are known, black where not."
+        None, "--mask", help="A picture that is white (128..255) at known pixels, black elsewhere."
     ),
-    keep: str | None = typer.Option(None, "--keep", help="top or left: this half is known."),
-    n: int = typer.Option(4, "-n", min=1, help="Completions of each."),
+    keep: str | None = typer.Option(None, "--keep", help="The known half: top or left."),
+    n: int = typer.Option(4, "-n", min=1, help="Completions of each picture."),
     size: str | None = typer.Option(
-        None, "--size", help="HxW to crop and resize the pictures to; left out: as they are."
+        None, "--size", help="HxW to crop and resize the pictures to; by default their own size."
     ),
     temperature: Temperature = 1.0,
     seed: Seed = None,
-    label: str | None = typer.Option(None, "--label", help="A class, by name or number, of a model that knows some."),
+    label: str | None = typer.Option(None, "--label", help="A class by name or number, for a class-conditional model."),
     guidance: Guidance = 1.0,
     device: Device = "auto",
 ) -> None:
-    """Finish half-hidden pictures: each row shows the picture, what is kept of it, and its completions.
+    """Complete partly known pictures: each row shows the picture, its known pixels, and the completions.
 
-    Pixels are drawn in the network's order, each given all pixels before it: raster order, or for a multi-scale network
-    the small image first. So a completion is an exact draw where the known pixels come before the unknown ones, as with
-    --keep top in raster order; known pixels further on are kept but not seen, and with --keep left the right half is
-    drawn without a look at the rows below.
+    Pixels are sampled in the network's generation order, each conditioned on all earlier ones: raster order, or for a
+    multi-scale network the small image first. So a completion is an exact sample if the known pixels come before the
+    unknown ones, as with --keep top in raster order. Later known pixels are kept, but earlier ones are not conditioned
+    on them: with --keep left, each row of the right half is sampled without regard to the rows below.
     """
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
     from pixelrnn.report.sheets import completion_sheet
 
     if (mask is None) == (keep is None):
-        raise ConfigError("Say what is known, in one way: --keep top, --keep left, or --mask MASK.png.")
+        raise ConfigError("Choose the known pixels with one of --keep top, --keep left, or --mask MASK.png.")
     check_not_an_input(out, [*pictures, *([mask] if mask else [])])
     model = PixelModel.load(run, pick_device(device))
     number = _label(model, label, guidance)
@@ -83,12 +83,12 @@ def run(
     height, width = images.shape[2:]
     if (height, width) != model.size:
         trained = f"{model.size[0]}x{model.size[1]}"
-        note(f"the model was trained on {trained}, not {height}x{width}; --size {trained} fits")
+        note(f"the model was trained on {trained}, not {height}x{width}; to resize the pictures:  --size {trained}")
     known = _known(mask, keep, height, width)
     if known.all():
-        note("the mask says that every pixel is known; there is nothing to complete")
+        note("every pixel of the mask is known; there is nothing to complete")
     if not known.any():
-        note("the mask says that no pixel is known (it is white, 128..255, where they are); all is drawn")
+        note("no pixel of the mask is known (white, 128..255); all pixels are sampled")
     clock = Clock()
     with walk_bar("completing", len(images) * n, height, BATCH) as on_row:
         sheet = completion_sheet(
@@ -110,7 +110,7 @@ def run(
 
 def _label(model: PixelModel, label: str | None, guidance: float) -> int | None:
     if label == "all":
-        raise ConfigError("A picture is completed under one class: --label takes one here.")
+        raise ConfigError("A completion has one class: --label all is for pixelrnn sample.")
     if label is not None:
         return class_of(model, label)
     check_guidance(model, guidance, "--label")

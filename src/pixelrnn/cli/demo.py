@@ -1,4 +1,4 @@
-"""pixelrnn demo: the whole main job on real digits."""
+"""pixelrnn demo: train, evaluate, sample and complete on real digits."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ EXAMPLE = "\b\nExample:\n  pixelrnn demo --out demo\n"
 
 def run(
     out: Path = typer.Option(Path("demo"), "--out", help="The folder for the model and the pictures."),
-    preset: str = typer.Option("digits", "--preset", help="What to train, for example your own TOML file."),
-    epochs: int | None = typer.Option(None, "--epochs", help="Fewer for a quick look."),
+    preset: str = typer.Option("digits", "--preset", help="The preset to train, for example your own TOML file."),
+    epochs: int | None = typer.Option(None, "--epochs", help="Training epochs; fewer for a quick look."),
 ) -> None:
-    """Train a small model on real handwritten digits, measure it, sample from it, complete pictures, and show it all.
+    """Train a small model on real handwritten digits, evaluate it, sample from it, complete images, write a report.
 
-    About two minutes on two CPU cores the first time; run again, it takes the trained model up.
+    Takes about two minutes on two CPU cores the first time; after that, the trained model is used again.
     """
     from pixelrnn.demo import run_demo
 
-    typer.echo("A Gated PixelCNN learns the handwritten digits of scikit-learn (8 x 8, no download).", err=True)
+    typer.echo("Training a Gated PixelCNN on the handwritten digits of scikit-learn (8 x 8, no download).", err=True)
     try:
-        result = run_demo(out, preset, epochs=epochs, bar=sys.stderr.isatty(), tell=_tell)
+        result = run_demo(out, preset, epochs=epochs, bar=sys.stderr.isatty(), on_validation=_report)
     except KeyboardInterrupt:
-        typer.echo("Stopped. Run it again: it goes on from where it was.", err=True)
+        typer.echo("Stopped. Run the same command again to continue.", err=True)
         raise typer.Exit(1) from None
     typer.echo(result.table())
-    typer.echo(f"\nLook at {out / 'report.html'}  (samples.png, completions.png and receptive_field.png beside it)")
+    typer.echo(f"\nSee {out / 'report.html'}  (and samples.png, completions.png, receptive_field.png in that folder)")
 
 
-def _tell(progress: Progress) -> None:
+def _report(progress: Progress) -> None:
     if progress.epoch % 10 == 0:
         typer.echo(f"epoch {progress.epoch}: {progress.bits_per_dim:.3f} bits/dim on the validation images", err=True)

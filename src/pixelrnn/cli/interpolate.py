@@ -1,4 +1,4 @@
-"""pixelrnn interpolate: from one picture to another, by the codes between."""
+"""pixelrnn interpolate: samples along the line between the codes of two pictures."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def run(
     run: RunFolder,
     pictures: list[Path] = typer.Argument(..., help="Two pictures, cropped and resized to the model's size."),
     out: Path = typer.Option(Path("strip.png"), "-o", "--out", help="The picture to write.", callback=picture_out),
-    steps: int = typer.Option(8, "--steps", min=2, help="Codes from the first to the second, both included."),
-    rows: int = typer.Option(1, "--rows", min=1, max=64, help="Rows, each with random numbers of its own."),
+    steps: int = typer.Option(8, "--steps", min=2, help="Number of codes from the first to the second, inclusive."),
+    rows: int = typer.Option(1, "--rows", min=1, max=64, help="Rows, each with its own random numbers."),
     guidance: Guidance = 1.0,
     temperature: Temperature = 1.0,
     seed: int = typer.Option(0, "--seed", help="The same seed gives the same picture."),
     device: Device = "auto",
 ) -> None:
-    """Draw images of the codes on the line between those of two pictures, for a model with an encoder.
+    """Interpolate between the codes of two pictures and sample an image from each, for a model with an encoder.
 
-    Every step of a row is drawn with the same random numbers, so what changes along it is the code alone.
+    All steps of a row use the same random numbers, so only the code changes along a row.
     """
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
     from pixelrnn.report.sheets import in_bytes, interpolations, sheet_of_rows
 
     if len(pictures) != 2:
-        raise ConfigError(f"To interpolate takes two pictures, not {len(pictures)}:  pixelrnn interpolate RUN A B")
+        raise ConfigError(f"Interpolation needs two pictures, not {len(pictures)}:  pixelrnn interpolate RUN A B")
     check_not_an_input(out, pictures)
     model = PixelModel.load(run, pick_device(device))
     check_encoder(model, "interpolate")

@@ -1,4 +1,4 @@
-"""pixelrnn reconstruct: what the code of a picture keeps of it."""
+"""pixelrnn reconstruct: samples conditioned on the code of a picture, which show what the code keeps of it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def run(
     run: RunFolder,
     pictures: list[Path] | None = typer.Argument(None, help="Pictures, cropped and resized to the model's size."),
     out: Path = typer.Option(
-        Path("reconstructions.png"), "-o", "--out", help="The picture to write, a row for each.", callback=picture_out
+        Path("reconstructions.png"), "-o", "--out", help="The sheet to write, one row per image.", callback=picture_out
     ),
-    n: int = typer.Option(4, "-n", min=1, help="Images drawn given the code of each."),
+    n: int = typer.Option(4, "-n", min=1, help="Reconstructions of each image."),
     data: DataInstead = None,
     split: DataSplit = "test",
     count: DataCount = 8,
@@ -46,9 +46,9 @@ def run(
     seed: Seed = None,
     device: Device = "auto",
 ) -> None:
-    """Draw images given nothing but the code of a picture, for a model with an encoder.
+    """Sample images conditioned only on the code of a picture, for a model with an encoder.
 
-    Each row shows a picture and its reconstructions. The figure is the mean of minus the log-probability of the
+    Each row shows a picture and its reconstructions. The printed figure is the mean negative log-likelihood of the
     pictures given their own codes.
     """
     import torch

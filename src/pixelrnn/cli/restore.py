@@ -1,4 +1,4 @@
-"""pixelrnn restore: sharp pictures for a small or blurred one, each with its likelihood."""
+"""pixelrnn restore: super-resolution and deblurring by sampling, with the likelihood of each result."""
 
 from __future__ import annotations
 
@@ -43,17 +43,19 @@ EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn restore runs/faces-restore small.png -n 4 -o out.png\n"
     "  pixelrnn restore runs/restore --data mnist --split test --count 8 -o out.png\n"
-    "\n\nA picture of half the model's size is restored as it is; another is brought to the model's size and degraded."
+    "\n\nA picture of half the model's size is restored as it is; any other is resized to the full size and degraded."
 )
 
 
 def run(
     run: RunFolder,
-    pictures: list[Path] | None = typer.Argument(None, help="Pictures: small ones, or whole ones to be degraded."),
-    out: Path = typer.Option(
-        Path("restorations.png"), "-o", "--out", help="The picture to write, a row for each.", callback=picture_out
+    pictures: list[Path] | None = typer.Argument(
+        None, help="Pictures: small ones to restore, or full-size ones to degrade first."
     ),
-    n: int = typer.Option(4, "-n", min=1, help="Restorations of each."),
+    out: Path = typer.Option(
+        Path("restorations.png"), "-o", "--out", help="The sheet to write, one row per picture.", callback=picture_out
+    ),
+    n: int = typer.Option(4, "-n", min=1, help="Restorations of each picture."),
     data: DataInstead = None,
     split: DataSplit = "test",
     count: DataCount = 8,
@@ -63,10 +65,10 @@ def run(
     seed: Seed = None,
     device: Device = "auto",
 ) -> None:
-    """Draw what a small or blurred picture may have been, for a model that learned to.
+    """Sample sharp pictures conditioned on a small or blurred one, for a model trained to do so.
 
-    Each row shows the whole picture if there is one, the degraded one, and its restorations, the most probable
-    first. Printed for each picture is minus the log-probability of each restoration given the degraded picture.
+    Each row shows the original picture if there is one, the degraded one, and its restorations, the most probable
+    first. For each picture, the negative log-likelihoods of the restorations given the degraded picture are printed.
     """
     import torch
 
@@ -102,11 +104,11 @@ def run(
 
 
 class _Task(NamedTuple):
-    """A picture to restore: its name, its map (C, H, W) in -1..1, and its levels (C, H, W) if it is known whole."""
+    """A picture to restore: its name, its condition map (C, H, W) in -1..1, the original (C, H, W) if there is one."""
 
     name: str
     map: Tensor
-    whole: Tensor | None
+    original: Tensor | None
 
 
 def _kind(model: PixelModel) -> str:
@@ -116,8 +118,8 @@ def _kind(model: PixelModel) -> str:
     kind = condition_kind(model)
     if kind not in ("half", "blur"):
         raise ConditionError(
-            "The model did not learn to restore pictures. Train one that does:  pixelrnn train mnist-restore, "
-            "or for faces  pixelrnn train faces-restore"
+            "The model was not trained to restore pictures. Train one that is:  pixelrnn train mnist-restore, "
+            "or for faces:  pixelrnn train faces-restore"
         )
     return kind
 
@@ -135,10 +137,10 @@ def _of_picture(model: PixelModel, kind: str, path: Path) -> _Task:
         shown = torch.from_numpy(found)[None].float() / 127.5 - 1  # black is -1, white is 1
         return _Task(str(path), enlarged(shown, model.size)[0], None)
     if found.shape[1:] != model.size:
-        small = f"; a small picture to restore is {half[0]}x{half[1]}" if kind == "half" else ""
-        note(f"{path} is {found.shape[1]}x{found.shape[2]}: brought to {height}x{width}, then degraded{small}")
-    whole = read_pictures(model, [path], model.size)
-    return _Task(str(path), degraded(whole, model.levels, kind)[0], whole[0])
+        small = f"; a small picture to restore must be {half[0]}x{half[1]}" if kind == "half" else ""
+        note(f"{path} is {found.shape[1]}x{found.shape[2]}: resized to {height}x{width}, then degraded{small}")
+    original = read_pictures(model, [path], model.size)
+    return _Task(str(path), degraded(original, model.levels, kind)[0], original[0])
 
 
 def _of_data(model: PixelModel, kind: str, data: str, split: str, count: int, values: int | None) -> list[_Task]:
@@ -155,8 +157,8 @@ def _sheet(model: PixelModel, tasks: list[_Task], maps: Tensor, drawn: Drawn) ->
     from pixelrnn.report.sheets import GRAY, in_bytes, map_in_bytes, sheet_of_rows
 
     columns = [map_in_bytes(maps), in_bytes(drawn.images, model.levels)]
-    if any(task.whole is not None for task in tasks):
-        absent = torch.full((model.channels, *model.size), GRAY)
-        wholes = [absent if task.whole is None else in_bytes(task.whole, model.levels) for task in tasks]
-        columns.insert(0, torch.stack(wholes))
+    if any(task.original is not None for task in tasks):
+        missing = torch.full((model.channels, *model.size), GRAY)
+        originals = [missing if task.original is None else in_bytes(task.original, model.levels) for task in tasks]
+        columns.insert(0, torch.stack(originals))
     return sheet_of_rows(columns)

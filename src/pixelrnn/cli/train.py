@@ -1,4 +1,4 @@
-"""pixelrnn train: from a preset to a model folder."""
+"""pixelrnn train: train a preset."""
 
 from __future__ import annotations
 
@@ -28,37 +28,40 @@ EXAMPLE = (
 
 
 def run(
-    preset: str = typer.Argument(..., help="A name of `pixelrnn list presets`, or a TOML file."),
-    out: Path = typer.Option(..., "--out", help="The run folder to make."),
-    data: str | None = typer.Option(None, "--data", help="A set's name, a folder, an array file.", callback=data_set),
+    preset: str = typer.Argument(..., help="A name from `pixelrnn list presets`, or a TOML file."),
+    out: Path = typer.Option(..., "--out", help="The run folder to create."),
+    data: str | None = typer.Option(
+        None, "--data", help="A data set's name, a folder, or an array file.", callback=data_set
+    ),
     size: str | None = typer.Option(None, "--size", help="HxW to crop and resize the pictures of a folder to."),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images."),
     max_minutes: float | None = typer.Option(
-        None, "--max-minutes", help="Stop learning then; the last validation comes after it."
+        None, "--max-minutes", help="Stop training after this time; a final validation follows."
     ),
     seed: int | None = typer.Option(
-        None, "--seed", help="Of the first weights, the order and all drawing; left out: the preset's."
+        None, "--seed", help="Seed of the initial weights, the data order and all sampling; by default the preset's."
     ),
     changes: list[str] = typer.Option(
-        [], "--set", help="KEY=VALUE of the preset, any number of times; `pixelrnn list settings` has the keys."
+        [], "--set", help="KEY=VALUE changes a setting of the preset, repeatable; see `pixelrnn list settings`."
     ),
     skip_broken: bool = typer.Option(
         False, "--skip-broken", help="Leave out pictures of a folder that cannot be read; they are counted in a note."
     ),
-    resume: bool = typer.Option(False, "--resume", help="Go on from the folder's last checkpoint, if it has one."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Throw an earlier run in the folder away."),
+    resume: bool = typer.Option(False, "--resume", help="Continue from the folder's last checkpoint, if it has one."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Delete an earlier run in the folder."),
     save_minutes: float = typer.Option(
         5.0, "--save-minutes", min=0, help="Minutes between checkpoints within an epoch."
     ),
     device: Device = "auto",
-    devices: int = typer.Option(1, "--devices", min=1, help="Processes on this machine, one for each device."),
-    nodes: int = typer.Option(1, "--nodes", min=1, help="Machines, each with this command under torchrun or SLURM."),
-    strategy: str = typer.Option("auto", "--strategy", help="How processes work together; auto is ddp for several."),
-    workers: int = typer.Option(0, "--workers", min=0, help="Extra processes that read images, for each that trains."),
+    devices: int = typer.Option(1, "--devices", min=1, help="Processes on this machine, one per device."),
+    nodes: int = typer.Option(1, "--nodes", min=1, help="Machines; each runs this command under torchrun or SLURM."),
+    strategy: str = typer.Option("auto", "--strategy", help="Lightning's strategy; auto is ddp for several processes."),
+    workers: int = typer.Option(0, "--workers", min=0, help="Data-loading workers per process."),
 ) -> None:
-    """Train a preset into a run folder, which is a model folder too.
+    """Train a preset in a run folder, which becomes a model folder.
 
-    Ctrl-C and SIGTERM save first; --resume goes on from there, and from the last checkpoint after a crash.
+    Ctrl-C and SIGTERM save a checkpoint before stopping; --resume continues from it, or from the last one after a
+    crash.
     """
     from pixelrnn.training.presets import load_preset
 
@@ -87,23 +90,23 @@ def run(
                 machine=machine,
                 command=shlex.join(["pixelrnn", *sys.argv[1:]]),
                 bar=sys.stderr.isatty(),
-                tell=_collected(validations),
+                on_validation=_printed(validations),
                 download=download,
                 on_encoder=on_encoder,
             )
     except KeyboardInterrupt:
         saved = (out / "training" / "last.ckpt").is_file()
-        stands = f"The last checkpoint in {out} stands" if saved else "There was no checkpoint yet"
-        typer.echo(f"Stopped at once. {stands}; go on with the same command and --resume", err=True)
+        state = f"The last checkpoint in {out} is kept" if saved else "There was no checkpoint yet"
+        typer.echo(f"Stopped immediately. {state}; continue with the same command and --resume", err=True)
         raise typer.Exit(1) from None
     if is_first():
-        _say(out, model, validations)
+        _print_result(out, model, validations)
 
 
-def _say(out: Path, model: PixelModel, validations: list[Progress]) -> None:
-    """Print what came of it, in one line."""
+def _print_result(out: Path, model: PixelModel, validations: list[Progress]) -> None:
+    """Print the best model's likelihood in one line."""
     if not validations:
-        note("the run had come to its end before: it goes on only with larger --epochs or --max-minutes")
+        note("the run was already finished: it continues only with larger --epochs or --max-minutes")
     if skipped := model.about.get("skipped_pictures"):
         note(f"left out, because it could not be read: {several(skipped, 'picture')}")
     progress = model.about["progress"]
@@ -115,25 +118,25 @@ def _say(out: Path, model: PixelModel, validations: list[Progress]) -> None:
 
 
 def _toml(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)  # texts, numbers and lists are the same in TOML
+    return json.dumps(value, ensure_ascii=False)  # strings, numbers and lists are written the same way in TOML
 
 
 @contextmanager
 def _encoder_bar() -> Iterator[Callable[[int, int], None]]:
-    with bar("the encoder learns") as update:
+    with bar("training the encoder") as update:
 
         def step(done: int, total: int) -> None:
             if done == 1:
-                note(f"the encoder learns first, {total} steps")
+                note(f"the encoder is trained first, for {total} steps")
             update(done, total)
 
         yield step
 
 
-def _collected(validations: list[Progress]) -> Callable[[Progress], None]:
-    """Print each validation, and keep it in the list."""
+def _printed(validations: list[Progress]) -> Callable[[Progress], None]:
+    """A function that prints each validation and appends it to the list."""
 
-    def tell(progress: Progress) -> None:
+    def on_validation(progress: Progress) -> None:
         validations.append(progress)
         typer.echo(
             f"epoch {progress.epoch:3}  {progress.seconds:7.1f} s  validation {progress.valid_nats:.2f} nats/image  "
@@ -142,4 +145,4 @@ def _collected(validations: list[Progress]) -> Callable[[Progress], None]:
             err=True,
         )
 
-    return tell
+    return on_validation

@@ -1,1 +1,1 @@
-"""Training: presets, the step, callbacks, and one run from a preset to a model folder."""
+"""Training: presets, the training step, callbacks, and a run from a preset to a model folder."""

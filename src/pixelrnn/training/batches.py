@@ -1,4 +1,4 @@
-"""Batches of images in an order that is a function of the seed and the epoch, cut among processes."""
+"""Batches of images, in an order that depends only on the seed and the epoch, split among processes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from pixelrnn.data import ImageData, Levels
 from pixelrnn.model.conditions import torch_labels
 
-# Larger ones are slower on a CPU: their feature maps are allocated anew from the system each time.
+# Larger batches are slower on a CPU: the system allocates and clears memory for their feature maps every time.
 _VALIDATION_BATCH = 25
 
 
 class Batch(NamedTuple):
-    """Images (B, C, H, W) uint8, and their labels (B,) int64 where the data has any."""
+    """Images (B, C, H, W) uint8 and their labels (B,) int64, or None for unlabelled data."""
 
     pixels: Tensor
     labels: Tensor | None
 
 
 class Images(Dataset[Batch]):
-    """Pixels (N, C, H, W) uint8, read a batch at a time; they may stay on disk, or be put on a device."""
+    """A data set of images (N, C, H, W) uint8, indexed a batch at a time; they may be on disk or on a device."""
 
     def __init__(self, pixels: Any, labels: np.ndarray | None = None) -> None:
-        self.pixels = pixels  # an array, something that is read like one, or a tensor on a device
+        self.pixels = pixels  # an array, something with the indexing of one, or a tensor on a device
         self.labels = torch_labels(labels)
 
     def put_on(self, device: torch.device) -> None:
-        """Keep the pixels on an accelerator, if they take at most a quarter of the memory that is free there."""
+        """Move the images to a GPU if they take at most a quarter of its free memory."""
         if not isinstance(self.pixels, Tensor) and device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
             if self.pixels.nbytes <= free // 4:
@@ -52,9 +52,10 @@ class Images(Dataset[Batch]):
 
 
 class Share(NamedTuple):
-    """The part of a batch that a process computes: places first .. first + size - 1 of its epoch; `whole` is the batch.
+    """The part of a batch that a process computes: positions first .. first + size - 1 of the epoch's permutation.
 
-    A process with no image of a small batch takes the batch's first one, and counts it for nothing.
+    `total` is the size of the batch over all processes. If a small batch has no image for a process, the process
+    computes the first one of the batch with weight zero (`counts` is False).
     """
 
     first: int
@@ -64,37 +65,46 @@ class Share(NamedTuple):
 
 
 class EpochOrder(Sampler[list[int]]):
-    """The batches of each epoch: a permutation of `length` images from the seed and the epoch alone.
+    """The batches of each epoch, from a permutation of `length` images that depends only on the seed and the epoch.
 
-    Every process gets its share of every batch, so that steps are those of one process with the whole batch.
+    Every process computes its share of every batch, so training takes the same steps as with a single process.
 
-    Arguments: batch_size, images of a step in all processes; rank of this process, of `world`
+    Arguments:
+        batch_size  images per step, over all processes
+        rank        rank of this process
+        world       number of processes
+
+    >>> order = EpochOrder(length=10, batch_size=4, seed=0)
+    >>> [len(batch) for batch in order]
+    [4, 4, 2]
+    >>> EpochOrder(length=10, batch_size=4, seed=0, rank=1, world=2).share(0)  # the second half of the first batch
+    Share(first=2, size=2, total=4, counts=True)
     """
 
     def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.length, self.batch_size, self.seed, self.rank, self.world = length, batch_size, seed, rank, world
         self.epoch = 0
-        self.first_batch = 0  # of the coming epoch only: where a training is taken up
+        self.first_batch = 0  # of the next epoch only: where a resumed run continues
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer when an epoch begins."""
+        """Called by the trainer at the start of an epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
 
     def share(self, batch: int) -> Share:
-        """What this process computes of a batch of an epoch."""
+        """The share of this process of the given batch."""
         begin = batch * self.batch_size
         size = min(self.batch_size, self.length - begin)
         first, last = size * self.rank // self.world, size * (self.rank + 1) // self.world
         return Share(begin + first, last - first, size) if last > first else Share(begin, 1, size, counts=False)
 
     def images_of(self, epoch: int, batch: int) -> list[int]:
-        """The images of a whole batch, of all processes: places in the data set."""
+        """The indices in the data set of the images of a batch, over all processes."""
         begin = batch * self.batch_size
-        found: list[int] = self._permutation(epoch)[begin : begin + self.batch_size].tolist()
-        return found
+        indices: list[int] = self._permutation(epoch)[begin : begin + self.batch_size].tolist()
+        return indices
 
     def __iter__(self) -> Iterator[list[int]]:
         first, self.first_batch = self.first_batch, 0
@@ -108,35 +118,37 @@ class EpochOrder(Sampler[list[int]]):
 
 
 class _Resumable(DataLoader[Batch]):
-    """A loader that begins where a checkpoint was written; the trainer saves and loads its state."""
+    """A data loader that can start in the middle of an epoch; the trainer saves and restores its state."""
 
     def __init__(self, images: Images, order: EpochOrder, trainer: lightning.Trainer | None, workers: int) -> None:
         super().__init__(
             images,
             batch_size=None,
             sampler=order,
-            collate_fn=_as_it_is,
+            collate_fn=_no_collate,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=_deaf,
+            worker_init_fn=_ignore_signals,
         )
         self._order, self._trainer = order, trainer
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch are done; 0 after the last."""
+        """The number of batches of the epoch that are done; 0 after the last."""
         assert self._trainer is not None
         progress: Any = self._trainer.fit_loop.epoch_loop.batch_progress
         return {"batches": progress.current.processed % len(self._order)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the coming epoch there."""
+        """Start the next epoch after these batches."""
         self._order.first_batch = state["batches"]
 
 
 class PixelBatches(lightning.LightningDataModule):
-    """Training images (source values where pixels are drawn anew, else levels) and validation images (levels).
+    """Training and validation images: levels, or source values where training pixels are binarised anew in each batch.
 
-    Arguments: batch_size, images of a step in all processes; workers, processes that read training images
+    Arguments:
+        batch_size  images per step, over all processes
+        workers     worker processes that read training images
     """
 
     def __init__(
@@ -149,7 +161,7 @@ class PixelBatches(lightning.LightningDataModule):
         self.order = EpochOrder(len(self.train), batch_size, seed)
 
     def setup(self, stage: str) -> None:
-        """Once for a training: small data sets fit into the memory of a GPU."""
+        """Called once per run: moves small data sets to the GPU, and splits batches among the processes."""
         if self.trainer is not None:
             for images in (self.train, self.valid) if not self.workers else ():
                 images.put_on(self.trainer.strategy.root_device)
@@ -157,23 +169,23 @@ class PixelBatches(lightning.LightningDataModule):
             self.order = EpochOrder(len(self.train), self.batch_size, self.seed, rank, world)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        if self.trainer is not None:  # said here, as workers read ahead before the trainer says it
+        if self.trainer is not None:  # set here, as workers prefetch batches before the trainer sets the epoch
             progress: Any = self.trainer.fit_loop.epoch_progress
             self.order.set_epoch(progress.current.processed)
         return _Resumable(self.train, self.order, self.trainer, self.workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Every image once: those of process r are r, r + world, r + 2 world, ..."""
+        """Every image once: rank r takes the images r, r + world, r + 2 world, ..."""
         mine = range(self.order.rank, len(self.valid), self.order.world)
         batches = [list(mine[first : first + _VALIDATION_BATCH]) for first in range(0, len(mine), _VALIDATION_BATCH)]
-        return DataLoader(self.valid, batch_size=None, sampler=batches, collate_fn=_as_it_is)
+        return DataLoader(self.valid, batch_size=None, sampler=batches, collate_fn=_no_collate)
 
 
-def _deaf(worker: int) -> None:
-    """In a worker: signals that go to all processes are heard by the one that saves; it ends its workers."""
+def _ignore_signals(worker: int) -> None:
+    """For workers: Ctrl-C reaches all processes, but only the training process handles it; it stops its workers."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _no_collate(batch: Any) -> Any:
     return batch

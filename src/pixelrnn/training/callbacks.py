@@ -1,4 +1,4 @@
-"""What happens beside the steps: the time limit, the model folder that is kept up to date, and word of how it goes."""
+"""Callbacks: keep the best model, report progress, average the weights, stop at the time limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pixelrnn.training.module import PixelTraining
 
 @dataclass(frozen=True)
 class Progress:
-    """How a training stands after a validation; nats are per image, of the averaged weights."""
+    """The state of a run after a validation; nats are per image, for the averaged weights."""
 
     epoch: int
     step: int
@@ -34,17 +34,18 @@ class Progress:
     standard_error: float | None
     bits_per_dim: float
     best: bool
-    skipped: int = 0  # steps whose gradient was no finite number
+    skipped: int = 0  # steps whose gradient was not finite
 
 
 class KeepBest(Callback):
-    """After each validation: if it is the best so far, write the model folder; write a grid of samples, and tell.
+    """After each validation, write a grid of samples, and the model folder if the model is the best so far.
 
-    It stands before the averaging of the weights in the list of callbacks, so that here the average is in place.
+    `on_validation` is called with the progress. This callback comes before the weight averaging in the list of
+    callbacks, so that it sees the averaged weights.
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any], tell: Callable[[Progress], None]) -> None:
-        self.folder, self.about, self.tell = folder, about, tell
+    def __init__(self, folder: Path, about: dict[str, Any], on_validation: Callable[[Progress], None]) -> None:
+        self.folder, self.about, self.on_validation = folder, about, on_validation
         self.best = math.inf
         self.images = 0
 
@@ -55,7 +56,7 @@ class KeepBest(Callback):
         self.images += module.batches.order.share(batch_idx).total
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Keep the model if it is the best so far, draw samples, and tell how it stands."""
+        """Save the model if it is the best so far, draw samples, and report the progress."""
         assert isinstance(module, PixelTraining)
         nats = module.gathered_nats()
         module.log("valid_nats", nats.mean(), rank_zero_only=True)
@@ -76,7 +77,7 @@ class KeepBest(Callback):
         self.best = min(self.best, progress.valid_nats)
         if trainer.is_global_zero:
             self._write(module, progress)
-            self.tell(progress)
+            self.on_validation(progress)
 
     def _write(self, module: PixelTraining, progress: Progress) -> None:
         if progress.best:
@@ -100,10 +101,16 @@ class KeepBest(Callback):
 
 
 def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """An exponential moving average of weights that forgets its first weights soon.
+    """The update of an exponential moving average of weights, with a lower decay in the first steps.
 
-    After n steps the decay is min(decay, (1 + n) / (10 + n)), as TensorFlow's `ExponentialMovingAverage` has it with
-    `num_updates`: with 0.999 all along, a short training would end with a third of its random first weights.
+    After n steps the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's `ExponentialMovingAverage` with
+    `num_updates`. With a constant decay of 0.999, the random initial weights would still be a third of the average
+    after 1000 steps.
+
+    >>> average, current = [torch.zeros(1)], [torch.ones(1)]
+    >>> moving_average(0.999)(average, current, 0)  # the decay is 1 / 10
+    >>> average
+    [tensor([0.9000])]
     """
 
     @torch.no_grad()
@@ -115,7 +122,7 @@ def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor
 
 
 class TimeLimit(Callback):
-    """Ends the training after so many seconds, with a last validation and save."""
+    """Stops training after so many seconds, with a final validation and checkpoint."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -140,7 +147,7 @@ class Bar(RichProgressBar):
 
 
 def draw_samples(model: PixelModel, path: Path, n: int, condition: dict[str, Any]) -> Tensor:
-    """Draw `n` images with seed 0, under their conditions, and write them as one picture; return them."""
+    """Draw `n` samples with seed 0 and the given conditions, save them as one picture, and return them."""
     samples = model.sample(n, seed=0, **condition).cpu()
     path.parent.mkdir(parents=True, exist_ok=True)
     save_picture(grid(samples, model.levels), path)

@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it was measured to be, and the command that made it."""
+"""The model card: a model's configuration, its measured likelihood, and the command that trained it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pixelrnn.model.conditions import described
 
 
 def model_card(model: PixelModel) -> str:
-    """Markdown for a run folder's README.md, from the model's config and what training wrote into `about`."""
+    """Markdown for the README.md of a run folder, from the model's config and its `about`."""
     return "\n".join(_lines(model, "FOLDER"))
 
 
 def shipped_card(model: PixelModel, name: str) -> str:
-    """The same for a model that comes with the package, with what its 16-bit weights were measured to give."""
+    """The card of a model that comes with the package, with the likelihood measured with its 16-bit weights."""
     found = model.about["shipped"]
     lines = _lines(model, name)
     lines[0] = f"# {name}"
     lines[2] = model.about["summary"]
-    measured = next(place for place, line in enumerate(lines) if line.startswith("| **validation**"))
+    measured = next(index for index, line in enumerate(lines) if line.startswith("| **validation**"))
     lines.insert(
         measured + 1,
         f"| **these weights, 16 bits** | **{found['nats']:.2f} +- {found['standard_error']:.2f} "
-        f"nats per image{_given_phrase(model)}** on "
+        f"nats per image{_conditioning(model)}** on "
         f"the first {found['images']} {found['split']} images ({found['nats_in_32_bits']:.2f} with 32 bits) |",
     )
     return "\n".join(lines)
@@ -34,19 +34,19 @@ def _error(error: float | None) -> str:
 
 
 def _split(about: dict[str, Any]) -> str:
-    """The split that a shipped model was measured on, if it is not the one that is measured anyway."""
+    """The --split option for a shipped model that was not measured on the default split."""
     split = about.get("shipped", {}).get("split", "test")
     return "" if split == "test" else f" --split {split}"
 
 
 def _condition_options(model: PixelModel) -> str:
-    """An example of what a model is told when it draws."""
+    """An example of the option that conditions a sample, for the card's command."""
     if model.encoder is not None:
         return "--like photo.png "
     return "--label 7 " if model.condition is not None and model.condition.classes > 7 else ""
 
 
-def _given_phrase(model: PixelModel) -> str:
+def _conditioning(model: PixelModel) -> str:
     return f" given {described(model)}" if described(model) else ""
 
 
@@ -72,16 +72,16 @@ def _lines(model: PixelModel, folder: str) -> list[str]:
         f"| trained on | {about['data']}, train split, {about['train_images']:,} images; {about['protocol']} |",
         f"| training | {progress['images']:,} images seen in {progress['seconds']:.0f} s, epoch {progress['epoch']}, "
         f"{settings['optimizer']}, learning rate {settings['learning_rate']}, batch {settings['batch_size']}, "
-        f"average of weights {settings['ema']}, seed {settings['seed']}, {about.get('machine') or about['device']} |",
+        f"weight averaging {settings['ema']}, seed {settings['seed']}, {about.get('machine') or about['device']} |",
         f"| **validation** | **{progress['valid_nats']:.2f}{_error(progress['standard_error'])} "
-        f"nats per image{_given_phrase(model)}, {progress['bits_per_dim']:.4f} bits/dim** "
-        f"({about['valid_images']:,} images, on which the epoch was chosen) |",
+        f"nats per image{_conditioning(model)}, {progress['bits_per_dim']:.4f} bits/dim** "
+        f"({about['valid_images']:,} images, on which the best epoch was chosen) |",
     ]
     if preset["source"]:
         lines.append(f"| settings from | {preset['source']} |")
     if preset["assumed"]:
-        lines.append(f"| assumed, as the source leaves it open | {', '.join(preset['assumed'])} |")
-    lines += ["", "Made by:", "", f"    {about['command']}", "", "Measure it, and use it:", ""]
+        lines.append(f"| assumed, as the source does not say | {', '.join(preset['assumed'])} |")
+    lines += ["", "Trained by:", "", f"    {about['command']}", "", "To evaluate it and sample from it:", ""]
     lines += [
         f"    pixelrnn evaluate {folder}{_split(about)}",
         f"    pixelrnn sample {folder} {_condition_options(model)}-n 16 -o samples.png",

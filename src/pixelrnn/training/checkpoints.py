@@ -1,4 +1,4 @@
-"""Checkpoints that a crash cannot damage, and a training that is stopped by a signal without a loss."""
+"""Atomic checkpoints, and stopping on a signal after saving one."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pixelrnn.errors import StoppedError, TrainingError
 from pixelrnn.files import replacing
 from pixelrnn.training.module import PixelTraining
 
-_SOON = 10.0  # seconds of work that may be lost where the end of the epoch, or a slow validation, is near
+_SOON = 10.0  # seconds between checkpoints near the end of an epoch, as a slow validation may follow
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside the one before it, flushes it to the disk, and only then takes its place.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint to a temporary file, syncs it to disk, and only then replaces the previous checkpoint.
 
-    Raises: TrainingError if it cannot be written, or would hold a number that is not finite; the old one is untouched
+    Raises: TrainingError if it cannot be written, or weights are not finite; the previous checkpoint is kept
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -43,9 +43,9 @@ class WholeFiles(TorchCheckpointIO):
             with replacing(path) as stream:
                 stream.write(content.getbuffer())
         except OSError as error:
-            stands = "The checkpoint before it stands." if path.is_file() else "There is none before it."
+            previous = "The previous checkpoint is kept." if path.is_file() else "There is no previous checkpoint."
             raise TrainingError(
-                f"Training ended: {path} could not be written ({error.strerror or error}). {stands}"
+                f"Training ended: {path} could not be written ({error.strerror or error}). {previous}"
             ) from error
 
 
@@ -53,20 +53,20 @@ def _check_finite(weights: dict[str, Tensor], path: Path) -> None:
     for name, each in weights.items():
         if each.is_floating_point() and not each.isfinite().all():
             raise TrainingError(
-                f"Training ended: the weights {name} are no finite numbers, so {path} was not written. "
+                f"Training ended: the weights {name} are not finite, so {path} was not written. "
                 "Lower the learning rate (--set learning_rate=...) or use --set precision=32."
             )
 
 
 class StopSignals:
-    """Ctrl-C and SIGTERM as a wish that is heard after the current step; a second one ends at once."""
+    """Handles Ctrl-C and SIGTERM: the first stops training after the current step, a second one immediately."""
 
     def __init__(self) -> None:
-        self.heard = ""
+        self.received = ""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Signals come here, until the block ends; only the main thread can ask for that."""
+        """Restore the previous signal handlers when the block ends; does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -79,22 +79,25 @@ class StopSignals:
                 signal.signal(number, handler)
 
     def install(self) -> None:
-        """Listen from now on; the trainer puts handlers of its own when it begins."""
+        """Install the handlers; called once training starts, as the trainer installs its own before that."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._hear)
+                signal.signal(number, self._receive)
 
-    def _hear(self, number: int, frame: Any) -> None:
-        if self.heard:
+    def _receive(self, number: int, frame: Any) -> None:
+        if self.received:
             raise KeyboardInterrupt
-        self.heard = signal.Signals(number).name
+        self.received = signal.Signals(number).name
 
 
 class Checkpoints(Callback):
-    """Writes training/last.ckpt every so often and after each epoch; stops the training when a signal was heard.
+    """Writes training/last.ckpt at intervals and after each epoch; stops training after a signal.
 
-    Arguments: folder of the run; seconds between two checkpoints within an epoch
-    Raises:    StoppedError after a signal
+    Arguments:
+        folder   the run folder
+        seconds  between checkpoints within an epoch
+
+    Raises:      StoppedError after a signal
     """
 
     def __init__(self, folder: Path, seconds: float, signals: StopSignals) -> None:
@@ -110,26 +113,26 @@ class Checkpoints(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """After a whole step; but not after the last of an epoch, whose validation is still to come."""
+        """Save after an optimizer step, but not after the last one of an epoch, which is saved after its validation."""
         assert isinstance(module, PixelTraining)
         left = len(module.batches.order) - 1 - batch_idx
         if not left or (batch_idx + 1) % module.settings.accumulate:
             return
         validation_is_near = left <= module.settings.accumulate or trainer.should_stop
         limit = min(self.seconds, _SOON) if validation_is_near else self.seconds
-        if not _any(trainer, bool(self.signals.heard) or time.monotonic() - self.saved >= limit):
+        if not _any(trainer, bool(self.signals.received) or time.monotonic() - self.saved >= limit):
             return
         self._save(trainer)
-        if _any(trainer, bool(self.signals.heard)):
+        if _any(trainer, bool(self.signals.received)):
             raise self._stopped()
 
     def on_validation_batch_end(self, trainer: lightning.Trainer, module: Any, *rest: Any) -> None:
-        if self.signals.heard and trainer.world_size == 1:
+        if self.signals.received and trainer.world_size == 1:
             raise self._stopped()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self._save(trainer)
-        if _any(trainer, bool(self.signals.heard)):
+        if _any(trainer, bool(self.signals.received)):
             raise self._stopped()
 
     def _save(self, trainer: lightning.Trainer) -> None:
@@ -137,24 +140,26 @@ class Checkpoints(Callback):
         self.saved, self.saved_step = time.monotonic(), trainer.global_step
 
     def _stopped(self) -> StoppedError:
-        name = {"SIGINT": "by Ctrl-C", "": "with another process"}.get(self.signals.heard, f"by {self.signals.heard}")
+        name = {"SIGINT": "by Ctrl-C", "": "with another process"}.get(
+            self.signals.received, f"by {self.signals.received}"
+        )
         if not self.path.is_file():
             return StoppedError(f"Training was stopped {name}, before the first checkpoint of {self.folder}.")
         return StoppedError(
             f"Training was stopped {name}. {self.path} holds step {self.saved_step}; "
-            "go on with the same command and --resume"
+            "continue with the same command and --resume"
         )
 
 
 class SkippedSteps(Callback):
-    """Writes down the steps that were skipped, logs/skipped.jsonl, and ends the training after `most` in a row."""
+    """Logs skipped steps to logs/skipped.jsonl, and stops training after `most` of them in a row."""
 
     def __init__(self, folder: Path, most: int = 10) -> None:
         self.path, self.most = folder / "logs" / "skipped.jsonl", most
         self.written = 0
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Written anew, as a run that was killed may have written what the checkpoint does not know."""
+        """Rewrite the log: before it was killed, a run may have logged steps that are not in its checkpoint."""
         assert isinstance(module, PixelTraining)
         self.written = 0
         if trainer.is_global_zero:
@@ -171,17 +176,17 @@ class SkippedSteps(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write down what is new; end the training if it has come too often."""
+        """Log new skipped steps; stop if there were too many in a row."""
         assert isinstance(module, PixelTraining)
         self._write(trainer, module)
         if module.skipped_in_a_row >= self.most:
             raise TrainingError(
-                f"Training ended: the gradient was no finite number {self.most} steps in a row; none of them was "
-                f"taken, and the last checkpoint stands. The images of these steps are in {self.path}. "
+                f"Training ended: the gradient was not finite for {self.most} steps in a row. These steps were "
+                f"skipped, and the last checkpoint is kept; {self.path} lists the images of each step. "
                 "Lower the learning rate (--set learning_rate=...) or use --set precision=32."
             )
 
 
-def _any(trainer: lightning.Trainer, wish: bool) -> bool:
-    """Whether any process wishes it; all must agree on when to save."""
-    return wish if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(wish, all=False)
+def _any(trainer: lightning.Trainer, condition: bool) -> bool:
+    """Whether the condition holds in any process: all of them must save at the same step."""
+    return condition if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(condition, all=False)

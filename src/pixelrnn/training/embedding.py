@@ -1,7 +1,7 @@
-"""Embeddings: an encoder that puts images of one class near each other and those of another class farther away.
+"""Train an encoder as an embedding: images of one class close to each other, those of other classes farther away.
 
 Source: the triplet loss of van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016, arXiv
-1606.05328, section 3.3; codes of length one and semi-hard negatives as in Schroff, Kalenichenko and Philbin, FaceNet,
+1606.05328, section 3.3; unit-length codes and semi-hard negatives as in Schroff, Kalenichenko and Philbin, FaceNet,
 2015, arXiv 1503.03832; the center loss of Wen et al., A Discriminative Feature Learning Approach for Deep Face
 Recognition, 2016.
 """
@@ -20,22 +20,27 @@ from pixelrnn.errors import ConfigError
 from pixelrnn.model import PixelModel
 from pixelrnn.training.presets import TrainingSettings
 
-_CLASSES, _OF_EACH = 12, 5  # of a batch
-_SHIFT = 2  # pixels, at most
+_CLASSES, _PER_CLASS = 12, 5  # classes in a batch, and images of each
+_SHIFT = 2  # the largest random shift, in pixels
 
 
 def triplet_loss(codes: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """The mean of max(0, |a - p|^2 - |a - n|^2 + margin) over all pairs of an anchor a and another p of its class.
+    """The mean of max(0, |a - p|^2 - |a - n|^2 + margin) over all pairs of an anchor a and a positive p of its class.
 
-    n is the nearest of another class that is farther from a than p is (semi-hard), or the farthest of all if none is.
+    The negative n is semi-hard: the nearest code of another class that is farther from a than p is. If there is none,
+    it is the farthest code of another class.
 
     Shapes: codes (B, D), labels (B,) -> ()
+
+    >>> codes, labels = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 0, 1])
+    >>> triplet_loss(codes, labels, margin=5.0)  # (1 - 9 + 5 -> 0, and 1 - 4 + 5 = 2) / 2
+    tensor(1.)
     """
     distances = torch.cdist(codes, codes).square()
     same = labels[:, None] == labels[None]
     pairs = (same & ~torch.eye(len(codes), dtype=torch.bool, device=codes.device)).nonzero()
     if not len(pairs) or bool(same.all()):
-        return codes.sum() * 0  # no triplet
+        return codes.sum() * 0  # there are no triplets
     to_positive = distances[pairs[:, 0], pairs[:, 1]]
     to_others = distances[pairs[:, 0]]
     other = ~same[pairs[:, 0]]
@@ -47,59 +52,63 @@ def triplet_loss(codes: Tensor, labels: Tensor, margin: float) -> Tensor:
 
 
 def center_loss(codes: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
-    """Half the mean squared distance of the codes (B, D) from the centers (classes, D) of their classes."""
+    """Half the mean squared distance of the codes (B, D) to the centers (classes, D) of their classes."""
     return 0.5 * (codes - centers[labels]).square().sum(1).mean()
 
 
 def train_encoder(
-    model: PixelModel, images: Tensor, labels: Tensor, settings: TrainingSettings, tell: Callable[[int, int], None]
+    model: PixelModel, images: Tensor, labels: Tensor, settings: TrainingSettings, on_step: Callable[[int, int], None]
 ) -> None:
-    """Train the model's encoder alone, `settings.encoder_steps` steps, and leave it as it is from then on.
+    """Train the model's encoder alone for `settings.encoder_steps` steps, then freeze it.
 
-    Arguments: images (N, C, H, W) levels and labels (N,); tell is called with (steps done, steps in all)
-    Raises:    ConfigError if the model has no encoder, or the data less than two classes of at least two images
+    Arguments:
+        images   (N, C, H, W) levels
+        labels   (N,)
+        on_step  called with (steps done, total steps)
+
+    Raises:      ConfigError if the model has no encoder, or the data fewer than two classes of two images or more
     """
     if model.encoder is None:
-        raise ConfigError("encoder_steps trains an encoder, but the model has none. Give it one:  --set code_size=32")
-    places = [np.flatnonzero(labels.numpy() == label) for label in labels.unique().tolist()]
-    places = [each for each in places if len(each) > 1]
-    if len(places) < 2:
-        raise ConfigError("An embedding is learned from at least two classes of at least two images each.")
+        raise ConfigError("encoder_steps trains an encoder, but the model has none. Add one with  --set code_size=32")
+    members = [np.flatnonzero(labels.numpy() == label) for label in labels.unique().tolist()]
+    members = [each for each in members if len(each) > 1]
+    if len(members) < 2:
+        raise ConfigError("Learning an embedding takes at least two classes with at least two images each.")
     rng = np.random.default_rng(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
     centers = nn.Parameter(torch.zeros(int(labels.max()) + 1, model.config["options"]["code_size"]))
     optimizer = torch.optim.Adam([*model.encoder.parameters(), centers], lr=settings.encoder_rate)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.encoder_steps)
     for step in range(settings.encoder_steps):
-        chosen = rng.choice(len(places), min(_CLASSES, len(places)), replace=False)
-        batch = np.concatenate([rng.choice(places[each], min(_OF_EACH, len(places[each])), False) for each in chosen])
-        seen = _varied(scale(images[batch], model.levels, model.dtype), generator)
-        codes, mine = model.encoder(seen.to(model.device)), labels[batch].to(model.device)
-        loss = triplet_loss(codes, mine, settings.margin)
+        classes = rng.choice(len(members), min(_CLASSES, len(members)), replace=False)
+        batch = np.concatenate([rng.choice(members[c], min(_PER_CLASS, len(members[c])), False) for c in classes])
+        augmented = _augmented(scale(images[batch], model.levels, model.dtype), generator)
+        codes, targets = model.encoder(augmented.to(model.device)), labels[batch].to(model.device)
+        loss = triplet_loss(codes, targets, settings.margin)
         if settings.center:
-            loss = loss + settings.center * center_loss(codes, mine, centers.to(codes.device))
+            loss = loss + settings.center * center_loss(codes, targets, centers.to(codes.device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         scheduler.step()
-        tell(step + 1, settings.encoder_steps)
+        on_step(step + 1, settings.encoder_steps)
     freeze(model)
 
 
 def freeze(model: PixelModel) -> None:
-    """Leave the encoder as it is."""
+    """Exclude the encoder's weights from training."""
     if model.encoder is not None:
         model.encoder.requires_grad_(False)
 
 
-def _varied(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images mirrored, moved by a few pixels and of another brightness, each by chance: (B, C, H, W) in -1..1."""
+def _augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Randomly mirrored and shifted images with random contrast and brightness: (B, C, H, W) in -1..1."""
     count, _, height, width = images.shape
     draw = torch.rand(count, 5, generator=generator).to(images.dtype)
     mirrored = torch.where(draw[:, 0, None, None, None] < 0.5, images.flip(3), images)
     wide = F.pad(mirrored, (_SHIFT, _SHIFT, _SHIFT, _SHIFT), mode="replicate")
-    moved = []
+    shifted = []
     for image, (down, right) in zip(wide, (draw[:, 1:3] * (2 * _SHIFT + 1)).long().tolist(), strict=True):
-        moved.append(image[:, down : down + height, right : right + width])
+        shifted.append(image[:, down : down + height, right : right + width])
     contrast, brightness = 0.8 + 0.4 * draw[:, 3], 0.4 * draw[:, 4] - 0.2
-    return torch.stack(moved) * contrast[:, None, None, None] + brightness[:, None, None, None]
+    return torch.stack(shifted) * contrast[:, None, None, None] + brightness[:, None, None, None]

@@ -1,4 +1,4 @@
-"""Memory that a training step frees is what the next one needs."""
+"""Let the C library keep freed memory, which the next training step needs again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt, in glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where the C library is glibc; nothing happens elsewhere.
+    """Make glibc keep freed memory in this process; does nothing with other C libraries.
 
-    By default glibc gives large blocks back to the system at once, and the system clears every page anew when they are
-    asked for again: on a CPU that can take a quarter of a training step. The process stays as large as it once was.
+    By default glibc returns large blocks to the system at once, which has to clear the pages when they are allocated
+    again: on a CPU that can take a quarter of a training step. The process stays as large as it ever was.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,4 +1,4 @@
-"""The training step: a LightningModule that knows nothing but nats."""
+"""The training step: a LightningModule that minimises the negative log-likelihood."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": 
 
 
 class Skipped(NamedTuple):
-    """A step that was not taken: where, and the images of its last batch, as places in the training data."""
+    """A skipped optimizer step: its epoch, batch and number, and the indices of the images in its last batch."""
 
     epoch: int
     batch: int
@@ -31,18 +31,27 @@ class Skipped(NamedTuple):
 
 
 class PixelTraining(lightning.LightningModule):
-    """Minimises the nats per pixel and colour of a model; logs nats per image.
+    """Minimises the negative log-likelihood, in nats per pixel and channel; logs nats per image.
 
-    The learning rate is a function of the step (and of the time, under a time limit), the random pixels of an image are
-    one of its place in the run, so that a resumed run takes them up where it stopped, and several processes draw what
-    one would. Dropout depends on the step and the process.
+    Training is reproducible: the learning rate depends on the step (and the elapsed time, with a time limit), random
+    binarisation and mirroring of an image on the seed and its position in the run, dropout on the step and the rank. So
+    a resumed run continues as if it had not stopped, and several processes draw the same pixels as one.
 
-    A step whose gradient is no finite number changes nothing; it is put on the list `skipped`.
+    A step whose gradient is not finite is skipped, and appended to `skipped`.
 
     Arguments:
-        levels       how source values become the model's levels; draws binary pixels anew where the protocol says so
-        max_seconds  the schedule ends there at the latest, counted over all sittings; None for no limit
-        condition    what the model is told of an image, see `conditions.CONDITIONS`
+        model        the model to train
+        settings     optimiser, learning-rate schedule, seed, augmentation
+        levels       quantisation of source values to the model's levels; for binary data, random binarisation too
+        max_seconds  end of the learning-rate schedule, counted over all sessions of the run; None for no time limit
+        condition    what the model is conditioned on: one of `conditions.CONDITIONS`
+
+    >>> import pixelrnn
+    >>> from pixelrnn.data import Levels
+    >>> model = pixelrnn.build("pixelcnn", size=(8, 8), levels=2, layers=1, width=4)
+    >>> training = PixelTraining(model, TrainingSettings(learning_rate=0.01), Levels(256, 2))
+    >>> training.configure_optimizers().param_groups[0]["lr"]
+    0.01
     """
 
     def __init__(
@@ -57,28 +66,29 @@ class PixelTraining(lightning.LightningModule):
         self.condition = condition
         self.model, self.settings, self.levels, self.max_seconds = model, settings, levels, max_seconds
         self.began = time.monotonic()
-        self.seconds_at_step = 0.0  # the same in all processes
+        self.seconds_at_step = 0.0  # elapsed time at the start of the step, the same in all processes
         self.valid_nats: list[Tensor] = []
         self.skipped: list[Skipped] = []
         self.skipped_in_a_row = 0
 
     @property
     def seconds(self) -> float:
-        """Since this training began, in all sittings."""
+        """Training time so far, over all sessions of the run."""
         return time.monotonic() - self.began
 
     @property
     def batches(self) -> PixelBatches:
-        """What is learned from."""
+        """The data module."""
         batches: PixelBatches = self.trainer.datamodule  # type: ignore[attr-defined]
         return batches
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean nats per pixel and colour of a batch; over all processes, the mean of the whole batch."""
+        """The mean nats per pixel and channel of this process' share of the batch, weighted so that the average over
+        processes is the mean over the batch."""
         order = self.batches.order
         share = order.share(batch_idx)
         number = self.current_epoch * len(order) + batch_idx
-        torch.manual_seed(_seed_of(self.settings.seed, number, order.rank))  # for dropout
+        torch.manual_seed(_mixed_seed(self.settings.seed, number, order.rank))  # for dropout
         images = self._drawn(batch.pixels, share)
         condition = condition_of(self.model, self.condition, images, batch.labels)
         weight = share.counts * share.size * order.world / share.total  # the processes' gradients are averaged
@@ -87,13 +97,13 @@ class PixelTraining(lightning.LightningModule):
         return nats / images[0].numel()
 
     def _drawn(self, pixels: Tensor, share: Share) -> Tensor:
-        """Levels of the images of a batch: pixels drawn anew where the protocol says so, mirrored by chance."""
+        """The levels of the images of a batch, randomly binarised and mirrored if the settings say so."""
         if not (self.levels.redrawn or self.settings.mirror):
             return self.levels.draw(pixels, pixels)
         each = pixels[0].numel()
         first = self.current_epoch * len(self.batches.train) + share.first
-        places = range(first, first + len(pixels))
-        numbers = uniforms(self.settings.seed, places, (1, 1, each + 1))[:, 0, 0].to(pixels.device)
+        positions = range(first, first + len(pixels))
+        numbers = uniforms(self.settings.seed, positions, (1, 1, each + 1))[:, 0, 0].to(pixels.device)
         images = self.levels.draw(pixels, numbers[:, :each])
         if self.settings.mirror:
             mirrored = numbers[:, each] < 0.5
@@ -110,23 +120,23 @@ class PixelTraining(lightning.LightningModule):
         self.log("learning_rate", rate, batch_size=1)
 
     def schedule(self) -> float:
-        """The share of the highest learning rate for the coming step."""
+        """The learning-rate schedule: the factor of the peak learning rate for the next step."""
         steps = max(1, int(self.trainer.estimated_stepping_batches))
-        warmup = min(self.settings.warmup, steps // 5)  # a short training is not all warm-up
-        share = min(1.0, (self.global_step + 1) / warmup) if warmup else 1.0
+        warmup = min(self.settings.warmup, steps // 5)  # so that a short run is not all warm-up
+        factor = min(1.0, (self.global_step + 1) / warmup) if warmup else 1.0
         if self.settings.schedule == "constant":
-            return share
+            return factor
         progress = self.global_step / steps
         if self.max_seconds:
             progress = max(progress, self.seconds_at_step / self.max_seconds)
-        return share * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return factor * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
-        """Shorten a gradient that is too long; drop one that is no finite number.
+        """Clip the gradient's norm; drop a gradient that is not finite.
 
-        The processes' gradients are averaged by now, so that all of them do the same.
+        By now gradients have been averaged over the processes, so all of them do the same.
         """
         parameters = [each for each in self.model.parameters() if each.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip or math.inf)
@@ -134,7 +144,7 @@ class PixelTraining(lightning.LightningModule):
             self.skipped_in_a_row = 0
             return
         for each in parameters:
-            each.grad = None  # the optimizer passes over them, and keeps its state
+            each.grad = None  # the optimizer ignores these parameters, and keeps their state
         batch = self.trainer.fit_loop.epoch_loop.batch_idx
         images = self.batches.order.images_of(self.current_epoch, batch)
         self.skipped.append(Skipped(self.current_epoch, batch, self.global_step, images))
@@ -147,7 +157,7 @@ class PixelTraining(lightning.LightningModule):
         self.valid_nats.append(nats)
 
     def gathered_nats(self) -> Tensor:
-        """The nats of every validation image, (N,) float64: what all processes found, each image once."""
+        """The nats of every validation image, gathered from all processes in the order of the images: (N,) float64."""
         order, total = self.batches.order, len(self.batches.valid)
         mine = torch.cat([torch.zeros(0, device=self.device), *self.valid_nats]).double()
         if order.world == 1:
@@ -155,20 +165,20 @@ class PixelTraining(lightning.LightningModule):
         padded = mine.new_zeros(-(-total // order.world))
         padded[: len(mine)] = mine
         every: Tensor = self.trainer.strategy.all_gather(padded)
-        return every.T.reshape(-1)[:total]  # image r + k world is the k-th of process r
+        return every.T.reshape(-1)[:total]  # image r + k * world is the k-th of rank r
 
     def on_validation_epoch_start(self) -> None:
         self.valid_nats.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what is not in the weights: the time, and how many steps were skipped."""
-        checkpoint["sitting"] = {"seconds": self.seconds, "in_a_row": self.skipped_in_a_row}
+        """Add the training time and the skipped steps to the checkpoint."""
+        checkpoint["session"] = {"seconds": self.seconds, "in_a_row": self.skipped_in_a_row}
         checkpoint["skipped"] = [list(each) for each in self.skipped]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it up again."""
-        self.began = time.monotonic() - checkpoint["sitting"]["seconds"]
-        self.skipped_in_a_row = checkpoint["sitting"]["in_a_row"]
+        """Restore the training time and the skipped steps."""
+        self.began = time.monotonic() - checkpoint["session"]["seconds"]
+        self.skipped_in_a_row = checkpoint["session"]["in_a_row"]
         self.skipped = [Skipped(*each) for each in checkpoint["skipped"]]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -177,5 +187,5 @@ class PixelTraining(lightning.LightningModule):
         return _OPTIMIZERS[settings.optimizer](self.model.parameters(), lr=settings.learning_rate, **options)
 
 
-def _seed_of(*numbers: int) -> int:
+def _mixed_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -1,8 +1,8 @@
-"""One training, from a preset to a model folder, stopped and taken up again.
+"""A training run, from a preset to a model folder; it can be stopped and resumed.
 
 RUN/config.json, model.safetensors, README.md, samples.png    the best model so far (see `pixelrnn.model.model_folder`)
-RUN/training/     preset.json and last.ckpt, the checkpoint to resume from
-RUN/logs/         metrics as CSV (TensorBoard too, if it is installed), samples of every epoch, skipped.jsonl
+RUN/training/     preset.json, and last.ckpt, the checkpoint to resume from
+RUN/logs/         metrics as CSV (and for TensorBoard, if it is installed), samples of every epoch, skipped.jsonl
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pixelrnn.model.model_folder import holds_model, read_config
 from pixelrnn.model.processes import LAUNCHERS
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit, moving_average
-from pixelrnn.training.checkpoints import Checkpoints, SkippedSteps, StopSignals, WholeFiles
+from pixelrnn.training.checkpoints import AtomicCheckpointIO, Checkpoints, SkippedSteps, StopSignals
 from pixelrnn.training.embedding import freeze, train_encoder
 from pixelrnn.training.memory import keep_freed_memory
 from pixelrnn.training.module import PixelTraining
@@ -49,14 +49,14 @@ from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare
 
 @dataclass(frozen=True)
 class Machine:
-    """What a training runs on.
+    """The devices and processes of a training run.
 
     device        "auto", "cpu" or "cuda"
-    devices       processes on each machine, one for each device
-    nodes         machines; every one runs the same command, started by torchrun or SLURM
-    strategy      one of Lightning's: "auto" (ddp for several processes), "ddp", ...
-    workers       processes beside each that read training images: for data sets that stay on disk
-    save_minutes  between two checkpoints within an epoch; there is one after each epoch anyway
+    devices       processes on each machine, one per device
+    nodes         machines; each runs the same command, started by torchrun or SLURM
+    strategy      a strategy of Lightning: "auto" (ddp for several processes), "ddp", ...
+    workers       data-loading workers per process, for data sets that stay on disk
+    save_minutes  minutes between checkpoints within an epoch; there is one after each epoch anyway
     """
 
     device: str = "auto"
@@ -72,24 +72,24 @@ class Machine:
                 raise ConfigError(f"{name} must be {least} or more, not {getattr(self, name)}.")
         if self.chosen_strategy not in ("auto", *StrategyRegistry.available_strategies()):
             raise unknown("strategy", self.strategy, ["auto", *StrategyRegistry.available_strategies()])
-        asked = self.devices * self.nodes
-        # Not `launched`, which refuses the processes that Lightning starts: they are told no rank.
+        processes = self.devices * self.nodes
+        # Not `launched`, which refuses the processes that Lightning starts: their environment has no rank.
         started = [os.environ.get(world, "1") for rank, world, _ in LAUNCHERS if rank in os.environ]
         for number in started:
-            if number not in ("1", str(asked)):
+            if number not in ("1", str(processes)):
                 raise ConfigError(
                     f"A launcher started {number} processes, but --devices {self.devices} and --nodes {self.nodes} "
-                    f"are {asked}. Give both as the launcher was told, or leave the launcher out."
+                    f"make {processes}. Set both as in the launcher's command, or run without a launcher."
                 )
         if self.nodes > 1 and not started:
             raise ConfigError(
-                f"{self.nodes} machines need a launcher that starts this command on each: torchrun, or srun in a SLURM "
-                "job. See docs/scaling.md."
+                f"Training on {self.nodes} machines needs a launcher that starts this command on each: torchrun, or "
+                "srun in a SLURM job. See docs/scaling.md."
             )
 
     @property
     def chosen_strategy(self) -> str:
-        """For Lightning: "auto" is "ddp" where there are several processes."""
+        """The strategy for Lightning: "auto" is "ddp" for several processes."""
         several = self.devices * self.nodes > 1
         return "ddp" if several and self.strategy == "auto" else self.strategy
 
@@ -104,26 +104,31 @@ def train(
     machine: Machine | None = None,
     command: str = "",
     bar: bool = False,
-    tell: Callable[[Progress], None] = lambda _: None,
+    on_validation: Callable[[Progress], None] = lambda _: None,
     download: ProgressCallback | None = None,
     on_encoder: Callable[[int, int], None] = lambda done, total: None,
 ) -> PixelModel:
-    """Train a preset into the run folder `out` and return the best model.
+    """Train a preset in the run folder `out` and return the best model.
 
-    With several processes every one calls this; the first of them writes.
+    With several processes, all of them call this; only rank 0 writes files.
 
     Arguments:
-        resume       go on from the folder's last checkpoint; where there is none yet, start afresh
-        overwrite    throw an earlier run in the folder away
-        max_minutes  end then, whatever the epochs; the schedule of the learning rate ends there too. Counted over all
-                     sittings of a run that is resumed.
-        machine      devices and processes; None for Machine()
-        command      what made this run, for the model card
-        bar          a progress bar on standard error
-        tell         called after each validation
-        on_encoder   called with (steps done, steps in all) while an encoder learns alone
-    Raises:          RunFolderError if the folder is taken, in use or cannot be written; ConfigError if the preset does
-                     not fit its data; TrainingError if it cannot go on; StoppedError after Ctrl-C or SIGTERM
+        preset         data, model and training settings
+        out            the run folder
+        resume         continue from the last checkpoint in the folder, or start from scratch if there is none yet
+        overwrite      delete an earlier run in the folder
+        max_minutes    stop after this time, even if epochs are left; the learning-rate schedule ends there too. Counted
+                       over all sessions of a resumed run.
+        machine        devices and processes; None for Machine()
+        command        the command line of the run, for the model card
+        bar            show a progress bar on standard error
+        on_validation  called after each validation
+        download       called with the progress of a download
+        on_encoder     called with (steps done, total steps) while the encoder is trained alone
+
+    Raises:            RunFolderError if the folder holds another run, is in use or cannot be written; ConfigError if
+                       the preset does not fit its data; TrainingError if training cannot continue; StoppedError after
+                       Ctrl-C or SIGTERM
     """
     folder, first, machine = Path(out), is_first(), machine or Machine()
     if max_minutes is not None and not max_minutes > 0:
@@ -139,10 +144,10 @@ def train(
     batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
     _check_levels(preset, train_data.name, batches)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves a step on a CPU
-    # Nothing in the folder was touched so far: what is wrong with the preset or its data has been found by now.
+    # The folder has not been touched so far: errors in the preset or its data have been found by now.
     with locked(folder) if first else nullcontext():
         if first:
-            check_folder(folder, preset, resume=resume, overwrite=overwrite)  # another may have come meanwhile
+            check_folder(folder, preset, resume=resume, overwrite=overwrite)  # again, now that it is locked
             prepare_folder(folder, preset, overwrite=overwrite)
         last = folder / "training" / "last.ckpt"
         checkpoint = last if resume and last.is_file() else None
@@ -153,17 +158,17 @@ def train(
             )
         limit = max_minutes * 60 if max_minutes else None
         module = PixelTraining(model, settings, levels, limit, preset.data.condition)
-        keep = KeepBest(folder, about, tell)
+        keep = KeepBest(folder, about, on_validation)
         _fit(folder, preset, module, batches, keep, checkpoint, limit=limit, machine=machine, bar=bar)
         if not (folder / "config.json").is_file():
-            raise TrainingError(f"No validation of {folder} gave a finite likelihood, so there is no model.")
+            raise TrainingError(f"No validation of {folder} had a finite likelihood, so there is no model.")
         if first:
             write_atomic(folder / "training" / FINISHED, b"")
     return PixelModel.load(folder)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes: the only one, or number 0 of a launcher's."""
+    """Whether this process writes files: the only process, or rank 0."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
@@ -192,20 +197,20 @@ def _fit(
         try:
             trainer = _trainer(folder, preset, callbacks, machine, bar)
         except (ImportError, ValueError, MisconfigurationException) as error:
-            raise ConfigError(f"Lightning cannot train so: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"Lightning refused these settings: {str(error).splitlines()[0]}") from error
         try:
             trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
-            trainer.strategy.barrier()  # the first process may still be writing
-        except SystemExit as stop:  # the trainer has caught a second Ctrl-C
+            trainer.strategy.barrier()  # rank 0 may still be writing
+        except SystemExit as stop:  # the trainer turns a second Ctrl-C into this
             raise KeyboardInterrupt from stop
         except OSError as error:
-            raise TrainingError(f"Training ended: {error}. The last checkpoint in {folder} stands.") from error
+            raise TrainingError(f"Training ended: {error}. The last checkpoint in {folder} is kept.") from error
         except RuntimeError as error:
             if trainer.world_size == 1 or isinstance(error, torch.OutOfMemoryError):
                 raise
             raise TrainingError(
-                f"Training ended: another of its {trainer.world_size} processes is gone or does not answer "
-                f"({str(error).splitlines()[0]}). The last checkpoint in {folder} stands; go on with --resume"
+                f"Training ended: another of its {trainer.world_size} processes died or does not respond "
+                f"({str(error).splitlines()[0]}). The last checkpoint in {folder} is kept; continue with --resume"
             ) from error
 
 
@@ -223,7 +228,7 @@ def _trainer(folder: Path, preset: Preset, callbacks: list[Callback], machine: M
         precision=_PRECISIONS[settings.precision],
         accumulate_grad_batches=settings.accumulate,
         callbacks=callbacks,
-        plugins=[WholeFiles()],
+        plugins=[AtomicCheckpointIO()],
         logger=loggers,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -237,7 +242,7 @@ def _trainer(folder: Path, preset: Preset, callbacks: list[Callback], machine: M
 def _about(
     preset: Preset, train_data: ImageData, valid_data: ImageData, levels: Levels, machine: Machine, command: str
 ) -> dict[str, Any]:
-    """What the model folder says of its training."""
+    """The `about` of the model folder: how the model was trained."""
     return {
         "pixelrnn": pixelrnn.__version__,
         "preset": preset.as_dict(),
@@ -255,7 +260,7 @@ def _about(
 
 
 def _machine(machine: Machine) -> str:
-    """What kind of machine a training runs on, in words."""
+    """A description of the hardware."""
     processes = machine.devices * machine.nodes
     each = f"{processes} processes, each " if processes > 1 else ""
     if machine.device != "cpu" and torch.cuda.is_available():
@@ -264,13 +269,13 @@ def _machine(machine: Machine) -> str:
 
 
 def _check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
-    """Raises ConfigError if all pixels that are looked at are of one level."""
+    """Raises ConfigError if all pixels of a few images have the same level."""
     pixels = batches.train.pixels
     some = a_few(pixels)
     if some.min() == some.max():
         raise ConfigError(
-            f"Every pixel of {name} falls on one level of {preset.data.levels}. If its values are not bytes "
-            "0..255, say how many there are, for example 4 for 0..3:  --set values=4 --set levels=4"
+            f"Every pixel of {name} is quantised to the same one of {preset.data.levels} levels. If the values are not "
+            "bytes 0..255, set their number, for example 4 for 0..3:  --set values=4 --set levels=4"
         )
 
 
@@ -291,11 +296,11 @@ def load_for(preset: Preset, split: str, download: ProgressCallback | None = Non
 
 
 def build_model(preset: Preset, data: ImageData) -> PixelModel:
-    """The untrained model of a preset, for images like those of `data`."""
+    """The untrained model of a preset, for images of the size and channels of `data`."""
     options = {key: value for key, value in preset.model.items() if key not in ("network", "head")}
     if preset.data.condition == "class":
         if data.labels is None:
-            raise ConfigError(f"{data.name} has no classes, so no model can be told of them. {LABELS_HINT}")
+            raise ConfigError(f"{data.name} has no labels, so no model can be conditioned on classes. {LABELS_HINT}")
         options["classes"] = len(data.class_names)
     elif preset.data.condition:
         options["map_channels"] = data.channels
@@ -318,9 +323,9 @@ def _embed(
     resumed: Path | None,
     on_step: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """Train the encoder by the triplet loss; how well it tells the classes of the validation split apart.
+    """Train the encoder with the triplet loss, and measure how well it verifies classes on the validation split.
 
-    A run that is resumed has its encoder in the checkpoint, and what it was measured to be in the model folder.
+    A resumed run has its encoder in the checkpoint, and the measurement in the model folder.
     """
     if resumed is not None and holds_model(resumed):
         freeze(model)
@@ -329,7 +334,7 @@ def _embed(
     pairs = []
     for data in (train_data, valid_data):
         if data.labels is None:
-            raise ConfigError(f"{data.name} has no classes, so no embedding can be learned. {LABELS_HINT}")
+            raise ConfigError(f"{data.name} has no labels, so no embedding can be learned. {LABELS_HINT}")
         pairs.append((torch.from_numpy(np.ascontiguousarray(levels.fixed(data.images))), torch_labels(data.labels)))
     (images, labels), valid = pairs
     assert labels is not None
@@ -339,7 +344,7 @@ def _embed(
 
 
 def _classes(preset: Preset, data: ImageData) -> dict[str, Any]:
-    """What the model folder says of the classes: their names, and how often each came."""
+    """The part of `about` on classes: their names, and the number of training images of each."""
     if preset.data.condition != "class" or data.labels is None:
         return {}
     counts = np.bincount(data.labels, minlength=len(data.class_names))
@@ -351,7 +356,7 @@ _PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 
 @contextmanager
 def _quiet() -> Any:
-    """The trainer's own notices are not for the users of this package; warnings of ours are errors with a sentence."""
+    """Silence Lightning's notices and warnings, which mean nothing to users of this package."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     before = [each.level for each in loggers]
     for each in loggers:

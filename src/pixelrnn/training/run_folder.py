@@ -1,4 +1,4 @@
-"""The folder of a run: who may train into it, and what it was trained with."""
+"""The run folder: locking it, checking what is in it, and reading the preset that it was trained with."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pixelrnn.training.presets import Preset, preset_from
 
 OURS = ("config.json", "model.safetensors", "README.md", "samples.png", "training", "logs")
 FINISHED = "finished"
-_PATIENCE = 7.0  # seconds: processes that read data live up to five seconds longer than a training that was killed
+_PATIENCE = 7.0  # seconds: data-loading workers live up to five seconds longer than a run that was killed
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of the folder; the lock goes with the process, however it ends.
+    """Lock the folder against other runs; the lock is released when the process ends, however it ends.
 
-    Raises: RunFolderError if another training works in it, or if it cannot be written
+    Raises: RunFolderError if another run is using the folder, or it cannot be written
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=_PATIENCE)
     except Timeout as error:
         raise RunFolderError(
-            f"Another training is at work in {folder}. Wait for it, stop it, or choose another folder."
+            f"Another training is running in {folder}. Wait for it, stop it, or choose another folder."
         ) from error
     except OSError as error:
         raise RunFolderError(f"The run folder {folder} cannot be written: {error.strerror or error}.") from error
@@ -44,12 +44,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def finished(folder: Path) -> bool:
-    """Whether a training came to its end in this run folder."""
+    """Whether the run in this folder has finished."""
     return (folder / "training" / FINISHED).is_file()
 
 
 def saved_preset(folder: str | Path) -> Preset:
-    """The resolved preset that a run folder was trained with.
+    """The preset of a run, with all changes made to it.
 
     Raises: RunFolderError if there is none
     """
@@ -58,16 +58,16 @@ def saved_preset(folder: str | Path) -> Preset:
         table = json.loads(path.read_text(encoding="utf-8"))
         return preset_from(table["name"], table)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{path} cannot be read, so {folder} is no run folder of this package.") from error
+        raise RunFolderError(f"{path} cannot be read, so {folder} is not a run folder of this package.") from error
 
 
 def check_folder(folder: Path, preset: Preset, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that must not be trained into; nothing is changed.
+    """Check that training in the folder would not destroy anything; changes nothing.
 
-    Raises: RunFolderError or ConfigError
+    Raises: RunFolderError if it would; ConfigError for options that do not go together, or with the run to resume
     """
     if resume and overwrite:
-        raise ConfigError("--resume goes on with a run and --overwrite throws it away: give one of them.")
+        raise ConfigError("--resume continues a run and --overwrite deletes it: use only one of them.")
     there = [name for name in OURS if _holds_something(folder / name)]
     if not there:
         return
@@ -78,20 +78,20 @@ def check_folder(folder: Path, preset: Preset, *, resume: bool, overwrite: bool)
             "Choose another folder."
         )
     if not (resume or overwrite):
-        raise RunFolderError(f"{folder} already holds a run. Go on with it:  --resume   or throw it away:  --overwrite")
+        raise RunFolderError(f"{folder} already holds a run. Continue it:  --resume   or delete it:  --overwrite")
     if resume:
         last = folder / "training" / "last.ckpt"
         if not is_run or (finished(folder) and not last.is_file()):
             raise RunFolderError(
-                f"{folder} holds a model but no {last.name} to go on from; to train afresh would replace it. Choose "
-                "another folder, or throw it away:  --overwrite"
+                f"{folder} holds a model but no {last.name} to resume from, and training from scratch would replace "
+                "the model. Choose another folder, or delete the model:  --overwrite"
             )
-        _same(saved_preset(folder), preset)
+        _check_same(saved_preset(folder), preset)
         _check_checkpoint(last)
 
 
 def _holds_something(path: Path) -> bool:
-    """Whether there is a file, or a folder with more in it than what a killed process left half written."""
+    """Whether the path is a file, or a folder with more in it than temporary files of a killed process."""
     return any(path.glob("[!.]*")) if path.is_dir() else path.exists()
 
 
@@ -100,15 +100,15 @@ def _check_checkpoint(path: Path) -> None:
         return
     try:
         torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise nearly anything
+    except Exception as error:  # a damaged file can raise almost anything
         raise RunFolderError(
-            f"{path} is damaged and cannot be resumed from ({type(error).__name__}). "
-            "The best model so far stands beside it; begin another run, or give --overwrite."
+            f"{path} is damaged, so the run cannot be resumed ({type(error).__name__}). "
+            "The best model so far is still in the run folder; start another run, or use --overwrite."
         ) from error
 
 
 def prepare_folder(folder: Path, preset: Preset, *, overwrite: bool) -> None:
-    """Make the folder ready to be trained into.
+    """Prepare the folder for training: delete an earlier run if asked to, and save the preset.
 
     Raises: RunFolderError if it cannot be written
     """
@@ -118,8 +118,8 @@ def prepare_folder(folder: Path, preset: Preset, *, overwrite: bool) -> None:
                 path = folder / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         (folder / "training").mkdir(parents=True, exist_ok=True)
-        for place in (folder, folder / "training"):
-            for half_written in place.glob(".*.tmp"):  # by a process that was killed
+        for parent in (folder, folder / "training"):
+            for half_written in parent.glob(".*.tmp"):  # by a process that was killed
                 half_written.unlink(missing_ok=True)
         (folder / "training" / FINISHED).unlink(missing_ok=True)
         write_atomic(folder / "training" / "preset.json", (json.dumps(preset.as_dict(), indent=2) + "\n").encode())
@@ -127,14 +127,11 @@ def prepare_folder(folder: Path, preset: Preset, *, overwrite: bool) -> None:
         raise RunFolderError(f"The run folder {folder} cannot be written: {error.strerror or error}.") from error
 
 
-def _same(before: Preset, now: Preset) -> None:
-    """A resumed run may get more epochs, and nothing else.
-
-    Raises: ConfigError
-    """
+def _check_same(before: Preset, now: Preset) -> None:
+    """Raises ConfigError unless the presets are equal; a resumed run may only have more epochs."""
     if now.training.epochs < before.training.epochs:
         raise ConfigError(
-            f"The run began with {before.training.epochs} epochs; it can get more when it is resumed, but not "
+            f"The run was started with {before.training.epochs} epochs; a resumed run can have more, but not fewer: "
             f"{now.training.epochs}. Leave --epochs as it was."
         )
     for section in ("data", "model", "training"):
@@ -142,8 +139,8 @@ def _same(before: Preset, now: Preset) -> None:
         for key in sorted({*old, *new} - {"epochs"}):
             if old.get(key) != new.get(key) and not (key == "name" and _one_path(old[key], new[key])):
                 raise ConfigError(
-                    f"The run began with {section}.{key} = {old.get(key)!r}, it cannot go on with {new.get(key)!r}. "
-                    "Resume it with the same preset and the same --set, or begin another run."
+                    f"The run was started with {section}.{key} = {old.get(key)!r}, and cannot continue with "
+                    f"{new.get(key)!r}. Resume it with the same preset and the same --set, or start another run."
                 )
 
 
