@@ -233,13 +233,6 @@ def _bars(bytes_: bool = False) -> Iterator[Callable[[str, int, int], None]]:
             progress.stop()
 
 
-@contextmanager
-def walk_bar(description: str, images: int, height: int, batch: int) -> Iterator[Callable[[int, int, object], None]]:
-    """A progress bar that yields an `on_row` for `sample` and `complete`."""
-    with bar(description) as update:
-        yield lambda first, row, _: update(first * height + (row + 1) * min(batch, images - first), images * height)
-
-
 def save_array(array: np.ndarray, path: Path) -> None:
     """Write an .npy file atomically.
 

@@ -15,6 +15,7 @@ from pixelrnn.cli.common import (
     RunFolder,
     Seed,
     Temperature,
+    bar,
     check_guidance,
     check_not_an_input,
     class_of,
@@ -24,7 +25,6 @@ from pixelrnn.cli.common import (
     pick_device,
     picture_out,
     several,
-    walk_bar,
 )
 from pixelrnn.cli.pictures import read_pictures
 from pixelrnn.errors import ConfigError
@@ -90,7 +90,7 @@ def run(
     if not known.any():
         note("no pixel of the mask is known (white, 128..255); all pixels are sampled")
     clock = Clock()
-    with walk_bar("completing", len(images) * n, height, BATCH) as on_row:
+    with bar("completing") as on_progress:
         sheet = completion_sheet(
             model,
             images,
@@ -101,7 +101,7 @@ def run(
             batch_size=BATCH,
             label=number,
             guidance=guidance,
-            on_row=on_row,
+            on_progress=on_progress,
         )
     save_picture(sheet, out)
     drawn = f"{several(n, 'completion')} of {several(len(images), 'picture')}"

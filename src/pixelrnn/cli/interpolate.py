@@ -12,12 +12,12 @@ from pixelrnn.cli.common import (
     Guidance,
     RunFolder,
     Temperature,
+    bar,
     check_encoder,
     check_not_an_input,
     pick_device,
     picture_out,
     several,
-    walk_bar,
 )
 from pixelrnn.cli.pictures import read_pictures
 from pixelrnn.errors import ConfigError
@@ -56,9 +56,9 @@ def run(
     ends = read_pictures(model, pictures, model.size)
     height, width = model.size
     clock = Clock()
-    with walk_bar("interpolating", rows * steps, height, rows) as on_row:
+    with bar("interpolating") as on_progress:
         between = interpolations(
-            model, ends, steps, rows, temperature=temperature, seed=seed, guidance=guidance, on_row=on_row
+            model, ends, steps, rows, temperature=temperature, seed=seed, guidance=guidance, on_progress=on_progress
         )
     first, last = in_bytes(ends, model.levels)[:, None].expand(2, rows, *ends.shape[1:])
     save_picture(sheet_of_rows([first, in_bytes(between, model.levels), last]), out)

@@ -14,12 +14,12 @@ from pixelrnn.cli.common import (
     RunFolder,
     Seed,
     Temperature,
+    bar,
     check_encoder,
     check_not_an_input,
     pick_device,
     picture_out,
     several,
-    walk_bar,
 )
 from pixelrnn.cli.pictures import DataCount, DataInstead, DataSplit, DataValues, pictures_or_data
 
@@ -64,7 +64,7 @@ def run(
     clock = Clock()
     with torch.no_grad():
         codes = model.encode(images)
-    with walk_bar("reconstructing", len(images) * n, model.size[0], BATCH) as on_row:
+    with bar("reconstructing") as on_progress:
         drawn = model.sample(
             len(images) * n,
             vector=codes.repeat_interleave(n, 0),
@@ -72,7 +72,7 @@ def run(
             seed=seed,
             batch_size=BATCH,
             guidance=guidance,
-            on_row=on_row,
+            on_progress=on_progress,
         )
     nats = float(nats_of(model, images, BATCH, vector=codes).mean())
     levels = model.levels

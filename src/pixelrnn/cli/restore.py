@@ -15,12 +15,12 @@ from pixelrnn.cli.common import (
     RunFolder,
     Seed,
     Temperature,
+    bar,
     check_not_an_input,
     note,
     pick_device,
     picture_out,
     several,
-    walk_bar,
 )
 from pixelrnn.cli.pictures import (
     DataCount,
@@ -86,7 +86,7 @@ def run(
         tasks = _of_data(model, kind, str(data), split, count, values)
     maps = torch.stack([task.map for task in tasks])
     clock = Clock()
-    with walk_bar("restoring", len(tasks) * n, model.size[0], BATCH) as on_row:
+    with bar("restoring") as on_progress:
         drawn = restorations(
             model,
             maps,
@@ -95,7 +95,7 @@ def run(
             seed=seed,
             batch_size=BATCH,
             guidance=guidance,
-            on_row=on_row,
+            on_progress=on_progress,
         )
     save_picture(_sheet(model, tasks, maps, drawn), out)
     for task, nats in zip(tasks, drawn.nats.tolist(), strict=True):

@@ -16,6 +16,7 @@ from pixelrnn.cli.common import (
     RunFolder,
     Temperature,
     array_out,
+    bar,
     check_encoder,
     check_guidance,
     check_not_an_input,
@@ -27,7 +28,6 @@ from pixelrnn.cli.common import (
     picture_out,
     save_array,
     several,
-    walk_bar,
 )
 from pixelrnn.cli.drawing import SHEET, Drawing, Wish, draw_shards
 from pixelrnn.cli.pictures import read_pictures
@@ -150,8 +150,8 @@ def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: P
         )
     height, width = options["size"]
     clock = Clock()
-    with walk_bar("sampling", wish.images, height, BATCH) as on_row:
-        images = model.sample(wish.images, batch_size=BATCH, on_row=on_row, **options, **wish.condition).cpu()
+    with bar("sampling") as on_progress:
+        images = model.sample(wish.images, batch_size=BATCH, on_progress=on_progress, **options, **wish.condition).cpu()
     seconds = clock.seconds
     if array is not None:
         save_array(images.numpy(), array)

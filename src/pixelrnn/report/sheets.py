@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pixelrnn.data import ImageData, grid
 from pixelrnn.measure.evaluation import levels_for
-from pixelrnn.model import OnRow, PixelModel
+from pixelrnn.model import OnProgress, PixelModel
 from pixelrnn.model.conditions import condition_kind, condition_of, torch_labels
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def completion_sheet(
     batch_size: int = 64,
     label: int | None = None,
     guidance: float = 1.0,
-    on_row: OnRow | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Image:
     """A row for each image: the image, its known pixels (the others mid-gray), and `n` completions.
 
@@ -54,7 +54,7 @@ def completion_sheet(
         batch_size=batch_size,
         label=label,
         guidance=guidance,
-        on_row=on_row,
+        on_progress=on_progress,
     )
     originals = in_bytes(images, model.levels)
     masked = torch.where(known.cpu(), originals, GRAY)
@@ -117,14 +117,14 @@ def interpolations(
     temperature: float = 1.0,
     seed: int = 0,
     guidance: float = 1.0,
-    on_row: OnRow | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Tensor:
     """Samples conditioned on linear interpolations between the codes of two images, both ends included.
 
     All steps of a row use the same random numbers, so only the code changes along a row. If the encoder normalises its
     codes, so are the interpolated ones.
 
-    Arguments: on_row is called as `sample` calls it, with the images counted step by step
+    Arguments: on_progress is called with (pixels that are final, pixels in all), of all steps
     Shapes:    ends (2, C, H, W) levels -> (rows, steps, C, H, W) uint8
     Raises:    ConditionError if the model has no encoder; ImageError if the ends do not fit
     Source:    arXiv 1606.05328, section 3.3
@@ -137,9 +137,9 @@ def interpolations(
     drawn = []
     for step, code in enumerate(codes):
 
-        def of_step(first: int, row: int, line: Tensor, step: int = step) -> None:
-            if on_row is not None:
-                on_row(step * rows + first, row, line)
+        def of_step(done: int, total: int, step: int = step) -> None:
+            if on_progress is not None:
+                on_progress(step * total + done, steps * total)
 
         drawn.append(
             model.sample(
@@ -149,7 +149,7 @@ def interpolations(
                 seed=seed,
                 guidance=guidance,
                 batch_size=rows,
-                on_row=of_step,
+                on_progress=of_step,
             )
         )
     return torch.stack(drawn, 1).cpu()
@@ -171,7 +171,7 @@ def restorations(
     seed: int | None = None,
     batch_size: int = 64,
     guidance: float = 1.0,
-    on_row: OnRow | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Drawn:
     """`n` samples conditioned on each map, sorted by their likelihood, the most probable first.
 
@@ -187,7 +187,7 @@ def restorations(
         batch_size=batch_size,
         condition_map=repeated,
         guidance=guidance,
-        on_row=on_row,
+        on_progress=on_progress,
     )
     nats = nats_of(model, images, batch_size, condition_map=repeated).unflatten(0, (len(maps), n))
     order = nats.argsort(1)
