@@ -1,11 +1,12 @@
-"""Cut photographs into gray patches, for models of natural image statistics.
+"""Cut photographs into grayscale patches, for models of natural image statistics.
 
     python examples/natural_patches.py PHOTOGRAPHS patches.npz [--side 32]
     pixelrnn train ride --data patches.npz --out runs/ride
 
-PHOTOGRAPHS is a folder of pictures. Whole pictures go to one split: of twelve in the order of their names, the last two
-to test, the one before them to validation, the others to training. A patch is side x side pixels of the luminance
-(ITU-R 601-2, as Pillow converts), patches do not overlap, and a rest at the right and at the bottom is left out.
+PHOTOGRAPHS is a folder of pictures. All patches of a picture go to the same split: of every twelve pictures in order of
+name, the last two are for testing, the one before them for validation, the others for training. A patch is side x side
+pixels of luminance (ITU-R 601-2, as Pillow converts); patches do not overlap, and what is left over at the right and at
+the bottom is discarded.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ def main() -> None:
     if options.side < 1:
         parser.error(f"--side must be 1 or more, not {options.side}")
     if not options.photographs.is_dir():
-        parser.error(f"{options.photographs} is no folder")
+        parser.error(f"{options.photographs} is not a folder")
     paths = sorted(path for path in options.photographs.iterdir() if path.suffix.lower() in SUFFIXES)
     if len(paths) < 3:
-        parser.error(f"{options.photographs} has {len(paths)} pictures; it takes three, one for each split")
+        parser.error(f"{options.photographs} has {len(paths)} pictures; at least three are needed, one per split")
     tests, valids = max(1, len(paths) // 6), max(1, len(paths) // 12)
     splits = {
         "train_images": paths[: -tests - valids],
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def patches(path: Path, side: int) -> np.ndarray:
-    """All whole patches of one picture: (N, side, side) uint8."""
+    """All complete patches of one picture: (N, side, side) uint8."""
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("L"))
     rows, columns = (length // side for length in pixels.shape)

@@ -1,12 +1,12 @@
-"""Train the models of docs/results.md, and write it: every measured figure comes from a run folder.
+"""Train the models of docs/results.md, and write that file: all measured figures come from run folders.
 
-    python scripts/results.py scripts/results.toml --train     # those that are not there yet, one after the other
+    python scripts/results.py scripts/results.toml --train     # train the missing models, one after the other
     python scripts/results.py scripts/results.toml --out docs/results.md
 
-Several of the first command may run at once, begun a few seconds apart: each takes the next run that is not finished
-and that no other is at. Where a table names a split, each model is evaluated on the whole of it, once: what was found
-is kept in RUN/results.json beside the hash of the weights that it belongs to. Runs that are not finished, or were
-trained with other settings than the plan says, are left out, and named on standard error.
+The first command can run several times in parallel, started a few seconds apart: each process takes the next run that
+is not finished and not in use. If a table names a split, each model is evaluated on all of it, once; the result is
+cached in RUN/results.json with the hash of the weights. Runs that are unfinished, or were trained with settings other
+than the plan's, are left out and reported on standard error.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from pixelrnn.training.run_folder import finished, saved_preset
 
 Table = dict[str, Any]
 
-CLASSIFIED = 3000  # images, as each takes a pass for every class
-UNITS: dict[str, Callable[[int, int], float]] = {  # (pixels, channels) to what nats per image are divided by
+CLASSIFIED = 3000  # images to classify, which takes one network pass per class each
+UNITS: dict[str, Callable[[int, int], float]] = {  # the divisor of nats per image, from (pixels, channels)
     "nats": lambda pixels, channels: 1,
     "nats/pixel": lambda pixels, channels: pixels,
     "bits/dim": lambda pixels, channels: pixels * channels * math.log(2),
 }
 
-_TRAIN = argparse.ArgumentParser()  # what a plan says of a training
+_TRAIN = argparse.ArgumentParser()  # the arguments of `pixelrnn train` that a plan may use
 _TRAIN.add_argument("preset")
 _TRAIN.add_argument("--set", action="append", default=[])
 _TRAIN.add_argument("--epochs", type=int)
@@ -51,8 +51,8 @@ _TRAIN.add_argument("--max-minutes", type=float)
 
 
 def train(plan: Table) -> bool:
-    """Train every run that is not finished and that no other process is at; whether all of these came to their end."""
-    fine = True
+    """Train every run that is neither finished nor in use; whether all of these succeeded."""
+    succeeded = True
     for table in plan["table"]:
         for entry in table["run"]:
             folder = Path(entry["folder"])
@@ -63,40 +63,40 @@ def train(plan: Table) -> bool:
             print(shlex.join(command), file=sys.stderr)
             process = subprocess.Popen([sys.executable, "-m", *command])
             try:
-                fine &= process.wait() == 0
+                succeeded &= process.wait() == 0
             except KeyboardInterrupt:
-                process.wait()  # it has heard it too, and saves
+                process.wait()  # it got the signal too, and saves a checkpoint
                 raise
-    return fine
+    return succeeded
 
 
-def stands(entry: Table) -> bool:
-    """Whether the run is there, trained as the plan says; if not, why is said on standard error.
+def trained_as_planned(entry: Table) -> bool:
+    """Whether the run has finished with the settings of the plan; if not, the reason is printed on standard error.
 
-    The number of epochs may differ where a time limit ended the training.
+    The number of epochs may differ if a time limit ended the training.
     """
     folder, why = Path(entry["folder"]), ""
     if not finished(folder):
-        why = "it is not there, or not finished"
+        why = "it is missing, or not finished"
     else:
-        asked = _TRAIN.parse_args(shlex.split(entry["train"]))
-        epochs = [] if asked.epochs is None else [f"epochs={asked.epochs}"]
-        planned, ran = load_preset(asked.preset, [*asked.set, *epochs]).as_dict(), saved_preset(folder).as_dict()
-        other = [
+        options = _TRAIN.parse_args(shlex.split(entry["train"]))
+        epochs = [] if options.epochs is None else [f"epochs={options.epochs}"]
+        planned, ran = load_preset(options.preset, [*options.set, *epochs]).as_dict(), saved_preset(folder).as_dict()
+        different = [
             f"{part}.{key}"
             for part in ("data", "model", "training")
-            for key in sorted({*planned[part], *ran[part]} - ({"epochs"} if asked.max_minutes else set()))
+            for key in sorted({*planned[part], *ran[part]} - ({"epochs"} if options.max_minutes else set()))
             if planned[part].get(key) != ran[part].get(key)
         ]
-        if other:
-            why = f"it was trained with another {' and another '.join(other)} than the plan says"
+        if different:
+            why = f"its {' and '.join(different)} differ from the plan"
     if why:
         print(f"left out: {folder}: {why}", file=sys.stderr)
     return not why
 
 
 def busy(folder: Path) -> bool:
-    """Whether a training is at work in the folder."""
+    """Whether a training is running in the folder."""
     if not folder.is_dir():
         return False
     try:
@@ -107,7 +107,7 @@ def busy(folder: Path) -> bool:
 
 
 def measured(run: Path, split: str) -> dict[str, Any]:
-    """What `evaluate` finds, from RUN/results.json if it is of these weights."""
+    """The results of `evaluate`, from RUN/results.json if that is for these weights."""
     path, weights = run / "results.json", read_config(run)["sha256"]
     if path.is_file():
         found: dict[str, Any] = json.loads(path.read_text())
@@ -130,7 +130,7 @@ def measured(run: Path, split: str) -> dict[str, Any]:
 
 
 def cells(entry: Table, table: Table) -> dict[str, str]:
-    """One line of a table, by column."""
+    """One line of a table: the cell of each column."""
     run = Path(entry["folder"])
     config = read_config(run)
     about, options = config["about"], config["options"]
@@ -147,10 +147,10 @@ def cells(entry: Table, table: Table) -> dict[str, str]:
     if "split" in table and table["split"] != "valid":
         found = measured(run, table["split"])
         line[f"{table['split']}, {unit}"] = f"**{_value(found['nats'], found['standard_error'], unit, config)}**"
-        line["given"] = found["protocol"].partition(", given ")[2] or "nothing"
+        line["conditioned on"] = found["protocol"].partition(", given ")[2] or "nothing"
         if "accuracy" in found:
             right, error = 100 * found["accuracy"], 100 * found["accuracy_standard_error"]
-            line["given"] += (
+            line["conditioned on"] += (
                 f"; class by Bayes' rule {right:.1f} +- {error:.1f} % right ({found['classified']:,} images)"
             )
     if any("paper" in other for other in table["run"]):
@@ -159,39 +159,39 @@ def cells(entry: Table, table: Table) -> dict[str, str]:
 
 
 def _value(nats: float, error: float, unit: str, config: dict[str, Any]) -> str:
-    """Nats per image and their standard error, in a unit of UNITS."""
+    """Nats per image and their standard error, converted to one of UNITS."""
     height, width = config["size"]
     parts, digits = UNITS[unit](height * width, config["channels"]), 2 if unit == "nats" else 4
     return f"{nats / parts:.{digits}f} +- {error / parts:.{digits}f}"
 
 
 def machine(run: Path) -> str:
-    """What a run was trained on, as its config says it."""
+    """The hardware of a run, from its config."""
     about = read_config(run)["about"]
     return str(about.get("machine") or about["device"])
 
 
 def draw(run: Path, folder: Path, split: str) -> str:
-    """A sheet of samples beside the document; the lines that show it."""
+    """Save a sheet of samples next to the document; the Markdown that shows it."""
     model = pixelrnn.load(run)
     folder.mkdir(parents=True, exist_ok=True)
     save_picture(sample_sheet(model, load_like(model, None, split)), folder / f"{run.name}.png")
-    return f"![Samples of {run.name}](images/results/{run.name}.png)\n\n*{run.name}: forty images of seed 0.*"
+    return f"![Samples of {run.name}](images/results/{run.name}.png)\n\n*{run.name}: forty samples with seed 0.*"
 
 
 def section(table: Table, images: Path) -> list[str]:
-    """Heading, text, table, commands and pictures of one table."""
-    there = [entry for entry in table["run"] if stands(entry)]
-    if not there:
+    """The Markdown of one table with its heading, text, commands and pictures."""
+    entries = [entry for entry in table["run"] if trained_as_planned(entry)]
+    if not entries:
         return []
     lines = [f"## {table['title']}", "", table["text"].strip(), ""]
-    found = [cells(entry, table) for entry in there]
-    columns = list(found[0])
+    rows = [cells(entry, table) for entry in entries]
+    columns = list(rows[0])
     lines += ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    lines += ["| " + " | ".join(line[column] for column in columns) + " |" for line in found]
-    runs = [Path(entry["folder"]) for entry in there]
+    lines += ["| " + " | ".join(row[column] for column in columns) + " |" for row in rows]
+    runs = [Path(entry["folder"]) for entry in entries]
     lines += ["", f"Trained on: {'; '.join(sorted({machine(run) for run in runs}))}. Commands:", ""]
-    lines += [f"    pixelrnn train {entry['train']} --out {entry['folder']}" for entry in there]
+    lines += [f"    pixelrnn train {entry['train']} --out {entry['folder']}" for entry in entries]
     if table.get("pictures"):
         for run in runs:
             lines += ["", draw(run, images, table["split"])]
@@ -201,13 +201,13 @@ def section(table: Table, images: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plan", type=Path)
-    parser.add_argument("--train", action="store_true", help="train what is missing, and write nothing")
+    parser.add_argument("--train", action="store_true", help="train the missing models, and do not write the document")
     parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
     args = parser.parse_args()
     plan = tomllib.loads(args.plan.read_text())
     if args.train:
         sys.exit(not train(plan))
-    lines = ["# Results", "", f"Written by `python scripts/results.py {args.plan}` from the folders of the runs.", ""]
+    lines = ["# Results", "", f"Written by `python scripts/results.py {args.plan}` from the run folders.", ""]
     for table in plan["table"]:
         lines += section(table, args.out.parent / "images" / "results")
     args.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")

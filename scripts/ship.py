@@ -1,9 +1,8 @@
-"""Put a trained model into the package: its weights in 16 bits, measured before and after.
+"""Add a trained model to the package with 16-bit weights, and evaluate it before and after the conversion.
 
-    python scripts/ship.py runs/mnist-gated-class mnist "digits 0 to 9, told which: binary, 28 x 28"
+    python scripts/ship.py runs/mnist-gated-class mnist "class-conditional digits 0 to 9: binary, 28 x 28"
 
-Ends with status 1, and touches nothing, if the file would be too large or the likelihood would differ by more than it
-may.
+Exits with status 1 and changes nothing if the file would be too large, or the likelihood would change too much.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from pixelrnn.report.sheets import sample_sheet
 from pixelrnn.training.card import shipped_card
 
 WEIGHTS = Path(pixelrnn.__file__).parent / "weights"
-LARGEST, MOST = 3_000_000, 0.05  # bytes, nats
-MEASURED = 500  # images, which a test measures again
+LARGEST, MOST = 3_000_000, 0.05  # the largest file in bytes, the largest change of the likelihood in nats
+MEASURED = 500  # images to evaluate, which a test repeats
 
 
 def main() -> None:
@@ -31,14 +30,14 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("summary", help="one line for `pixelrnn list weights`")
-    parser.add_argument("--split", default="test", help="what it is measured on, where the test images are not at hand")
+    parser.add_argument("--split", default="test", help="the split to evaluate on, if test images are not available")
     args = parser.parse_args()
     model, folder = pixelrnn.load(args.run), WEIGHTS / args.name
     data = load_like(model, None, args.split)
     with bar("32 bits") as update:
         before = evaluate(model, data, count=MEASURED, on_batch=update)
     with tempfile.TemporaryDirectory() as scratch:
-        model.save(scratch, "in the making", half=True)
+        model.save(scratch, "temporary", half=True)
         size = (Path(scratch) / "model.safetensors").stat().st_size
         small = pixelrnn.load(scratch)
     with bar("16 bits") as update:

@@ -99,8 +99,8 @@ def test_guidance_is_passed_on_and_needs_a_condition(cli: Cli, class_run: Path, 
     assert (images != drawn(cli, tmp_path, class_run, "--label", 3, "-n", 4)).any()
     picture = digit(tmp_path / "a.png")
     for folder, one, other in (
-        (run, "without conditions", "without conditions"),
-        (class_run, "--label or --like", "give --label too"),
+        (run, "takes no --guidance", "takes no --guidance"),
+        (class_run, "--label or --like", "use it with --label"),
     ):
         assert_refused(cli("sample", folder, "--guidance", 2), MISUSED, one)
         assert_refused(cli("complete", folder, picture, "--keep", "top", "--guidance", 2), MISUSED, other)
@@ -129,7 +129,7 @@ def test_like_tells_the_code_of_a_picture_of_any_size(cli: Cli, code_run: Path, 
 def test_complete_takes_a_label_and_guidance(cli: Cli, class_run: Path, tmp_path: Path) -> None:
     picture, out = digit(tmp_path / "a.png"), tmp_path / "out.png"
     base = ["complete", class_run, picture, "--keep", "top", "-n", 2, "--seed", 1, "-o", out]
-    assert_done(cli(*base), "--label chooses one")
+    assert_done(cli(*base), "--label sets one")
     assert_done(cli(*base, "--label", 4, "--guidance", 2))
     image = torch.from_numpy(load_data("digits", "test").images[:1].copy()).repeat(2, 1, 1, 1)
     known = torch.arange(8)[:, None].expand(8, 8) < 4
@@ -237,7 +237,7 @@ def test_a_picture_of_half_the_size_is_restored_as_it_is(cli: Cli, half_run: Pat
     assert (both[0, 0] == 128).all()  # there is no whole picture
     assert (both[1, 0] == in_bytes(load_data("digits", "test").images[0, 0])).all()
     large = digit(tmp_path / "large.png", enlargement=2)
-    assert_done(cli("restore", half_run, large, "-o", out), "16x16: brought to 8x8, then degraded")
+    assert_done(cli("restore", half_run, large, "-o", out), "16x16: resized to 8x8, then degraded")
 
 
 def test_evaluate_classifies_by_bayes_rule(cli: Cli, class_run: Path) -> None:
@@ -309,8 +309,13 @@ def test_what_does_not_fit_the_model_is_one_sentence(
 ) -> None:
     a, b, out = digit(tmp_path / "a.png"), digit(tmp_path / "b.png", 1), tmp_path / "none.png"
     for verb in (["sample", run], ["complete", code_run, a, "--keep", "top"]):
-        assert_refused(cli(*verb, "--label", 3, "-o", out), MISUSED, "no classes", "pixelrnn train mnist-gated-class")
-    assert_refused(cli("sample", run, "--label", "all", "-o", out), MISUSED, "no classes")
+        assert_refused(
+            cli(*verb, "--label", 3, "-o", out),
+            MISUSED,
+            "not conditioned on classes",
+            "pixelrnn train mnist-gated-class",
+        )
+    assert_refused(cli("sample", run, "--label", "all", "-o", out), MISUSED, "not conditioned on classes")
     for verb in (["sample", run, "--like", a], ["interpolate", run, a, b], ["reconstruct", run, a]):
         words = ("no encoder", "pixelrnn train mnist-autoencoder", "pixelrnn train faces")
         assert_refused(cli(*verb, "-o", out), MISUSED, *words)

@@ -162,7 +162,7 @@ def test_masks_and_halves_must_fit(cli: Cli, run: Path, tmp_path: Path) -> None:
     image, mask = picture(tmp_path / "a.png"), picture(tmp_path / "mask.png", (9, 7))
     assert_refused(cli("complete", run, image, "--mask", mask), FAILED, "7 x 9", "8 x 8")
     assert_refused(cli("complete", run, image), MISUSED, "--keep top")
-    assert_refused(cli("complete", run, image, "--keep", "top", "--mask", mask), MISUSED, "one way")
+    assert_refused(cli("complete", run, image, "--keep", "top", "--mask", mask), MISUSED, "one of --keep top")
     assert_refused(cli("complete", run, image, "--keep", "right"), MISUSED, "half to keep")
     other = picture(tmp_path / "b.png", (8, 9))
     assert_refused(cli("complete", run, image, other, "--keep", "top"), FAILED, "b.png is 9x8", "--size")

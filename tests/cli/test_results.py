@@ -80,7 +80,7 @@ def test_a_plan_is_trained_and_written_down(results, capfd: pytest.CaptureFixtur
     )
     assert "missing" not in text
     assert "Nothing here" not in text
-    assert "left out: runs/missing: it is not there" in capfd.readouterr().err
+    assert "left out: runs/missing: it is missing" in capfd.readouterr().err
     kept = Path("runs/a/results.json")
     kept.write_text(json.dumps(json.loads(kept.read_text()) | {"nats": 1.0}))
     results()
@@ -90,5 +90,5 @@ def test_a_plan_is_trained_and_written_down(results, capfd: pytest.CaptureFixtur
     assert f"| **{value:.4f} +- {error:.4f}** |" in Path("docs/results.md").read_text(), "measured anew"
     Path("plan.toml").write_text(PLAN.replace("--set width=4", "--set width=6"))
     results()
-    assert "left out: runs/a: it was trained with another model.width than" in capfd.readouterr().err
+    assert "left out: runs/a: its model.width differ" in capfd.readouterr().err
     assert "Digits" not in Path("docs/results.md").read_text()

@@ -94,7 +94,7 @@ def test_a_model_without_a_checkpoint_is_not_trained_afresh_by_resuming(tmp_path
     before = weights_hash(tmp_path / "run")
     (tmp_path / "run" / "training" / "last.ckpt").unlink()
     for _ in ("the checkpoint is gone", "the whole folder of the training"):
-        with pytest.raises(RunFolderError, match=r"no last\.ckpt to go on from"):
+        with pytest.raises(RunFolderError, match=r"no last\.ckpt to resume from"):
             train(tiny("epochs=2"), tmp_path / "run", resume=True)
         assert weights_hash(tmp_path / "run") == before
         shutil.rmtree(tmp_path / "run" / "training", ignore_errors=True)

@@ -148,7 +148,7 @@ def check_guidance(model: PixelModel, guidance: float, how: str) -> None:
     """Raises ConfigError for guidance without a condition; `how` names the options that set a condition."""
     if guidance != 1:
         if model.condition is None:
-            raise ConfigError("The model is unconditional, so --guidance has no effect. Leave it out.")
+            raise ConfigError("The model is unconditional, so it takes no --guidance.")
         raise ConfigError(f"--guidance needs a condition: use it with {how}.")
 
 

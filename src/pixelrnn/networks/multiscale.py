@@ -79,7 +79,7 @@ class MultiScale(Network):
     >>> model = pixelrnn.build("multiscale", size=(5, 5), levels=2, layers=1, width=4)
     >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
     torch.Size([3])
-    >>> model.network.order(5, 5)  # the small image has the pixels 0 to 8
+    >>> model.network.order(5, 5).ranks  # the small image has the pixels 0 to 8
     tensor([[ 0,  9,  1, 10,  2],
             [11, 12, 13, 14, 15],
             [ 3, 16,  4, 17,  5],
