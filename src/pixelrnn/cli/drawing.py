@@ -21,13 +21,14 @@ SHEET = 64  # images of the picture of many
 _SETTINGS, _FORMAT, _FORMAT_VERSION = "samples.json", "pixelrnn-samples", 1
 
 
-class Wish(NamedTuple):
-    """How many images, what the model is told, how many are in a row (None: about as many as rows); in short."""
+class Request(NamedTuple):
+    """How many images are to be drawn under which condition, how many stand in a row of the sheet (None: about as many as
+    there are rows), and a summary of the condition for the settings file."""
 
     images: int
     condition: dict[str, Any]
     rows_of: int | None
-    in_short: dict[str, Any]
+    summary: dict[str, Any]
 
 
 class Drawing(NamedTuple):
@@ -37,14 +38,14 @@ class Drawing(NamedTuple):
     """
 
     folder: Path
-    wish: Wish
+    request: Request
     options: dict[str, Any]
     shard_size: int
 
     @property
     def shards(self) -> int:
         """How many."""
-        return -(-self.wish.images // self.shard_size)
+        return -(-self.request.images // self.shard_size)
 
     def path(self, shard: int) -> Path:
         """Its file."""
@@ -52,15 +53,15 @@ class Drawing(NamedTuple):
 
     def images_of(self, shard: int) -> range:
         """The images in it."""
-        return range(self.wish.images)[shard * self.shard_size : (shard + 1) * self.shard_size]
+        return range(self.request.images)[shard * self.shard_size : (shard + 1) * self.shard_size]
 
     def jobs(self, shard: int) -> Iterator[dict[str, Any]]:
         """Its batches, as arguments of `PixelModel.sample`."""
         images = self.images_of(shard)
         for start in images[::BATCH]:
             part = slice(start, min(start + BATCH, images.stop))
-            condition = dict(self.wish.condition)
-            if self.wish.in_short["label"] == "all":
+            condition = dict(self.request.condition)
+            if self.request.summary["label"] == "all":
                 condition["label"] = condition["label"][part]
             yield {"n": part.stop - start, "start": start, "batch_size": BATCH, **self.options, **condition}
 
@@ -71,11 +72,11 @@ class Drawing(NamedTuple):
             "format": _FORMAT,
             "format_version": _FORMAT_VERSION,
             "weights": workers.weights,
-            "images": self.wish.images,
+            "images": self.request.images,
             "shard_size": self.shard_size,
             "levels": workers.model.levels,
             **options,
-            **self.wish.in_short,
+            **self.request.summary,
         }
 
 
@@ -187,4 +188,6 @@ def _save_sheet(drawing: Drawing, levels: int, out: Path) -> None:
 
     first = range(min(drawing.shards, -(-SHEET // drawing.shard_size)))
     images = np.concatenate([read_npy(drawing.path(shard))[:SHEET] for shard in first])[:SHEET]
-    save_picture(grid(images, levels, rows_of=drawing.wish.rows_of if drawing.wish.images <= SHEET else None), out)
+    save_picture(
+        grid(images, levels, rows_of=drawing.request.rows_of if drawing.request.images <= SHEET else None), out
+    )

@@ -28,37 +28,46 @@ EXAMPLE = (
 def run(
     run: RunFolder,
     data: str | None = typer.Option(
-        None, "--data", help="A data set's name or path; left out: the one it learned from.", callback=data_set
+        None, "--data", help="A data set's name or path; by default the training set.", callback=data_set
     ),
     split: DataSplit = "test",
     values: DataValues = None,
     batch_size: int = typer.Option(
         25, "--batch-size", min=1, help="Images at a time; the figures do not depend on it."
     ),
-    count: int | None = typer.Option(None, "--count", min=1, help="The first so many images; left out: all."),
+    count: int | None = typer.Option(
+        None, "--count", min=1, help="Evaluate the first COUNT images only; by default all of them."
+    ),
     classify: bool = typer.Option(
-        False, "--classify", help="Also how often the most probable class is right, by Bayes' rule."
+        False, "--classify", help="Also measure how often the most probable class is right, by Bayes' rule."
     ),
     verify: bool = typer.Option(
-        False, "--verify", help="Also how well the codes tell whether two images are of one class, or person."
+        False,
+        "--verify",
+        help="Also measure how well distances between codes separate images of one class, or person, from others.",
     ),
-    no_condition: bool = typer.Option(False, "--no-condition", help="Tell a conditional model nothing."),
+    no_condition: bool = typer.Option(
+        False, "--no-condition", help="Evaluate a conditional model without its condition."
+    ),
     as_json: bool = typer.Option(False, "--json", help="One JSON object instead of a line."),
     processes: int = typer.Option(
-        1, "--processes", min=1, help="Share the batches among so many processes of this machine; the figures stay."
+        1,
+        "--processes",
+        min=1,
+        help="Share the batches among this many processes of this machine; the figures stay the same.",
     ),
     device: Device = "auto",
 ) -> None:
     """Print exact nats per image and bits per dimension of a data set, with the standard error of the mean.
 
-    A conditional model is told of every image what it was told of in training: its class, say.
+    A conditional model is given the condition of each image that it was trained with: its class, say.
     """
     from pixelrnn.measure.evaluation import accuracy, evaluate, load_like, verification
     from pixelrnn.model.processes import Workers
 
     _check_alone()
     if classify and no_condition:
-        raise ConfigError("--classify tells the model every class in turn, --no-condition none: give one of them.")
+        raise ConfigError("--classify conditions on every class in turn, --no-condition on none: use one of them.")
     with Workers(run, pick_device(device), processes) as workers:
         with download_bar() as download:
             images = load_like(workers.model, data, split, values=values, progress=download)

@@ -21,17 +21,21 @@ def run(
     source: str | None = typer.Argument(
         None, help="A data set's name, a folder of pictures, an .npz or .npy file.", callback=data_set
     ),
-    out: Path | None = typer.Option(None, "--out", help="The folder to make; it must not exist."),
+    out: Path | None = typer.Option(None, "--out", help="The folder to create; it must not exist."),
     size: str | None = typer.Option(None, "--size", help="HxW to crop and resize the pictures of a folder to."),
     channels: int | None = typer.Option(
-        None, "--channels", help="1 for gray, 3 for colour; left out: gray if all pictures of the folder are."
+        None, "--channels", help="1 for gray, 3 for colour; by default gray if all pictures of the folder are."
     ),
     values: int | None = typer.Option(
-        None, "--values", min=2, max=256, help="How many a pixel of an array file may have, if not 256: 4 for 0..3."
+        None,
+        "--values",
+        min=2,
+        max=256,
+        help="Number of values a pixel of an array file can have, if not 256: 4 for 0..3.",
     ),
     skip_broken: bool = typer.Option(False, "--skip-broken", help="Leave out pictures that cannot be read."),
     check: Path | None = typer.Option(
-        None, "--check", help="Instead: read every file of a packed folder and compare it with what was written."
+        None, "--check", help="Instead: verify every file of a packed folder against its checksum."
     ),
 ) -> None:
     """Decode a data set once, into a folder that --data takes and that may be larger than memory.

@@ -23,15 +23,15 @@ DataInstead = Annotated[
     ),
 ]
 DataSplit = Annotated[
-    str, typer.Option("--split", help="train, valid or test; all, of a folder or file that comes without splits.")
+    str, typer.Option("--split", help="train, valid or test; or all, for a folder or file without splits.")
 ]
 DataValues = Annotated[
     int | None,
     typer.Option(
-        "--values", min=2, max=256, help="How many a pixel of an array file may have, if not 256: 4 for 0..3."
+        "--values", min=2, max=256, help="Number of values a pixel of an array file can have, if not 256: 4 for 0..3."
     ),
 ]
-DataCount = Annotated[int, typer.Option("--count", min=1, help="How many images of --data.")]
+DataCount = Annotated[int, typer.Option("--count", min=1, help="Number of images of --data.")]
 
 
 class Chosen(NamedTuple):

@@ -29,7 +29,7 @@ from pixelrnn.cli.common import (
     save_array,
     several,
 )
-from pixelrnn.cli.drawing import SHEET, Drawing, Wish, draw_shards
+from pixelrnn.cli.drawing import SHEET, Drawing, Request, draw_shards
 from pixelrnn.cli.pictures import read_pictures
 from pixelrnn.errors import ConfigError
 
@@ -50,31 +50,31 @@ _SHARD = 1000  # images of a file
 
 def run(
     run: RunFolder,
-    n: int = typer.Option(16, "-n", min=1, help="How many; with --label all, of each class."),
+    n: int = typer.Option(16, "-n", min=1, help="Number of images; with --label all, per class."),
     out: Path | None = typer.Option(
         None,
         "-o",
         "--out",
-        help="The picture to write, a grid of all of them; left out: samples.png. With --shards "
+        help="The picture to write, a grid of all images; samples.png by default. With --shards "
         f"the first {SHEET} of them; left out: none.",
         callback=picture_out,
     ),
     label: str | None = typer.Option(None, "--label", help="A class, by name or number; all: a row of n for each."),
-    like: Path | None = typer.Option(None, "--like", help="A picture; images are drawn given its code."),
+    like: Path | None = typer.Option(None, "--like", help="A picture; images are drawn conditioned on its code."),
     guidance: Guidance = 1.0,
     temperature: Temperature = 1.0,
-    size: str | None = typer.Option(None, "--size", help="HxW of each; left out: as trained."),
+    size: str | None = typer.Option(None, "--size", help="HxW of each image; by default the training size."),
     seed: int | None = typer.Option(
-        None, "--seed", help="The same seed gives the same images; left out: a new one, with --shards 0."
+        None, "--seed", help="The same seed gives the same images; by default a random one, with --shards 0."
     ),
     array: Path | None = typer.Option(
         None, "--array", help="Also write the integers, (n, C, H, W), as .npy.", callback=array_out
     ),
-    shards: Path | None = typer.Option(None, "--shards", help="Write the integers into files of this folder instead."),
+    shards: Path | None = typer.Option(None, "--shards", help="Write the integers into files in this folder instead."),
     shard_size: int | None = typer.Option(
-        None, "--shard-size", min=1, help=f"Images per file, with --shards; left out: {_SHARD}."
+        None, "--shard-size", min=1, help=f"Images per file, with --shards; {_SHARD} by default."
     ),
-    processes: int = typer.Option(1, "--processes", min=1, help="Draw for --shards in so many processes."),
+    processes: int = typer.Option(1, "--processes", min=1, help="With --shards, draw in this many processes."),
     device: Device = "auto",
 ) -> None:
     """Draw new images and write them as one picture, or very many of them as arrays.
@@ -95,7 +95,7 @@ def run(
     with Workers(run, pick_device(device), processes) as workers:
         if label is None and like is None:
             check_guidance(workers.model, guidance, "--label or --like")
-        wish = _wish(workers.model, n, label, like)
+        request = _request(workers.model, n, label, like)
         options = {
             "size": parse_size(size) or workers.model.size,
             "temperature": temperature,
@@ -103,9 +103,9 @@ def run(
             "seed": seed,
         }
         if shards is None:
-            _draw_picture(workers.model, wish, options, out or Path("samples.png"), array)
+            _draw_picture(workers.model, request, options, out or Path("samples.png"), array)
         else:
-            drawing = Drawing(shards, wish, options | {"seed": seed or 0}, shard_size or _SHARD)
+            drawing = Drawing(shards, request, options | {"seed": seed or 0}, shard_size or _SHARD)
             draw_shards(workers, drawing, out)
 
 
@@ -117,29 +117,29 @@ def _check_together(shards: Path | None, shard_size: int | None, processes: int,
         raise ConfigError("The files of --shards hold the integers already: leave --array out.")
 
 
-def _wish(model: PixelModel, n: int, label: str | None, like: Path | None) -> Wish:
+def _request(model: PixelModel, n: int, label: str | None, like: Path | None) -> Request:
     import numpy as np
     import torch
 
     condition: dict[str, Any] = {}
-    in_short: dict[str, Any] = {"label": label, "like": None}
+    summary: dict[str, Any] = {"label": label, "like": None}
     images, rows_of = n, None
     if label == "all":
         images, rows_of = n * classes_of(model), n
         condition["label"] = np.arange(classes_of(model)).repeat(n)
     elif label is not None:
-        in_short["label"] = condition["label"] = class_of(model, label)
+        summary["label"] = condition["label"] = class_of(model, label)
     if like is not None:
         check_encoder(model, "draw what is like a picture")
         picture = read_pictures(model, [like], model.size)
         with torch.no_grad():
             condition["vector"] = model.encode(picture)[0].cpu().numpy()
-        in_short["like"] = hashlib.sha256(picture.numpy().tobytes()).hexdigest()
+        summary["like"] = hashlib.sha256(picture.numpy().tobytes()).hexdigest()
     note_what_is_left_out(model, condition)
-    return Wish(images, condition, rows_of, in_short)
+    return Request(images, condition, rows_of, summary)
 
 
-def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: Path, array: Path | None) -> None:
+def _draw_picture(model: PixelModel, request: Request, options: dict[str, Any], out: Path, array: Path | None) -> None:
     """All images as one picture."""
     from pixelrnn.data import grid, save_picture
     from pixelrnn.model.processes import launched
@@ -151,9 +151,11 @@ def _draw_picture(model: PixelModel, wish: Wish, options: dict[str, Any], out: P
     height, width = options["size"]
     clock = Clock()
     with bar("sampling") as on_progress:
-        images = model.sample(wish.images, batch_size=BATCH, on_progress=on_progress, **options, **wish.condition).cpu()
+        images = model.sample(
+            request.images, batch_size=BATCH, on_progress=on_progress, **options, **request.condition
+        ).cpu()
     seconds = clock.seconds
     if array is not None:
         save_array(images.numpy(), array)
-    save_picture(grid(images, model.levels, rows_of=wish.rows_of), out)
-    typer.echo(f"{out}  {several(wish.images, 'image')} {height}x{width}   {seconds:.1f} s")
+    save_picture(grid(images, model.levels, rows_of=request.rows_of), out)
+    typer.echo(f"{out}  {several(request.images, 'image')} {height}x{width}   {seconds:.1f} s")

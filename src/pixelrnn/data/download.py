@@ -95,7 +95,7 @@ class _Bar:
     """pooch's progress bar protocol (total, update, reset, close) on top of one callable."""
 
     def __init__(self, description: str, report: ProgressCallback) -> None:
-        self.total = 0  # pooch sets it once the server has told
+        self.total = 0  # pooch sets it when the server has answered
         self._done = 0
         self._description = description
         self._report = report

@@ -122,7 +122,7 @@ def evaluate(
     Several processes, `with Workers(folder, processes=4) as workers: evaluate(workers, data)`, find what one does: they
     take the same batches, and the nats of the images are joined in their order.
 
-    Arguments: on_batch is called with (images done, images in all); told=False leaves the condition out that a
+    Arguments: on_batch is called with (images done, images in all); use_condition=False leaves the condition out that a
                conditional model learned with; count: of the first so many images only
     Raises:    DataError if there is no image; ImageError if the images do not fit the model
     """
@@ -180,7 +180,7 @@ def accuracy(
 
 @torch.inference_mode()
 def verification(model: PixelModel, data: ImageData, *, count: int | None = None) -> Verification:
-    """How well the distance of two images' codes tells whether they are of one class, of the first 2,000 at most.
+    """How well distances between codes separate pairs of one class from others, of the first 2,000 images at most.
 
     Raises: ConditionError if the model has no encoder; DataError if the data has no two classes, or no image
     """
@@ -261,7 +261,7 @@ def _of_batches(
     count: int | None,
     on_batch: Callable[[int, int], None] | None,
 ) -> Iterator[Result]:
-    """What `work` makes of each batch, in order; on_batch is told of one when the next is asked for."""
+    """What `work` makes of each batch, in order; on_batch is called when the next one is asked for."""
     batches = _batches(_here(model), data, batch_size, count)
     found = model.map(work, batches) if isinstance(model, Workers) else (work(model, batch) for batch in batches)
     total = len(data) if count is None else min(count, len(data))

@@ -84,7 +84,7 @@ def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor
 
 
 def holds_model(folder: Path) -> bool:
-    """Whether the folder's config says that it is one of ours, whole or not."""
+    """Whether the folder's config was written by this package; it may still be damaged."""
     try:
         return json.loads((folder / CONFIG).read_text(encoding="utf-8"))["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
