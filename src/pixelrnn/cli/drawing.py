@@ -22,8 +22,8 @@ _SETTINGS, _FORMAT, _FORMAT_VERSION = "samples.json", "pixelrnn-samples", 1
 
 
 class Request(NamedTuple):
-    """How many images are to be drawn under which condition, how many stand in a row of the sheet (None: about as many as
-    there are rows), and a summary of the condition for the settings file."""
+    """How many images are drawn under which condition, how many stand in a row of the sheet (None: as many as rows, or
+    nearly), and a summary of the condition for the settings file."""
 
     images: int
     condition: dict[str, Any]

@@ -35,26 +35,22 @@ def run(
     batch_size: int = typer.Option(
         25, "--batch-size", min=1, help="Images at a time; the figures do not depend on it."
     ),
-    count: int | None = typer.Option(
-        None, "--count", min=1, help="Evaluate the first COUNT images only; by default all of them."
-    ),
+    count: int | None = typer.Option(None, "--count", min=1, help="The first COUNT images only; by default all."),
     classify: bool = typer.Option(
         False, "--classify", help="Also measure how often the most probable class is right, by Bayes' rule."
     ),
     verify: bool = typer.Option(
         False,
         "--verify",
-        help="Also measure how well distances between codes separate images of one class, or person, from others.",
+        help="Also measure how well the codes separate images of one class, or person.",
     ),
-    no_condition: bool = typer.Option(
-        False, "--no-condition", help="Evaluate a conditional model without its condition."
-    ),
+    no_condition: bool = typer.Option(False, "--no-condition", help="Leave the condition of a conditional model out."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object instead of a line."),
     processes: int = typer.Option(
         1,
         "--processes",
         min=1,
-        help="Share the batches among this many processes of this machine; the figures stay the same.",
+        help="Share the batches among this many processes; the figures stay the same.",
     ),
     device: Device = "auto",
 ) -> None:

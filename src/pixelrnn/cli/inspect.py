@@ -24,14 +24,10 @@ def run(
     what: list[str] = typer.Argument(
         ..., metavar="RUN|NETWORK...", help="Model folders, names of `pixelrnn list networks` or `weights`, or: all"
     ),
-    plot: Path | None = typer.Option(
-        None, "--plot", help="Draw the receptive field of one pixel, of all networks side by side."
-    ),
+    plot: Path | None = typer.Option(None, "--plot", help="Draw the receptive fields side by side."),
     size: str | None = typer.Option(None, "--size", help="HxW of the image; by default the training size, or 28x28."),
     pixel: str | None = typer.Option(None, "--pixel", help="ROW,COLUMN of the pixel; by default the middle."),
-    changes: list[str] = typer.Option(
-        [], "--set", help="KEY=VALUE, an option of networks that are given by name, for example layers=7."
-    ),
+    changes: list[str] = typer.Option([], "--set", help="KEY=VALUE, an option of networks by name: layers=7."),
 ) -> None:
     """Prove that a network is causal, and measure its receptive field by gradients."""
     import pixelrnn

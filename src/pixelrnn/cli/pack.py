@@ -31,7 +31,7 @@ def run(
         "--values",
         min=2,
         max=256,
-        help="Number of values a pixel of an array file can have, if not 256: 4 for 0..3.",
+        help="Number of values in an array file, if not 256: 4 for 0..3.",
     ),
     skip_broken: bool = typer.Option(False, "--skip-broken", help="Leave out pictures that cannot be read."),
     check: Path | None = typer.Option(

@@ -27,9 +27,7 @@ DataSplit = Annotated[
 ]
 DataValues = Annotated[
     int | None,
-    typer.Option(
-        "--values", min=2, max=256, help="Number of values a pixel of an array file can have, if not 256: 4 for 0..3."
-    ),
+    typer.Option("--values", min=2, max=256, help="Number of values in an array file, if not 256: 4 for 0..3."),
 ]
 DataCount = Annotated[int, typer.Option("--count", min=1, help="Number of images of --data.")]
 

@@ -107,7 +107,7 @@ def find_pictures(
     needed: str | None = None,
     skip_broken: bool = False,
 ) -> dict[str, Pictures]:
-    """The splits of a folder of pictures; no picture is decoded, but all headers are read unless size and channels are given.
+    """The splits of a folder of pictures; none is decoded, but all headers are read unless size and channels are given.
 
     size, channels:  as in `load_folder`
     needed:          a split that must be there

@@ -35,7 +35,8 @@ NOT_NETWORKS = {
     'a pixel from the ones before it. Its causal direction alone is "mdlstm"; as an encoder of images that are given, '
     "it is pixelrnn.networks.MultiDirectionalLSTM.",
     "ride": 'RIDE (ride) is "spatial-lstm", whose head is "mcgsm" unless another is asked for: the hidden states of a '
-    'spatial LSTM, and a mixture of conditional Gaussian scale mixtures that reads them. The mixture alone is the network "mcgsm".',
+    "spatial LSTM, and a mixture of conditional Gaussian scale mixtures that reads them. The mixture alone is the "
+    'network "mcgsm".',
 }
 
 
