@@ -23,7 +23,7 @@ def test_a_uniform_number_chooses_the_first_level_whose_cumulated_probability_ex
         assert chosen.tolist() == [[level]], number
 
 
-def test_the_number_of_a_place_is_the_one_that_is_used() -> None:
+def test_the_number_of_a_position_is_the_one_that_is_used() -> None:
     numbers = torch.zeros(3, 3, 4, 5)
     numbers[1, 2, 3, 4] = 0.9
     pmf = torch.full((2, 2, 2), 0.5)
