@@ -27,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_place_that_cannot_be_written_is_found_before_anything_is_drawn(
+def test_an_output_that_cannot_be_written_is_found_before_anything_is_drawn(
     cli: Cli, run: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pixelrnn.PixelModel, "sample", lambda *_, **__: pytest.fail("was drawn"))
@@ -102,7 +102,7 @@ def test_processes_that_cannot_be_started_are_one_sentence(
     assert_refused(cli("train", "digits", "--out", "x", "--epochs", 1, *SMALL, *arguments), MISUSED, *words)
 
 
-def test_a_folder_called_like_a_model_or_a_data_set_of_the_package_is_told(cli: Cli, run: Path, here: Path) -> None:
+def test_a_folder_called_like_a_model_or_a_data_set_of_the_package_is_noted(cli: Cli, run: Path, here: Path) -> None:
     shutil.copytree(run, "mnist")
     Path("digits").mkdir()
     for arguments in (["sample", "mnist", "-n", 1], ["inspect", "mnist", "--size", "1x2"]):
@@ -111,7 +111,7 @@ def test_a_folder_called_like_a_model_or_a_data_set_of_the_package_is_told(cli: 
     assert "for the folder of that name, write ./digits" in cli("evaluate", run, "--data", "digits", "--count", 1).err
 
 
-def test_what_comes_without_splits_is_told_and_can_be_taken_whole(cli: Cli, run: Path, here: Path) -> None:
+def test_data_without_splits_is_noted_and_can_be_used_in_full(cli: Cli, run: Path, here: Path) -> None:
     images = load_data("digits", "test").images[:12]
     np.save("mine.npy", images)
     np.savez("split.npz", test_images=images)
@@ -142,14 +142,14 @@ def test_levels_are_packed_as_levels(cli: Cli, run: Path, here: Path) -> None:
     assert_refused(cli("pack", "mine.npy", "--out", "other", "--values", 3), FAILED, "0..2")
 
 
-def test_a_mask_without_a_known_pixel_is_told(cli: Cli, run: Path, here: Path) -> None:
+def test_a_mask_without_a_known_pixel_is_noted(cli: Cli, run: Path, here: Path) -> None:
     Image.fromarray(np.eye(8, dtype=np.uint8)).save("mask.png")  # 0 and 1: all black
     result = cli("complete", run, picture(here / "a.png"), "--mask", "mask.png", "-n", 1)
     assert result.status == DONE
     assert "no pixel of the mask is known" in result.err
 
 
-def test_what_a_model_learned_to_be_told_of_is_told_in_completions_too(
+def test_a_missing_condition_is_noted_in_completions_too(
     cli: Cli, class_run: Path, code_run: Path, half_run: Path, here: Path
 ) -> None:
     for folder, word in ((class_run, "--label"), (code_run, "--like"), (half_run, "pixelrnn restore")):

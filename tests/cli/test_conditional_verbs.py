@@ -1,4 +1,4 @@
-"""The verbs of conditional models: told of a class, of a code, or of a degraded picture."""
+"""The commands on conditional models: conditioned on a class, a code, or a degraded picture."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_guidance_is_passed_on_and_needs_a_condition(cli: Cli, class_run: Path, 
         assert_refused(cli("complete", folder, picture, "--keep", "top", "--guidance", 2), MISUSED, other)
 
 
-def test_what_is_left_out_is_noted_and_nothing_is_told(
+def test_a_missing_condition_is_noted_and_the_model_is_used_without(
     cli: Cli, class_run: Path, code_run: Path, half_run: Path, run: Path, tmp_path: Path
 ) -> None:
     for folder, note in ((class_run, "--label"), (code_run, "--like"), (half_run, "pixelrnn restore"), (run, "")):
@@ -114,7 +114,7 @@ def test_what_is_left_out_is_noted_and_nothing_is_told(
         assert (images == pixelrnn.load(folder).sample(2, seed=1).numpy()).all()
 
 
-def test_like_tells_the_code_of_a_picture_of_any_size(cli: Cli, code_run: Path, tmp_path: Path) -> None:
+def test_like_conditions_on_the_code_of_a_picture_of_any_size(cli: Cli, code_run: Path, tmp_path: Path) -> None:
     model = pixelrnn.load(code_run)
     image = torch.from_numpy(load_data("digits", "test").images[:1].copy())
     expected = model.sample(3, vector=model.encode(image).detach()[0], seed=1).numpy()

@@ -168,7 +168,7 @@ def test_masks_and_halves_must_fit(cli: Cli, run: Path, tmp_path: Path) -> None:
     assert_refused(cli("complete", run, image, other, "--keep", "top"), FAILED, "b.png is 9x8", "--size")
 
 
-def test_a_place_that_cannot_be_written_is_named(cli: Cli, run: Path, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_named(cli: Cli, run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert_refused(cli("sample", run, "-n", 1, "-o", tmp_path / "file" / "x.png"), FAILED, "x.png")
     assert_refused(

@@ -48,8 +48,8 @@ def some_images(model: PixelModel, n: int) -> Tensor:
     return torch.randint(0, model.levels, (n, model.channels, *model.size), dtype=torch.uint8)
 
 
-class RowLog:
-    """What `on_row` is told: the calls (first image, row), and the images that the rows make."""
+class RecordedRows:
+    """An `on_row` that records its calls (first image, row), and the images that the rows make."""
 
     def __init__(self, n: int, model: PixelModel) -> None:
         self.calls: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""Every kind of condition that a model can have, and something to tell it: what the contracts on conditions run on."""
+"""Every kind of condition that a model can have, with values for it: the cases of the contracts on conditions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONDITIONS: dict[str, dict[str, object]] = {
     "placed vector": {"vector_size": 2, "condition_spatial": True},
 }
 
-# Every network with the head that it gets by itself, and those that are told in another way with another head.
+# Every network with the head that it gets by itself, and those that are conditioned differently with another head.
 _OTHERS = {"pixelcnn-1-mcgsm", "row-lstm-3-mcgsm", "spatial-lstm-1-categorical", "mcgsm-3-categorical"}
 CONDITIONAL = [case for case in CASES if case[3] == default_head(case[1], 4) or case[0] in _OTHERS]
 TOLD_IDS = [case[0] for case in CONDITIONAL]
@@ -47,7 +47,7 @@ def attentive(model: PixelModel, factor: float = 3) -> PixelModel:
 
 
 def something(model: PixelModel, n: int, size: tuple[int, int] | None = None) -> dict[str, Tensor]:
-    """What to tell the model of n images, of each of them something else."""
+    """Conditions for n images, a different one for each."""
     assert model.condition is not None
     classes, vector_size, map_channels = model.condition.kinds
     condition: dict[str, Tensor] = {}

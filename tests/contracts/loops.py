@@ -107,11 +107,11 @@ def pointwise(modules: Iterable[CausalConv2d], colours: str, mistake: str = "") 
 
 def condition(module: nn.Module, s: Array | None, mistake: str = "") -> Array | float:
     """V * s, the 1 x 1 layer without bias and without mask of a condition s (maps, H, W): (out, H, W)."""
-    if s is None or mistake == "told nothing":
+    if s is None or mistake == "no condition":
         return 0.0
-    if mistake == "told of the place to the right":
+    if mistake == "condition of the pixel to the right":
         s = np.roll(s, -1, 2)
-    if mistake == "told of the row above":
+    if mistake == "condition of the row above":
         s = np.roll(s, 1, 1)
     return np.einsum("os,src->orc", array(module.conv.weight)[:, :, 0, 0], s)
 

@@ -151,7 +151,7 @@ def multiscale_loop(
 ) -> Array:
     """Section 3.6, the small image sub-sampled and copied: the parameters of every pixel, (params, H, W).
 
-    s (maps, H, W) is what the image itself is conditioned on: every network is told of it at the image's places.
+    s (maps, H, W) is the condition map of the image itself: every network is conditioned on it at its own pixels.
     """
     colours = "RGB"[: len(image)]
     small = image[:, ::factor, ::factor]

@@ -46,14 +46,14 @@ def states_of(recurrence: Recurrence, kernel: int, taps: int, colours: str, mist
     return States(into, weights, *starts)
 
 
-def cell(gates: Array, memory: Array, mistake: str) -> tuple[Array, Array]:
+def cell(gates: Array, c_before: Array, mistake: str) -> tuple[Array, Array]:
     """Equation 3: what the gates were before they were opened, and the old c -> the new h and c; maps first."""
     o, f, i, g = np.split(gates, 4)
     if mistake == "gates in another order":
         i, f, o, g = np.split(gates, 4)
     o, f, i = sigmoid(o), sigmoid(f), sigmoid(i)
     g = sigmoid(g) if mistake == "sigmoid for g" else np.tanh(g)
-    c = f * memory + i * g
+    c = f * c_before + i * g
     return (np.tanh(o * c) if mistake == "tanh(o c)" else o * np.tanh(c)), c
 
 
@@ -69,8 +69,8 @@ def row_states(states: States, x: Array, mistake: str) -> Array:
             there = column + k - len(states.taps) // 2
             above = h[:, row - 1, there] if 0 <= there < width else outside
             gates = gates + weight @ (above if row else states.start_h)
-        memory = c[:, row - 1, column] if row else states.start_c
-        h[:, row, column], c[:, row, column] = cell(gates, memory, mistake)
+        c_before = c[:, row - 1, column] if row else states.start_c
+        h[:, row, column], c[:, row, column] = cell(gates, c_before, mistake)
     return h
 
 
@@ -87,12 +87,12 @@ def diagonal_states(states: States, x: Array, mistake: str) -> Array:
     columns = []
     for t in range(width + height - 1):
         padded_h = np.concatenate([start_h[:, :1], h], 1)  # one row on top, none at the bottom
-        over, memory = padded_h[:, :-1], c
+        over, c_before = padded_h[:, :-1], c
         if mistake == "2 x 1 reads the row below":
             over = np.concatenate([h, start_h[:, :1]], 1)[:, 1:]
         if mistake == "forget gate for the cell above":
-            memory = np.concatenate([start_c[:, :1], c], 1)[:, :-1]
-        h, c = cell(into[:, :, t] + left @ padded_h[:, 1:] + above @ over, memory, mistake)
+            c_before = np.concatenate([start_c[:, :1], c], 1)[:, :-1]
+        h, c = cell(into[:, :, t] + left @ padded_h[:, 1:] + above @ over, c_before, mistake)
         inside = np.array([0 <= t - row < width for row in range(height)])
         if mistake != "padding left to evolve":
             h, c = np.where(inside, h, start_h), np.where(inside, c, start_c)

@@ -33,13 +33,13 @@ def _input_to_state(conv: torch.nn.Module, window: Tensor) -> Tensor:
     return F.conv2d(window, conv.weight if conv.mask is None else conv.weight * conv.mask, conv.bias)
 
 
-def _cell(recurrence: Recurrence, gates: Tensor, memories: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    out, *keeps, let_in, content = gates.split(recurrence.width, 2)
-    c = torch.sigmoid(let_in) * torch.tanh(content)
-    for keep, memory in zip(keeps, memories, strict=True):
-        c = c + torch.sigmoid(keep) * memory
-    out = torch.sigmoid(out)
-    return (torch.tanh(out * c) if recurrence.product else out * torch.tanh(c)), c
+def _cell(recurrence: Recurrence, gates: Tensor, cells: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    output_gate, *forget_gates, input_gate, candidate = gates.split(recurrence.width, 2)
+    c = torch.sigmoid(input_gate) * torch.tanh(candidate)
+    for forget_gate, cell in zip(forget_gates, cells, strict=True):
+        c = c + torch.sigmoid(forget_gate) * cell
+    o = torch.sigmoid(output_gate)
+    return (torch.tanh(o * c) if recurrence.product else o * torch.tanh(c)), c
 
 
 def _state_to_state(recurrence: Recurrence, gates: Tensor, reads: list[Tensor]) -> Tensor:
@@ -58,11 +58,11 @@ def _rows(recurrence: Recurrence, gates: Tensor) -> Tensor:
     rows = []
     for row in gates.unbind(0):
         wide_h, wide_c = torch.cat([border_h, h, border_h]), torch.cat([border_c, c, border_c])
-        reads, memories = (
+        reads, cells = (
             [wide.narrow(0, margin + tap.right, width) for tap in taps]
             for wide, taps in [(wide_h, recurrence.taps), (wide_c, recurrence.carried)]
         )
-        h, c = _cell(recurrence, _state_to_state(recurrence, row, reads), memories)
+        h, c = _cell(recurrence, _state_to_state(recurrence, row, reads), cells)
         rows.append(h)
     return torch.stack(rows)
 
@@ -81,11 +81,11 @@ def _diagonals(recurrence: Recurrence, gates: Tensor, padded: bool) -> Tensor:
         first, last = max(0, t - width + 1), min(height - 1, t)
         if padded:
             long_h, long_c = torch.cat([start_h, h]), torch.cat([start_c, c])
-            reads, memories = (
+            reads, cells = (
                 [{LEFT: long[1:], ABOVE: long[:-1]}[tap] for tap in each]
                 for long, each in [(long_h, taps), (long_c, carried)]
             )
-            h, c = _cell(recurrence, _state_to_state(recurrence, column, reads), memories)
+            h, c = _cell(recurrence, _state_to_state(recurrence, column, reads), cells)
             inside = torch.zeros(height, 1, 1, dtype=torch.bool)
             inside[first : last + 1] = True
             h, c = torch.where(inside, h, start_h), torch.where(inside, c, start_c)
@@ -95,11 +95,11 @@ def _diagonals(recurrence: Recurrence, gates: Tensor, padded: bool) -> Tensor:
         top, bottom = first == 0, last == t
         long_h = torch.cat([start_h] * top + [h] + [start_h] * bottom)
         long_c = torch.cat([start_c] * top + [c] + [start_c] * bottom)
-        reads, memories = (
+        reads, cells = (
             [{LEFT: long[1:], ABOVE: long[:-1]}[tap] for tap in each]
             for long, each in [(long_h, taps), (long_c, carried)]
         )
-        h, c = _cell(recurrence, _state_to_state(recurrence, column[first : last + 1], reads), memories)
+        h, c = _cell(recurrence, _state_to_state(recurrence, column[first : last + 1], reads), cells)
         columns.append(F.pad(h, (0, 0, 0, 0, first, height - 1 - last)))
     return _unskew(torch.stack(columns), width)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from cases import CASES, SMALL, RowLog, make, some_images
+from cases import CASES, SMALL, RecordedRows, make, some_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -124,8 +124,8 @@ def test_temperature_zero_completes_the_same_whatever_the_seed(model: PixelModel
 
 
 @pytest.mark.parametrize("name", ["the lower rows", "the upper rows", "each its own"])
-def test_on_row_is_told_known_rows_too(model: PixelModel, name: str) -> None:
-    condition = RowLog(3, model)
-    whole = model.complete(some_images(model, 3), masks(3)[name], seed=0, on_row=condition)
-    assert condition.calls == [(0, row) for row in range(4)]
-    assert torch.equal(condition.images, whole)
+def test_on_row_gets_known_rows_too(model: PixelModel, name: str) -> None:
+    recorded = RecordedRows(3, model)
+    whole = model.complete(some_images(model, 3), masks(3)[name], seed=0, on_row=recorded)
+    assert recorded.calls == [(0, row) for row in range(4)]
+    assert torch.equal(recorded.images, whole)

@@ -42,7 +42,7 @@ def assert_walked_as_whole(case: tuple, name: str, span: int, *, by_colour: bool
 @every_condition
 @every_case
 @torch.no_grad()
-def test_the_walk_of_a_model_that_is_told_gives_the_parameters_of_the_whole_pass(case: tuple, name: str) -> None:
+def test_the_walk_of_a_conditional_model_gives_the_parameters_of_the_whole_pass(case: tuple, name: str) -> None:
     assert_walked_as_whole(case, name, 3)
 
 
@@ -101,7 +101,7 @@ def test_cached_and_naive_sampling_give_the_same_images_for_the_same_conditions(
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 @every_case
-def test_an_image_that_is_told_something_does_not_depend_on_its_company(case: tuple, guidance: float) -> None:
+def test_a_conditional_sample_does_not_depend_on_its_company(case: tuple, guidance: float) -> None:
     model = conditional(case, "all three", SMALL)
     condition = something(model, 5)
     five = model.sample(5, seed=3, guidance=guidance, **condition)
@@ -116,7 +116,7 @@ def test_an_image_that_is_told_something_does_not_depend_on_its_company(case: tu
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0, 0.5])
 @every_case
-def test_a_completion_of_images_that_are_told_something_is_that_of_the_oracle(case: tuple, guidance: float) -> None:
+def test_a_conditional_completion_is_that_of_the_oracle(case: tuple, guidance: float) -> None:
     model = conditional(case, "all three", SMALL)
     images, known, condition = some_images(model, 5), known_of(5), something(model, 5)
     whole = model.complete(images, known, seed=1, batch_size=2, guidance=guidance, **condition)
@@ -156,7 +156,7 @@ def test_one_condition_counts_for_every_image() -> None:
 
 @torch.no_grad()
 def guided_world(model: PixelModel, strength: float, **condition: object) -> tuple[Tensor, Tensor]:
-    """All images and how probable each is, guided: pixel by pixel, level by level, by the untold and told nats."""
+    """All images and their guided probabilities, pixel by pixel and level by level from both log-likelihoods."""
     every = all_images(model.channels, *model.size, model.levels)
     total = torch.ones(len(every))
     for channel, row, column in itertools.product(range(model.channels), *map(range, model.size)):

@@ -1,4 +1,4 @@
-"""Conditions keep every promise: no leak, all are told, what is left out was never there, likelihoods stay exact."""
+"""Conditions keep every promise: no leak, they reach all pixels, a missing one changes nothing, exact likelihoods."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def later(model: PixelModel, row: int, column: int, colour: int, size: tuple[int
 
 
 @every_case
-def test_no_parameter_of_a_model_that_is_told_depends_on_the_present_or_the_future(case: tuple) -> None:
+def test_no_parameter_of_a_conditional_model_depends_on_the_present_or_the_future(case: tuple) -> None:
     model = make(case, ODD, layers=2, condition_width=3, map_channels=1)
     network, s = transparent(model), 0.1 * torch.rand(1, 3, *ODD)
 
@@ -56,7 +56,7 @@ def test_no_parameter_of_a_model_that_is_told_depends_on_the_present_or_the_futu
 
 @every_case
 @torch.no_grad()
-def test_another_future_moves_no_parameter_of_a_model_that_is_told(case: tuple) -> None:
+def test_another_future_moves_no_parameter_of_a_conditional_model(case: tuple) -> None:
     model = conditional(case, "all three")
     one, other = (torch.rand(1, model.channels, *ODD) for _ in "12")
     condition_map, order = model.embed_condition(1, **something(model, 1)), model.network.order(*ODD).ranks
@@ -80,7 +80,7 @@ def reached(model: PixelModel, s: Tensor) -> Tensor:
 
 
 @every_case
-def test_a_condition_without_a_place_reaches_every_colour_of_every_pixel(case: tuple) -> None:
+def test_a_condition_without_a_location_reaches_every_colour_of_every_pixel(case: tuple) -> None:
     model = make(case, ODD, layers=2, condition_width=3, vector_size=2)
     found = reached(model, torch.rand(1, 3, 1, 1))
     assert found.shape == (63, model.head.groups, 3, 1, 1)
@@ -88,7 +88,7 @@ def test_a_condition_without_a_place_reaches_every_colour_of_every_pixel(case: t
 
 
 @every_case
-def test_every_pixel_is_told_of_its_own_place_the_first_one_too(case: tuple) -> None:
+def test_every_pixel_is_conditioned_on_its_own_position_the_first_one_too(case: tuple) -> None:
     model = make(case, ODD, layers=2, condition_width=3, map_channels=2)
     found = reached(model, torch.rand(1, 3, *ODD))
     for index, (row, column) in enumerate(itertools.product(*map(range, ODD))):
@@ -97,7 +97,7 @@ def test_every_pixel_is_told_of_its_own_place_the_first_one_too(case: tuple) -> 
 
 @every_case
 @torch.no_grad()
-def test_a_map_that_is_changed_at_one_place_changes_the_parameters_there(case: tuple) -> None:
+def test_a_map_that_is_changed_at_one_position_changes_the_parameters_there(case: tuple) -> None:
     model = conditional(case, "map")
     image, map_ = torch.rand(1, model.channels, *ODD), torch.randn(1, 2, *ODD)
     params = model.network(Whole(image, model.embed_condition(1, condition_map=map_)))
@@ -123,7 +123,7 @@ BIASED = [
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("network", "head", "layers"), BIASED)
 @torch.no_grad()
-def test_a_condition_without_a_place_is_a_bias_of_every_layer_that_is_told(
+def test_a_condition_without_a_location_is_the_same_bias_everywhere(
     network: str, head: str, layers: dict[str, str], channels: int
 ) -> None:
     """Section 2.3 of arXiv 1606.05328: V^T h. The other networks have loops, in `test_fidelity_conditions`."""
@@ -142,7 +142,7 @@ def test_a_condition_without_a_place_is_a_bias_of_every_layer_that_is_told(
     assert_close(plain.network(Whole(image)), expected)
 
 
-def test_a_placed_vector_is_another_one_at_every_place() -> None:
+def test_a_spatial_vector_differs_at_every_position() -> None:
     model = conditional(CONDITIONAL[0], "placed vector")
     condition_map = model.embed_condition(1, vector=torch.randn(2))
     assert condition_map.shape == (1, 3, *ODD)
@@ -155,7 +155,7 @@ def test_a_placed_vector_is_another_one_at_every_place() -> None:
 @every_condition
 @every_case
 @torch.no_grad()
-def test_a_model_that_is_told_nothing_is_the_model_without_a_condition(case: tuple, name: str) -> None:
+def test_a_conditional_model_without_its_condition_is_the_model_without_a_condition(case: tuple, name: str) -> None:
     model = conditional(case, name)
     plain = without(model)
     assert plain.condition is None
@@ -189,7 +189,7 @@ def test_in_training_a_condition_that_is_dropped_was_never_there_and_in_evaluati
 
 @pytest.mark.parametrize("spatial", [False, True])
 @torch.no_grad()
-def test_in_training_the_stated_share_of_images_is_told_nothing_and_each_kind_is_dropped_by_itself(
+def test_in_training_conditions_are_dropped_with_the_stated_probability_each_kind_by_itself(
     spatial: bool,
 ) -> None:
     """4000 images: four standard deviations are less than 0.03."""

@@ -60,7 +60,7 @@ def gated_pixelcnn(
     """Conditional PixelCNN paper, equation 2 and figure 2, on the image with one blank row above it.
 
     With a condition s (maps, H, W) equation 4, and section 2.3 for one with a place: tanh(W x + V s) times
-    sigmoid(W x + V s) in both stacks. What the vertical stack tells pixels of a row is told of that row.
+    sigmoid(W x + V s) in both stacks. The link to the pixels of a row has the condition of that row.
     """
     network, colours = model.network, "RGB"[: model.channels]
     height, width = image.shape[1:]
@@ -70,8 +70,8 @@ def gated_pixelcnn(
     def gate(x: Array) -> Array:
         half = len(x) // 2
         content = sigmoid(x[:half]) if mistake == "sigmoid for tanh" else np.tanh(x[:half])
-        valve = np.tanh(x[half:]) if mistake == "tanh for sigmoid" else sigmoid(x[half:])
-        return valve * content
+        opening = np.tanh(x[half:]) if mistake == "tanh for sigmoid" else sigmoid(x[half:])
+        return opening * content
 
     v_in, h_in = extended, image
     skipped: list[Array] = []
@@ -94,7 +94,7 @@ def gated_pixelcnn(
             above = {"no shift": row + 1, "shifted twice": max(row - 1, 0)}.get(mistake, row)
             shifted[:, row] = linked[:, above]
         g = gate(horizontal(h_in) + shifted + to_h)
-        if mistake == "told after the gate":
+        if mistake == "condition after the gate":
             g = gate(horizontal(h_in) + shifted) + np.split(to_h, 2)[0]
         seen = "everything" if mistake == "1 x 1 without mask" else "B"
         out = Layer(network.outs[index], (1, 1), seen, colours, 1 if last else parts)(g)
@@ -116,9 +116,9 @@ def both_conditional(layer: Any, s: Array, mistake: str, *, last: bool) -> tuple
     to_v = np.concatenate([to_v, np.zeros_like(to_v[:, :1])], 1)
     for each, stack in ((to_v, "vertical"), (to_h, "horizontal")):
         half = len(each) // 2
-        each[:half] *= mistake != "only the sigmoid is told"
-        each[half:] *= mistake != "only the tanh is told"
-        each *= mistake != f"{stack} stack not told"
+        each[:half] *= mistake != "condition in the sigmoid only"
+        each[half:] *= mistake != "condition in the tanh only"
+        each *= mistake != f"no condition in the {stack} stack"
     return to_v, to_h
 
 

@@ -56,7 +56,7 @@ def compared(
 @pytest.mark.parametrize("options", [{}, {"layers": 1}, {"width": 5, "skip": False}], ids=str)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("network", LOOPS)
-def test_a_network_that_is_told_a_condition_is_the_loop_of_its_paper(
+def test_a_conditional_network_is_the_loop_of_its_paper(
     network: str, channels: int, options: dict, place: bool
 ) -> None:
     assert_the_same(*compared(network, channels=channels, place=place, **options))
@@ -64,22 +64,20 @@ def test_a_network_that_is_told_a_condition_is_the_loop_of_its_paper(
 
 @pytest.mark.parametrize("size", [(4, 6), (1, 5), (5, 1), (1, 1)], ids=str)
 @pytest.mark.parametrize("network", LOOPS)
-def test_a_network_that_is_told_a_condition_is_that_loop_on_images_of_any_size(
-    network: str, size: tuple[int, int]
-) -> None:
+def test_a_conditional_network_is_that_loop_on_images_of_any_size(network: str, size: tuple[int, int]) -> None:
     assert_the_same(*compared(network, size=size, channels=1))
 
 
-PLACES = ["told of the place to the right", "told of the row above"]
+PLACES = ["condition of the pixel to the right", "condition of the row above"]
 MISTAKES = {
-    "pixelcnn": ["told nothing", *PLACES],
+    "pixelcnn": ["no condition", *PLACES],
     "gated-pixelcnn": [
         *PLACES,
-        "vertical stack not told",
-        "horizontal stack not told",
-        "only the tanh is told",
-        "only the sigmoid is told",
-        "told after the gate",
+        "no condition in the vertical stack",
+        "no condition in the horizontal stack",
+        "condition in the tanh only",
+        "condition in the sigmoid only",
+        "condition after the gate",
         "link after the condition",
     ],
     "row-lstm": ["bias missing", "bias in the first layer only", "bias of one gate only"],
@@ -91,12 +89,12 @@ MISTAKES = {
         "bias not mirrored",
         "bias of the row below",
     ],
-    "mdlstm": ["told nothing", *PLACES],
+    "mdlstm": ["no condition", *PLACES],
 }
 
 
 @pytest.mark.parametrize(
     ("network", "mistake"), [(network, each) for network, some in MISTAKES.items() for each in some]
 )
-def test_one_mistake_in_what_a_network_is_told_would_be_seen(network: str, mistake: str) -> None:
+def test_one_mistake_in_the_conditioning_would_be_seen(network: str, mistake: str) -> None:
     assert_seen(*compared(network, mistake, channels=3))

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from cases import RowLog, some_images
+from cases import RecordedRows, some_images
 from multiscale import SIZE, VARIANTS, all_variants, both_bodies, copied, model_of, small_of
 from torch import Tensor
 from worlds import as_often, assert_sampled_as_often, count, world_of
@@ -184,14 +184,14 @@ def test_a_known_pixel_of_the_rest_does_not_move_the_small_image_and_a_known_cop
 )
 @all_variants
 @both_bodies
-def test_on_row_is_told_every_row_once_when_it_is_final(
+def test_on_row_gets_every_row_once_when_it_is_final(
     body: str, variant: dict, size: tuple[int, int], method: str
 ) -> None:
     model = model_of(body, size, **variant)
     images = some_images(model, 3)
     masks = random_masks(model, 3)
     for name in ["nothing", "everything", "small image", "rest", "upper rows", "lower rows", "few"]:
-        condition = RowLog(3, model)
-        whole = model.complete(images, masks[name], seed=0, batch_size=2, method=method, on_row=condition)
-        assert condition.calls == [(first, row) for first in (0, 2) for row in range(size[0])], name
-        assert torch.equal(condition.images, whole), name
+        recorded = RecordedRows(3, model)
+        whole = model.complete(images, masks[name], seed=0, batch_size=2, method=method, on_row=recorded)
+        assert recorded.calls == [(first, row) for first in (0, 2) for row in range(size[0])], name
+        assert torch.equal(recorded.images, whole), name

@@ -81,16 +81,16 @@ def test_the_gradients_of_a_recurrence_are_differences_of_its_states(name: str, 
     assert ("start_h" in names) == ("start_c" in names) == (name != "initial states not learned")
 
     def states(*tensors: Tensor) -> Tensor:
-        xs, condition_map = tensors[: len(inputs)], dict(zip(names, tensors[len(inputs) :], strict=True))
-        return torch.func.functional_call(recurrence, condition_map, (xs[0], Whole(*xs)))
+        xs, parameters = tensors[: len(inputs)], dict(zip(names, tensors[len(inputs) :], strict=True))
+        return torch.func.functional_call(recurrence, parameters, (xs[0], Whole(*xs)))
 
     assert torch.autograd.gradcheck(states, (*inputs, *weights))
 
 
-def gradients(states: Tensor, condition: Tensor, of: Iterable[Tensor]) -> list[Tensor]:
-    """A weight that is told nothing has the gradient zero."""
+def gradients(states: Tensor, upstream: Tensor, of: Iterable[Tensor]) -> list[Tensor]:
+    """A weight that is not used has the gradient zero."""
     of = list(of)
-    found = torch.autograd.grad(states, of, condition, allow_unused=True)
+    found = torch.autograd.grad(states, of, upstream, allow_unused=True)
     return [torch.zeros_like(each) if grad is None else grad for each, grad in zip(of, found, strict=True)]
 
 
@@ -112,10 +112,10 @@ def test_a_recurrence_and_its_gradients_are_those_of_a_plain_loop(name: str, siz
     assert_all_close([plain_sweep(recurrence, recurrence.near(inputs[0], Whole(*inputs)), padded=True)], [plain])
     assert found.shape == (batch, recurrence.width, *size)
     assert_all_close([found], [plain])
-    for condition in (torch.randn_like(plain), torch.ones(()).expand_as(plain)):  # the second is what a sum tells
+    for upstream in (torch.randn_like(plain), torch.ones(()).expand_as(plain)):  # the second is the gradient of a sum
         new = swept(recurrence, inputs)
         assert_all_close(
-            gradients(new, condition, needed), torch.autograd.grad(plain, needed, condition, retain_graph=True)
+            gradients(new, upstream, needed), torch.autograd.grad(plain, needed, upstream, retain_graph=True)
         )
     with torch.no_grad():
         assert_all_close([swept(recurrence, inputs)], [plain])
@@ -125,13 +125,13 @@ def test_a_recurrence_and_its_gradients_are_those_of_a_plain_loop(name: str, siz
 def test_the_layout_of_an_input_in_memory_does_not_matter(name: str) -> None:
     recurrence = made(name)
     (x,) = inputs_of(recurrence, (4, 5), batch=3)
-    condition = torch.randn(3, 2, 4, 5)
-    expected = gradients(swept(recurrence, [x]), condition, [x, *recurrence.parameters()])
+    upstream = torch.randn(3, 2, 4, 5)
+    expected = gradients(swept(recurrence, [x]), upstream, [x, *recurrence.parameters()])
     for order in itertools.permutations(range(4)):
         back = [order.index(k) for k in range(4)]
         y = x.detach().permute(order).contiguous().permute(back).requires_grad_()
-        condition_y = condition.permute(order).contiguous().permute(back)
-        assert_all_close(gradients(swept(recurrence, [y]), condition_y, [y, *recurrence.parameters()]), expected)
+        upstream_y = upstream.permute(order).contiguous().permute(back)
+        assert_all_close(gradients(swept(recurrence, [y]), upstream_y, [y, *recurrence.parameters()]), expected)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

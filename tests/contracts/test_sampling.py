@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from cases import SMALL, RowLog, enlarge, make, some_images
+from cases import SMALL, RecordedRows, enlarge, make, some_images
 from torch import Tensor
 
 from pixelrnn.model import PixelModel
@@ -113,8 +113,8 @@ def test_float32_draws_what_float64_draws_nearly_everywhere(model: PixelModel) -
 
 
 @pytest.mark.parametrize("method", ["cached", "naive"])
-def test_on_row_is_told_every_row_of_every_batch_once_and_finished(model: PixelModel, method: str) -> None:
-    condition = RowLog(5, model)
-    images = model.sample(5, seed=0, batch_size=2, method=method, on_row=condition)
-    assert condition.calls == [(first, row) for first in (0, 2, 4) for row in range(4)]
-    assert torch.equal(condition.images, images)
+def test_on_row_gets_every_row_of_every_batch_once_and_finished(model: PixelModel, method: str) -> None:
+    recorded = RecordedRows(5, model)
+    images = model.sample(5, seed=0, batch_size=2, method=method, on_row=recorded)
+    assert recorded.calls == [(first, row) for first in (0, 2, 4) for row in range(4)]
+    assert torch.equal(recorded.images, images)

@@ -15,7 +15,7 @@ def walked_params(
     """The parameters of known images, `span` pixels of a row at a time, stage by stage.
 
     by_colour does it as sampling does: a pass per colour, with later colours (and pixels) not yet written.
-    given is the condition as the network is told of it: (B, maps, H, W) or (B, maps, 1, 1).
+    condition_map is s as the network sees it: (B, maps, H, W) or (B, maps, 1, 1).
     """
     everything = scale(images, model.levels, torch.float64)
     params = torch.full((len(images), model.head.num_params, *images.shape[2:]), torch.nan)

@@ -94,7 +94,7 @@ def weights_hash(folder: Path) -> str:
 
 
 def curve(folder: Path) -> dict[int, set[str]]:
-    """The nats of each step that was logged, by every sitting that logged it."""
+    """The nats of each step that was logged, by every session that logged it."""
     found: dict[int, set[str]] = {}
     for path in (folder / "logs").glob("version_*/metrics.csv"):
         with path.open(newline="") as stream:

@@ -79,7 +79,7 @@ def test_a_killed_process_ends_the_whole_run_with_a_clear_message(tmp_path: Path
     assert len(others) == 1
     os.kill(process.pid if victim == "first" else others[0], signal.SIGKILL)
     err = ended(process)
-    assert "error: Training ended: another of its 2 processes is gone" in err
+    assert "error: Training ended: another of its 2 processes died" in err
     assert "--resume" in err
     assert_no_orphan(folder)
     pixelrnn.load(folder)
@@ -113,7 +113,7 @@ def test_a_second_training_in_the_folder_is_refused_while_the_first_goes_on(tmp_
     first = begin(folder, "--epochs", 100000)
     wait_for(folder / "training" / "last.ckpt", first)
     err = ended(begin(folder, "--resume", "--epochs", 100000))
-    assert "Another training is at work" in err
+    assert "Another training is running" in err
     before = time.monotonic()
     first.send_signal(signal.SIGTERM)
     assert "stopped by SIGTERM" in ended(first)

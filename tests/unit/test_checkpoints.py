@@ -87,7 +87,7 @@ def test_a_disk_that_is_full_ends_the_training_and_the_run_goes_on_later(
 
 
 def spoil_gradients(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-    """Let the gradient of some steps be no number."""
+    """Let the gradient of some steps be NaN."""
     real = PixelTraining.configure_gradient_clipping
 
     def spoilt(self: PixelTraining, *rest: Any, **named: Any) -> None:
@@ -98,7 +98,7 @@ def spoil_gradients(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     monkeypatch.setattr(PixelTraining, "configure_gradient_clipping", spoilt)
 
 
-def test_a_step_whose_gradient_is_no_number_is_skipped_counted_and_written_down(
+def test_a_step_whose_gradient_is_not_finite_is_skipped_counted_and_written_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil_gradients(monkeypatch, {3, 9})

@@ -58,7 +58,7 @@ WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("a longer vector", EVERY, {"vector": [0.0, 1, 2]}, r"numbers of shape \(2,\).*but it has the shape \(3,\)"),
     ("vectors of another count", EVERY, {"vector": torch.zeros(3, 2)}, r"or \(2, 2\).*but it has the shape \(3, 2\)"),
     ("a number for a vector", EVERY, {"vector": 0.5}, r"vector must be.*but it has the shape \(\)"),
-    ("a vector that is no number", EVERY, {"vector": [0.0, math.nan]}, r"vector must be.*not finite"),
+    ("a vector with NaN", EVERY, {"vector": [0.0, math.nan]}, r"vector must be.*not finite"),
     ("an infinite vector", EVERY, {"vector": [0.0, math.inf]}, r"vector must be.*not finite"),
     ("a vector as text", EVERY, {"vector": "12"}, r"vector must be numbers.*, not str"),
     ("a bool vector", EVERY, {"vector": [True, False]}, r"vector must be.*, not torch\.bool"),
@@ -76,7 +76,7 @@ WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {"condition_map": torch.zeros(3, 2, 5, 4)},
         r"\(2, 2, 5, 4\).*but it has the shape \(3, 2, 5, 4\)",
     ),
-    ("a map that is no number", EVERY, {"condition_map": torch.full((2, 5, 4), math.nan)}, r"map must be.*not finite"),
+    ("a map of NaN", EVERY, {"condition_map": torch.full((2, 5, 4), math.nan)}, r"map must be.*not finite"),
     ("a label for a model without conditions", {}, {"label": 0}, r"takes no condition.*classes="),
     ("a vector for a model without conditions", {}, {"vector": [0.0]}, r"takes no condition.*vector_size="),
     (
@@ -109,7 +109,7 @@ def test_a_condition_that_does_not_fit_is_refused_wherever_it_is_given(
 
 
 @pytest.mark.parametrize("wrong", [{"label": 0}, {"vector": [0.0, 1.0]}], ids=str)
-def test_a_condition_with_a_place_takes_images_of_the_trained_size_only(wrong: dict[str, Any]) -> None:
+def test_a_spatial_condition_takes_images_of_the_trained_size_only(wrong: dict[str, Any]) -> None:
     model = condition(classes=3, vector_size=2, map_channels=1, condition_spatial=True)
     with pytest.raises(ConditionError, match=r"size 5x4 .*, not 6x4"):
         model.log_prob(torch.zeros(2, 1, 6, 4, dtype=torch.uint8), **wrong)
@@ -148,7 +148,7 @@ def test_a_condition_that_cannot_be_built_is_a_config_error_that_says_why(option
 
 
 @pytest.mark.parametrize("guidance", [-0.5, math.nan, math.inf, "strong", None])
-def test_a_guidance_that_is_no_number_is_refused(guidance: Any) -> None:
+def test_a_guidance_that_is_not_a_finite_number_is_refused(guidance: Any) -> None:
     model = condition(classes=3)
     with pytest.raises(ConfigError, match="guidance must be a number, 0 or more, not"):
         model.sample(1, label=0, guidance=guidance)

@@ -1,4 +1,4 @@
-"""What a model is told of the images of a data set."""
+"""The conditions that come from the images of a data set."""
 
 from __future__ import annotations
 

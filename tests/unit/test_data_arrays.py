@@ -22,7 +22,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def numbered(count: int, *shape: int, dtype: type = np.uint8) -> np.ndarray:
-    """Images that can be told apart: image n holds n everywhere."""
+    """Images that differ: image n holds n everywhere."""
     return np.broadcast_to(np.arange(count, dtype=dtype).reshape(count, *(1 for _ in shape)), (count, *shape)).copy()
 
 

@@ -101,7 +101,7 @@ def test_an_absent_source_is_an_error(source: Path) -> None:
         cached_array(source, "key", Maker())
 
 
-def test_the_cache_is_in_the_usual_place_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_in_the_usual_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIXELRNN_CACHE", str(tmp_path / "mine"))
     assert cache_folder() == tmp_path / "mine"
     monkeypatch.delenv("PIXELRNN_CACHE")

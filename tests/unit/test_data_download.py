@@ -83,11 +83,11 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server: str, table: Callab
 
 def test_progress_counts_the_bytes_up_to_all_of_them(server: str, table: Callable[..., None]) -> None:
     table(server)
-    condition = []
-    fetch("data.gz", instead="data.npz", progress=lambda *news: condition.append(news))
-    assert len(condition) > 1
-    assert condition[-1] == ("data.gz", len(CONTENT), len(CONTENT))
-    done = [count for _, count, _ in condition]
+    calls = []
+    fetch("data.gz", instead="data.npz", progress=lambda *news: calls.append(news))
+    assert len(calls) > 1
+    assert calls[-1] == ("data.gz", len(CONTENT), len(CONTENT))
+    done = [count for _, count, _ in calls]
     assert done == sorted(done)
 
 

@@ -276,9 +276,9 @@ def test_each_damage_is_named_when_the_data_set_is_loaded(
 def test_a_changed_byte_is_found_by_its_digest(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    condition: list[tuple[str, int, int]] = []
-    assert check_packed(copy, lambda *progress: condition.append(progress))[0] == 4 == len(condition)
-    assert condition[-1][1] == condition[-1][2] == sum(path.stat().st_size for path in copy.glob("*.npy"))
+    calls: list[tuple[str, int, int]] = []
+    assert check_packed(copy, lambda *progress: calls.append(progress))[0] == 4 == len(calls)
+    assert calls[-1][1] == calls[-1][2] == sum(path.stat().st_size for path in copy.glob("*.npy"))
     content = bytearray((copy / "test.npy").read_bytes())
     content[-1] ^= 1
     (copy / "test.npy").write_bytes(content)
@@ -375,7 +375,7 @@ def test_a_folder_of_pictures_is_packed_picture_by_picture(tmp_path: Path, monke
         Image.new("RGB", (20 + number, 30), (number, 2 * number, 3)).save(path)
     with pytest.raises(ImageError, match="differ in size"):
         pack(tmp_path / "photos", tmp_path / "packed")
-    decoded, condition = [], []
+    decoded, calls = [], []
     decode = pictures.decode
     monkeypatch.setattr(pictures, "decode", lambda path, **wishes: [decoded.append(path), decode(path, **wishes)][1])
     packed = pack(
@@ -383,9 +383,9 @@ def test_a_folder_of_pictures_is_packed_picture_by_picture(tmp_path: Path, monke
         tmp_path / "packed",
         size=(8, 6),
         channels=1,
-        progress=lambda _, done, all_: condition.append((len(decoded), done, all_)),
+        progress=lambda _, done, all_: calls.append((len(decoded), done, all_)),
     )
-    assert condition == [(count, 48 * count, 48 * 40) for count in range(1, 41)]
+    assert calls == [(count, 48 * count, 48 * 40) for count in range(1, 41)]
     assert (packed.counts, packed.image, packed.bytes) == ({"train": 32, "valid": 4, "test": 4}, (1, 8, 6), 40 * 48)
     same(tmp_path / "photos", tmp_path / "packed", ("train", "valid", "test"), size=(8, 6), channels=1)
 
@@ -412,9 +412,9 @@ def test_arrays_are_packed_with_the_splits_that_they_have(tmp_path: Path, monkey
 
 
 def test_a_built_in_data_set_is_packed_with_its_number_of_values(tmp_path: Path) -> None:
-    condition: list[tuple[str, int, int]] = []
-    packed = pack("digits", tmp_path / "packed", progress=lambda *progress: condition.append(progress))
+    calls: list[tuple[str, int, int]] = []
+    packed = pack("digits", tmp_path / "packed", progress=lambda *progress: calls.append(progress))
     assert packed.counts == {"train": 1297, "valid": 200, "test": 300}
-    assert condition[-1] == ("packing digits", packed.bytes, packed.bytes)
+    assert calls[-1] == ("packing digits", packed.bytes, packed.bytes)
     same("digits", tmp_path / "packed", ("train", "valid", "test"))
     assert load_data(tmp_path / "packed", "test").values == 17

@@ -279,7 +279,7 @@ def test_an_unknown_extension_is_a_data_error(tmp_path: Path, name: str) -> None
         save_picture(Image.new("L", (2, 2)), tmp_path / name)
 
 
-def test_a_place_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     for path, word in (
         (tmp_path / "nowhere" / "a.png", "no folder .*nowhere"),

@@ -39,7 +39,7 @@ def test_a_threshold_lies_above_one_half() -> None:
     assert Levels(17, 2, "threshold").fixed(np.array([[8, 9]], dtype=np.uint8)).tolist() == [[0, 1]]
 
 
-def test_two_levels_are_binarised_stochastically_unless_told_otherwise() -> None:
+def test_two_levels_are_binarised_stochastically_by_default() -> None:
     assert Levels(256, 2) == Levels(256, 2, "stochastic")
     assert Levels(256, 2).redrawn
     assert not Levels(256, 2, "fixed").redrawn

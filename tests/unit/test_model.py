@@ -38,7 +38,7 @@ WRONG_BUILDS: list[tuple[str, dict[str, Any], str]] = [
     ("fewer maps than colours", {"width": 2, "channels": 3}, "width must be a whole number from 3"),
     ("a negative out_width", {"out_width": -1}, "out_width must be"),
     ("a dropout of one", {"dropout": 1.0}, "dropout must be a number from 0"),
-    ("a dropout that is no number", {"dropout": math.nan}, "dropout must be"),
+    ("a dropout of NaN", {"dropout": math.nan}, "dropout must be"),
     ("skip as a number", {"skip": 1}, "skip must be true or false"),
     ("one level", {"levels": 1}, "levels must be from 2 to 256"),
     ("257 levels", {"levels": 257}, "levels must be from 2 to 256"),
@@ -75,7 +75,7 @@ def test_a_missing_option_is_asked_for(network: str, missing: str) -> None:
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_no_option_of_a_head_has_the_name_of_one_of_a_network(network: str, head: str) -> None:
-    """The head would take it, and the network could not be told."""
+    """The head would take it, and the network has no such option."""
     assert not set(options_of(network)) & set(head_options(HEADS[head]))
 
 
@@ -124,7 +124,7 @@ WRONG_SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("a fraction of an image", {"n": 1.5}, "n must be a whole number"),
     ("true images", {"n": True}, "n must be a whole number"),
     ("a negative temperature", {"temperature": -0.1}, "temperature must be a number, 0 or more, not -0.1"),
-    ("a temperature that is no number", {"temperature": math.nan}, "temperature must be"),
+    ("a temperature of NaN", {"temperature": math.nan}, "temperature must be"),
     ("an infinite temperature", {"temperature": math.inf}, "temperature must be"),
     ("a temperature as text", {"temperature": "hot"}, "temperature must be"),
     ("an unknown method", {"method": "cahced"}, "'cahced'. Did you mean 'cached'"),

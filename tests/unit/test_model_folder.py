@@ -90,7 +90,7 @@ def test_weights_in_any_layout_of_memory_are_saved_alike(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("below", ["file", "file/folder"])
-def test_a_place_that_cannot_be_written_is_a_run_folder_error(tmp_path: Path, below: str) -> None:
+def test_an_output_that_cannot_be_written_is_a_run_folder_error(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunFolderError, match="could not be written"):
         small().save(tmp_path / below)

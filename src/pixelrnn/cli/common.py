@@ -65,7 +65,7 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
 Guidance = Annotated[
     float,
     typer.Option(
-        "--guidance", help="Scale of classifier-free guidance; 1 is no guidance, any other takes twice as long."
+        "--guidance", help="Classifier-free guidance: above 1 exaggerates the condition, in twice the time; 1: none."
     ),
 ]
 Temperature = Annotated[

@@ -67,6 +67,7 @@ class Draw:
         self.numbers, self.temperature = numbers.flatten(2), temperature
 
     def choose(self, span: Span, pmf: Pmf) -> Tensor:
+        """A draw for every pixel of the span, colour by colour."""
         pixels, numbers = span.guess.clone(), span.of(self.numbers)
         for channel in span.channels:
             pixels[:, channel] = self.draw(pmf(pixels, channel), numbers[:, channel])
@@ -101,6 +102,7 @@ class Guide:
         self.chooser, self.strength = chooser, strength
 
     def choose(self, span: Span, pmf: Pmf) -> Tensor:
+        """What `chooser` chooses from the guided probabilities, for both copies of every image."""
         # The two copies of an image always stand at the same position, so they are at work together.
         images = None if span.images is None else span.images.chunk(2)[0]
         half = span._replace(images=images, open=span.open.chunk(2)[0], guess=span.guess.chunk(2)[0])

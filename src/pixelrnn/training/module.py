@@ -177,8 +177,9 @@ class PixelTraining(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the training time and the skipped steps."""
-        self.began = time.monotonic() - checkpoint["session"]["seconds"]
-        self.skipped_in_a_row = checkpoint["session"]["in_a_row"]
+        session = checkpoint.get("session") or checkpoint["sitting"]  # its name in version 0.1
+        self.began = time.monotonic() - session["seconds"]
+        self.skipped_in_a_row = session["in_a_row"]
         self.skipped = [Skipped(*each) for each in checkpoint["skipped"]]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
