@@ -97,16 +97,16 @@ class Incremental(Canvas):
     def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
         """Products of slices of the rows that are kept, the region's own pixels among them."""
         self._claim(conv)
-        prepared = self.once(conv, conv.prepared)
+        prepared, level = self.once(conv, conv.prepared), self._level
         if x is None:
-            assert self._level.stride == 1, "a coarser level has no image"
+            assert level.stride == 1, "a coarser level has no image"
             self._image.widen(conv.reach)
-            slices = self._image.slices(self.region, self._images, conv.reach, prepared.columns)
+            slices = self._image.slices(level.region, self._images, conv.reach, prepared.columns)
         elif conv.reach == _NOWHERE:
             slices = [_flat(x)]
         else:
             rows = self._kept(conv, x, conv.reach, until="end" if conv.reach.up > 0 else "row")
-            slices = rows.slices(self.region, self._images, conv.reach, prepared.columns)
+            slices = rows.slices(level.region, self._images, conv.reach, prepared.columns)
         y = conv.pixels(slices, None if plus is None else _flat(plus), prepared, overwrite)
         return y.view(1, y.shape[0], 1, -1)
 

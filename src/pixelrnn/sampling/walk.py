@@ -225,9 +225,10 @@ class _Stage:
             # Once is enough; but the rest of the run may be of an earlier stage, and settles nothing new.
             if self.later_stage or (new >= end).all():
                 self._write(indices, on_device, guess)
-            columns = np.arange(first, first + count)
-            final = (columns >= old[:, None] // groups) & (columns < new[:, None] // groups)
-            yield from self._event(at_work, where[span], values, final)
+            begins, ends = old[:, None] // groups, new[:, None] // groups
+            if (ends > begins).any():
+                columns = np.arange(first, first + count)
+                yield from self._event(at_work, where[span], values, (columns >= begins) & (columns < ends))
 
     def _pass(
         self,
@@ -286,7 +287,7 @@ class _Stage:
         """What became final, without what an earlier stage has settled."""
         if self.later_stage:
             final = final & ~self.settled_before[where.numpy()]
-        if final.any():
+        if not self.later_stage or final.any():
             yield Settled(images, where, values, final)
 
     def _scaled(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
