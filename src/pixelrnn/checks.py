@@ -130,7 +130,7 @@ def _free_memory(device: torch.device) -> int:
 
     free = int(psutil.virtual_memory().available)
     try:
-        group = Path("/sys/fs/cgroup")
+        group = Path("/sys/fs/cgroup")  # where every Linux has it
         free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
         pass  # no control group, or none with a limit

@@ -197,3 +197,19 @@ def test_the_name_and_the_images_are_fit_for_use(tmp_path: Path) -> None:
     data = load_data(tmp_path / "faces", "train")
     assert (data.name, data.split, data.size, len(data)) == ("faces", "train", (4, 6), 1)
     assert not data.images.flags.writeable
+
+
+def test_pictures_that_cannot_be_read_are_left_out_if_that_is_asked_for_and_the_splits_stay(tmp_path: Path) -> None:
+    for number in range(30):
+        Image.new("L", (4, 4), number).save(tmp_path / f"{number:02}.png")
+    splits = ("train", "valid", "test")
+    before = {split: load_data(tmp_path, split).images[:, 0, 0, 0].tolist() for split in splits}
+    broken = [before["train"][3], before["test"][0], before["valid"][1]]
+    for number in broken:
+        (tmp_path / f"{number:02}.png").write_bytes(b"no picture")
+    for split in splits:
+        with pytest.raises(DataError, match=r"3 pictures of .* cannot be read: \d\d\.png, \d\d\.png, \d\d\.png\. "):
+            load_data(tmp_path, split)
+        data = load_data(tmp_path, split, skip_broken=True)
+        assert data.images[:, 0, 0, 0].tolist() == [each for each in before[split] if each not in broken]
+        assert data.skipped == 3

@@ -78,7 +78,8 @@ def load_like(
     if not name_or_path and name not in data_names() and not Path(name).exists():
         raise ConfigError(f"The model learned from {name!r}, which is not here. Say where it is:  --data PATH")
     if name not in data_names() and holds_pictures(Path(name)):  # pictures are brought to the model's size and colours
-        data = load_data(name, split, size=model.size, channels=model.channels)
+        skip_broken = bool(settings.get("skip_broken"))
+        data = load_data(name, split, size=model.size, channels=model.channels, skip_broken=skip_broken)
     else:
         data = load_data(name, split, progress=progress)
     if (data.size, data.channels) != (model.size, model.channels):
