@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import CASES, IDS, SMALL, make, some_images
+from cases import CASES, IDS, SMALL, RecordedRows, make, some_images
 from close import assert_close
 from toys import AnyOrder, TwoResolutions, with_network
 from walks import walked_params
@@ -76,6 +76,25 @@ def test_cached_and_naive_sampling_and_completion_agree_along_any_order(name: st
     completed = model.complete(images, known, seed=1, order=order)
     assert torch.equal(completed, model.complete(images, known, seed=1, order=order, method="naive"))
     assert torch.equal(torch.where(known, completed, images), images)
+
+
+@pytest.mark.parametrize("lengths", [(20,), (7, 13), (1,) * 20, (5, 5, 5, 5)], ids=str)
+@every_order
+def test_runs_of_any_length_give_the_same_images_and_rows(name: str, lengths: tuple[int, ...]) -> None:
+    model, order = any_order(SMALL, 3), some_orders(SMALL)[name]
+    cut = Order(SMALL, order.ranks.flatten().argsort(), lengths)
+    assert [len(run) for run in cut.runs()] == list(lengths)
+    recorded = RecordedRows(4, model)
+    images = model.sample(4, seed=0, order=cut, batch_size=3, on_row=recorded)
+    assert torch.equal(images, model.sample(4, seed=0, order=order, method="naive"))
+    assert torch.equal(recorded.images, images), "rows come when they are final, whole"
+    assert recorded.calls == [(first, row) for first in (0, 3) for row in range(4)]
+
+
+@pytest.mark.parametrize("lengths", [(19,), (20, 0), (25, -5), ()], ids=str)
+def test_runs_that_do_not_add_up_are_refused(lengths: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="must add up to all of them"):
+        Order(SMALL, None, lengths)
 
 
 @every_order

@@ -37,6 +37,15 @@ class Order:
     sequence: Tensor | None = None
     lengths: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.lengths is not None and (
+            sum(self.lengths) != self.size[0] * self.size[1] or min(self.lengths, default=0) < 1
+        ):
+            raise ConfigError(
+                f"The runs of an order of {self.size[0]}x{self.size[1]} pixels must add up to all of them, but their "
+                f"lengths are {self.lengths}."
+            )
+
     @classmethod
     def raster(cls, height: int, width: int) -> Order:
         """Rows from top to bottom, each from left to right."""
@@ -71,7 +80,7 @@ class Order:
     def runs(self) -> Iterator[Tensor]:
         """The flat indices of each run, in generation order."""
         height, width = self.size
-        if self.sequence is None:
+        if self.sequence is None and self.lengths is None:
             yield from (torch.arange(row * width, (row + 1) * width) for row in range(height))
             return
         yield from self._sequence.split(self._pieces() if self.lengths is None else list(self.lengths))

@@ -159,6 +159,9 @@ class _Stage:
         self.unknown = ~known.flatten(1).cpu().numpy()  # (B, H * W)
         self.settled_before = settled_before.flatten().numpy()  # in an earlier stage
         self.later_stage = bool(settled_before.any())
+        # The last pixels of a run may be of an earlier stage, and a run of another order may go on in another row: then
+        # a row is final before its run is.
+        self.writes_each_pass = self.later_stage or order is not None
         self.indices = np.arange(height * width).reshape(height, width)[::step, ::step].flatten()
         self.width = width
         grid = images[:, :, ::step, ::step]
@@ -222,8 +225,7 @@ class _Stage:
                     self.pace.time(count, len(at_work), time.perf_counter() - began)
                 timed = True
             settled[at_work] = new
-            # Once is enough; but the rest of the run may be of an earlier stage, and settles nothing new.
-            if self.later_stage or (new >= end).all():
+            if self.writes_each_pass or (new >= end).all():  # then the images that rest have finished before
                 self._write(indices, on_device, guess)
             begins, ends = old[:, None] // groups, new[:, None] // groups
             if (ends > begins).any():
