@@ -34,6 +34,10 @@ def load_data(
     Shapes:    images (N, C, H, W) uint8, labels (N,) int64 or None
     Raises:    ConfigError for an unknown name, split, size or channels; ImageError for images that do not fit;
                DataError for what is absent, unreadable, empty or too large; DownloadError for what cannot be fetched
+
+    >>> data = load_data("digits", "test")
+    >>> data.images.shape, data.values, data.labels[:5].tolist()
+    ((300, 1, 8, 8), 17, [6, 3, 2, 1, 7])
     """
     check_split(split, (*SPLITS, ALL))
     check_requested(size, channels)

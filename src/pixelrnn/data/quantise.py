@@ -44,6 +44,9 @@ class Levels:
     Training:  `start = raw if levels.redrawn else levels.fixed(raw)`, then `levels.draw(batch, numbers)`
                for every batch of `start`, with other random numbers each time.
     Raises:    ConfigError for a value out of its range or an unknown binarisation
+
+    >>> Levels(values=256, levels=4).fixed(np.array([0, 63, 64, 255], dtype=np.uint8))
+    array([0, 0, 1, 3], dtype=uint8)
     """
 
     values: int
