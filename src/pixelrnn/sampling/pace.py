@@ -14,11 +14,11 @@ class Pace:
 
     * What a pass takes: a + b w + c w n seconds for a span of w pixels in n images. Small operations are bound by a,
       a recurrence that goes pixel by pixel by b, arithmetic by c.
-    * How probable it is that a guess is wrong, at every position alike. Then out of m guessed positions (1 - q^m) / (1 - q)
-      are settled by a pass, the first wrong one included.
+    * How probable it is that a guess is wrong, at every position alike. Then out of m guessed positions
+      (1 - q^m) / (1 - q) are settled by a pass, the first wrong one included.
 
-    The width with the most settled positions per second is taken. Widths change how long a walk takes, never its images.
-    What was learnt counts from the next of every few passes on, so that choosing costs little beside a pass.
+    The width with the most settled positions per second is taken. Widths change how long a walk takes, never its
+    images. What was learnt counts from the next of every few passes on, so that choosing costs little beside a pass.
 
     >>> pace = Pace()
     >>> for width in (1, 8, 16):  # a pass takes as long for one pixel as for many, and guesses are often right
