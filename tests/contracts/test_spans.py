@@ -9,6 +9,7 @@ import torch
 from cases import SMALL, enlarge, make, some_images
 from close import assert_close
 from torch import Tensor
+from toys import TwoResolutions, with_network
 
 from pixelrnn.canvas import Incremental, Region, Whole, scale
 from pixelrnn.errors import ConfigError
@@ -91,10 +92,12 @@ def test_an_image_that_has_finished_its_row_rests(monkeypatch: pytest.MonkeyPatc
     assert torch.equal(images, model.sample(16, seed=0, method="naive"))
 
 
-@pytest.mark.parametrize("network", ["pixelcnn", "row-lstm", "diagonal-bilstm", "spatial-lstm"])
+@pytest.mark.parametrize("network", ["pixelcnn", "row-lstm", "diagonal-bilstm", "spatial-lstm", "two resolutions"])
 def test_what_resting_images_keep_is_there_again_in_the_next_row(network: str) -> None:
     """The parameters of a walk in which some images rest, against the whole pass."""
-    model = make(("", network, 1, "bernoulli", 2), (4, 6))
+    model = make(("", network if network != "two resolutions" else "pixelcnn", 1, "bernoulli", 2), (4, 6))
+    if network == "two resolutions":
+        model = with_network(model, TwoResolutions(model.head))
     images = torch.randint(0, 2, (6, 1, 4, 6))
     pixels = scale(images, 2, torch.float64)
     canvas, params = Incremental((6, 1, 4, 6), torch.float64, images.device), torch.zeros(6, 1, 4, 6)
