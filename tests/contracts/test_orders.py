@@ -10,7 +10,7 @@ from toys import AnyOrder, TwoResolutions, with_network
 from walks import walked_params
 from worlds import all_images, as_often, count
 
-from pixelrnn.canvas import Order, Whole, known_first, scale
+from pixelrnn.canvas import Incremental, Order, Region, Whole, known_first, scale
 from pixelrnn.errors import CausalityError, ConfigError
 from pixelrnn.measure.inspection import prove_causal, seen_by
 from pixelrnn.model import PixelModel
@@ -173,3 +173,25 @@ def test_a_network_of_two_resolutions_samples_and_is_causal(channels: int) -> No
     images = model.sample(16, seed=0)
     assert torch.equal(images, model.sample(16, seed=0, method="naive"))
     assert torch.equal(images, model.sample(16, seed=0, span=4, batch_size=7))
+
+
+@torch.no_grad()
+def test_what_a_coarser_level_computes_for_the_images_at_work_is_there_in_the_next_row() -> None:
+    """Four images have right guesses and rest; the other two are run again, and all go on in the odd row."""
+    model = make(("", "pixelcnn", 1, "bernoulli", 2), (4, 6))
+    model = with_network(model, TwoResolutions(model.head))
+    pixels = scale(torch.randint(0, 2, (6, 1, 4, 6)), 2, torch.float64)
+    whole = model.network(Whole(pixels))
+    canvas, late = Incremental((6, 1, 4, 6), torch.float64, pixels.device), torch.tensor([1, 2])
+    guess = pixels[:, :, 0].clone()
+    guess[late] *= -1
+    canvas.begin(Region(0, 0, 6))
+    canvas.write(guess)
+    canvas.run(model.network)
+    canvas.only(late)
+    canvas.write(pixels[late, :, 0])
+    canvas.begin(Region(0, 0, 6))
+    canvas.run(model.network)
+    canvas.begin(Region(1, 0, 6))
+    canvas.write(pixels[:, :, 1])
+    assert_close(canvas.run(model.network)[:, :, 0], whole[:, :, 1])
