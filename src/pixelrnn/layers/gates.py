@@ -15,5 +15,5 @@ def gate(x: Tensor) -> Tensor:
     >>> gate(torch.zeros(2, 64, 28, 28)).shape
     torch.Size([2, 32, 28, 28])
     """
-    tanh_half, sigmoid_half = x.chunk(2, 1)
+    tanh_half, sigmoid_half = x.split(x.shape[1] // 2, 1)
     return tanh_half.tanh() * sigmoid_half.sigmoid()

@@ -251,6 +251,14 @@ class Recurrence(nn.Module):
         """The matrix from everything a pixel reads, and a 1 for the bias, to its gates: (gates * h, reads + 1)."""
         return torch.cat([self._matrix(self.taps), self._bias()[:, None]], 1)
 
+    def weight_mask(self) -> Tensor:
+        """Which of `weights` may be other than zero, without the bias: (gates * h, reads) bool."""
+        parts = []
+        for conv, taps in zip(self.convolutions, self.input_taps, strict=True):
+            mask = torch.ones_like(conv.weight, dtype=torch.bool) if conv.mask is None else conv.mask
+            parts += [mask[:, :, y, x] for y, x in taps]
+        return torch.cat([*parts, torch.ones_like(self.weight, dtype=torch.bool)], 1)
+
     def _matrix(self, taps: Sequence[Tap]) -> Tensor:
         """The matrix from the inputs at all their taps and the hidden states at `taps`, concatenated, to the gates."""
         inputs = zip((conv.masked() for conv in self.convolutions), self.input_taps, strict=True)

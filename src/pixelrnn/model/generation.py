@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from pixelrnn.canvas import Incremental, Order, Region
 from pixelrnn.checks import Images, Labels, Numbers, at_least, check_memory, checked_images, checked_mask, pair
-from pixelrnn.errors import ConditionError
+from pixelrnn.errors import ConditionError, ConfigError
 from pixelrnn.heads import Head
 from pixelrnn.model.renamed import accepts_map
 from pixelrnn.networks import Network
+from pixelrnn.program import Programs, UnknownStepError
 from pixelrnn.sampling.choosers import Chooser, Draw, Guide, uniforms
 from pixelrnn.sampling.pace import Pace
 from pixelrnn.sampling.settings import SamplingSettings
-from pixelrnn.sampling.walk import Method, Settled, walk
+from pixelrnn.sampling.stage import Settled
+from pixelrnn.sampling.walk import Method, walk
 
 if TYPE_CHECKING:
     from pixelrnn.layers.condition import Condition
@@ -40,6 +42,7 @@ class GenerationMixin(nn.Module):
     channels: int
     levels: int
     _pace: Pace
+    _programs: Programs
 
     @property
     @abstractmethod
@@ -59,7 +62,7 @@ class GenerationMixin(nn.Module):
         size: tuple[int, int] | None = None,
         temperature: float = 1.0,
         seed: int | None = None,
-        method: Literal["auto", "cached", "naive"] = "auto",
+        method: Literal["auto", "cached", "compiled", "naive"] = "auto",
         span: int | None = None,
         batch_size: int = 64,
         label: Labels | None = None,
@@ -77,8 +80,8 @@ class GenerationMixin(nn.Module):
             size         (H, W) of the new images, any; the trained size if left out
             temperature  draws from p^(1/T): below 1 more probable images, 0 the most probable level everywhere
             seed         the same seed gives the same images, image by image, whatever n and batch_size; None: a new one
-            method       "auto", "cached": every layer keeps its past; "naive": one whole pass per pixel and colour, the
-                         slow oracle. The images are the same.
+            method       "cached": every layer keeps its past; "compiled": the same, compiled, on a CPU; "auto": what is
+                         faster; "naive": one whole pass per pixel and colour, the slow oracle. The images are the same.
             span         pixels of a row that "cached" guesses at once; None: what was fastest for this model so far.
                          The images are the same.
             label, vector, condition_map  the condition, one for all or one for each, as for `log_prob`
@@ -140,7 +143,7 @@ class GenerationMixin(nn.Module):
         *,
         temperature: float = 1.0,
         seed: int | None = None,
-        method: Literal["auto", "cached", "naive"] = "auto",
+        method: Literal["auto", "cached", "compiled", "naive"] = "auto",
         span: int | None = None,
         batch_size: int = 64,
         label: Labels | None = None,
@@ -243,7 +246,7 @@ class GenerationMixin(nn.Module):
             chooser, s = Guide(chooser, settings.guidance), torch.cat([s, torch.zeros_like(s)])
             walked = images.repeat(2, 1, 1, 1)
             known = None if known is None else known.repeat(2, 1, 1, 1)
-        method: Method = "naive" if settings.method == "naive" else "cached"
+        method = self._method(settings, s)
         for event in walk(
             self.network,
             self.head,
@@ -254,6 +257,7 @@ class GenerationMixin(nn.Module):
             order=order,
             method=method,
             pace=self._pace if settings.span is None else settings.span,
+            programs=self._programs,
             condition_map=s,
         ):
             if not twice:
@@ -263,6 +267,40 @@ class GenerationMixin(nn.Module):
             event = event._replace(images=event.images[mine], values=event.values[mine], final=event.final[mine])
             event.write_to(images)
             yield event
+
+    def _method(self, settings: SamplingSettings, condition_map: Tensor | None) -> Method:
+        """The way to walk.
+
+        Raises: ConfigError if a compiled walk is asked for and there is none
+        """
+        if settings.method in ("cached", "naive"):
+            return "naive" if settings.method == "naive" else "cached"
+        if settings.method == "auto" and settings.span is not None:
+            return "cached"
+        why = self.not_compiled()
+        if why is None:
+            return "compiled"
+        if settings.method == "compiled":
+            raise ConfigError(f"This model cannot be walked compiled: {why}. Use method='auto'.")
+        return "cached"
+
+    def not_compiled(self) -> str | None:
+        """Why the model cannot be walked compiled: the step that no program has, for instance; None if it can."""
+        width = 0 if self.condition is None else self.condition.width
+        maps = None if not width else torch.zeros(1, width, 1, 1)
+        try:
+            for stage in self.network.stages():
+                s = (
+                    maps
+                    if stage.condition_map is None
+                    else stage.condition_map(
+                        torch.zeros(1, self.channels, 2, 2, dtype=self.dtype, device=self.device), maps
+                    )
+                )
+                self._programs.of(stage.network, self.head, s)
+        except UnknownStepError as error:
+            return str(error)
+        return None
 
     def _draw(
         self,

@@ -12,7 +12,7 @@ from pixelrnn.canvas import Order
 from pixelrnn.checks import at_least
 from pixelrnn.errors import ConfigError, unknown
 
-METHODS = ("auto", "cached", "naive")
+METHODS = ("auto", "cached", "compiled", "naive")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,550 @@
+"""The compiled interpreter of programs: importing this module imports numba, and compiles nothing yet.
+
+Every function takes arrays of any number type, and is compiled once for each. Loops over the channels of a map are
+innermost and go over slices, so that they vectorise; sums are taken in the order in which they are written.
+
+In `code` an instruction is a row of integers:
+
+    0 operation  1 n  2 out  3 4 a and its unit  5 6 b and its unit  7 8 c and its unit  9 10 more  11 first row
+
+out, a, b and c are operands: places in memory, looked up in `at` for the row at work. A unit of 1 says that an operand
+is n consecutive numbers, 0 that it is one number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import populate_array
+
+from pixelrnn.program import operations as ops
+
+FAST = {"contract", "nsz"}  # products and sums may be fused
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": FAST}
+
+
+@intrinsic
+def view(typing, array, begin, count):  # type: ignore[no-untyped-def]
+    """array[begin : begin + count] of a flat array, without a check and without a reference to be counted."""
+
+    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        kind = signature.args[0]
+        source = context.make_array(kind)(context, builder, arguments[0])
+        made = context.make_array(kind)(context, builder)
+        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+        populate_array(
+            made,
+            data=builder.gep(source.data, [arguments[1]]),
+            shape=[arguments[2]],
+            strides=[size],
+            itemsize=size,
+            meminfo=None,
+        )
+        return made._getvalue()
+
+    return array(array, types.intp, types.intp), build
+
+
+@njit(**_OPTIONS)
+def linear(memory, weights, out, out_step, n, a, a_step, inputs, weight, lanes):  # type: ignore[no-untyped-def]
+    """out += weight @ a for some lanes; weight (inputs, n), out and a `out_step` and `a_step` apart per lane."""
+    lane = 0
+    while lane + 4 <= lanes:
+        here = out + lane * out_step
+        y0 = view(memory, here, n)
+        here += out_step
+        y1 = view(memory, here, n)
+        here += out_step
+        y2 = view(memory, here, n)
+        here += out_step
+        y3 = view(memory, here, n)
+        here = a + lane * a_step
+        x0 = view(memory, here, inputs)
+        here += a_step
+        x1 = view(memory, here, inputs)
+        here += a_step
+        x2 = view(memory, here, inputs)
+        here += a_step
+        x3 = view(memory, here, inputs)
+        for quarter in range(inputs // 4):
+            k = 4 * quarter
+            a0, b0, c0, d0 = x0[k], x0[k + 1], x0[k + 2], x0[k + 3]
+            a1, b1, c1, d1 = x1[k], x1[k + 1], x1[k + 2], x1[k + 3]
+            a2, b2, c2, d2 = x2[k], x2[k + 1], x2[k + 2], x2[k + 3]
+            a3, b3, c3, d3 = x3[k], x3[k + 1], x3[k + 2], x3[k + 3]
+            m0, m1 = view(weights, weight + k * n, n), view(weights, weight + (k + 1) * n, n)
+            m2, m3 = view(weights, weight + (k + 2) * n, n), view(weights, weight + (k + 3) * n, n)
+            for j in range(n):
+                p, q, r, s = m0[j], m1[j], m2[j], m3[j]
+                y0[j] += a0 * p + b0 * q + c0 * r + d0 * s
+                y1[j] += a1 * p + b1 * q + c1 * r + d1 * s
+                y2[j] += a2 * p + b2 * q + c2 * r + d2 * s
+                y3[j] += a3 * p + b3 * q + c3 * r + d3 * s
+        for k in range(inputs // 4 * 4, inputs):
+            a0, a1, a2, a3 = x0[k], x1[k], x2[k], x3[k]
+            m0 = view(weights, weight + k * n, n)
+            for j in range(n):
+                p = m0[j]
+                y0[j] += a0 * p
+                y1[j] += a1 * p
+                y2[j] += a2 * p
+                y3[j] += a3 * p
+        lane += 4
+    while lane < lanes:
+        here = out + lane * out_step
+        y0 = view(memory, here, n)
+        here = a + lane * a_step
+        x0 = view(memory, here, inputs)
+        for quarter in range(inputs // 4):
+            k = 4 * quarter
+            a0, b0, c0, d0 = x0[k], x0[k + 1], x0[k + 2], x0[k + 3]
+            m0, m1 = view(weights, weight + k * n, n), view(weights, weight + (k + 1) * n, n)
+            m2, m3 = view(weights, weight + (k + 2) * n, n), view(weights, weight + (k + 3) * n, n)
+            for j in range(n):
+                y0[j] += a0 * m0[j] + b0 * m1[j] + c0 * m2[j] + d0 * m3[j]
+        for k in range(inputs // 4 * 4, inputs):
+            a0 = x0[k]
+            m0 = view(weights, weight + k * n, n)
+            for j in range(n):
+                y0[j] += a0 * m0[j]
+        lane += 1
+
+
+@intrinsic
+def _as_float(typing, bits):  # type: ignore[no-untyped-def]
+    """The float that has these bits."""
+    kind = {types.int32: types.float32, types.int64: types.float64}[bits]
+
+    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    return kind(bits), build
+
+
+def exp(x: Any) -> Any:
+    """e^x, in a form that vectorises; within 2 units in the last place."""
+    raise NotImplementedError
+
+
+@overload(exp, jit_options=_OPTIONS | {"cache": False})
+def _exp(x):  # type: ignore[no-untyped-def]
+    if x == types.float32:
+
+        def narrow(x):  # type: ignore[no-untyped-def]
+            bounded = min(max(x, np.float32(-87.0)), np.float32(88.0))
+            n = np.floor(bounded * np.float32(1.44269504) + np.float32(0.5))
+            r = bounded - n * np.float32(0.693359375)
+            r = r - n * np.float32(-2.12194440e-4)
+            y = np.float32(1 / 5040)
+            y = y * r + np.float32(1 / 720)
+            y = y * r + np.float32(1 / 120)
+            y = y * r + np.float32(1 / 24)
+            y = y * r + np.float32(1 / 6)
+            y = y * r + np.float32(0.5)
+            y = y * r + np.float32(1)
+            y = y * r + np.float32(1)
+            y = y * _as_float(np.int32((np.int32(n) + 127) << 23))
+            return x if x != x else (np.float32(0) if x < np.float32(-87.0) else y)
+
+        return narrow
+
+    def wide(x):  # type: ignore[no-untyped-def]
+        bounded = min(max(x, -708.0), 709.0)
+        n = np.floor(bounded * 1.4426950408889634 + 0.5)
+        r = bounded - n * 6.93145751953125e-1
+        r = r - n * 1.42860682030941723212e-6
+        y = 1 / 6227020800
+        y = y * r + 1 / 479001600
+        y = y * r + 1 / 39916800
+        y = y * r + 1 / 3628800
+        y = y * r + 1 / 362880
+        y = y * r + 1 / 40320
+        y = y * r + 1 / 5040
+        y = y * r + 1 / 720
+        y = y * r + 1 / 120
+        y = y * r + 1 / 24
+        y = y * r + 1 / 6
+        y = y * r + 0.5
+        y = y * r + 1.0
+        y = y * r + 1.0
+        y = y * _as_float((np.int64(n) + 1023) << 52)
+        return x if x != x else (0.0 if x < -708.0 else y)
+
+    return wide
+
+
+@njit(**_OPTIONS)
+def tanh(x):  # type: ignore[no-untyped-def]
+    one = type(x)(1)
+    return one - (one + one) / (exp(x + x) + one)
+
+
+@njit(**_OPTIONS)
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    one = type(x)(1)
+    return one / (exp(-x) + one)
+
+
+@njit(**_OPTIONS)
+def log_ndtr(x):  # type: ignore[no-untyped-def]
+    """The log of the standard normal cumulative distribution function; far out by a continued fraction.
+
+    Source: Abramowitz and Stegun, 7.1.14
+    """
+    half, root = 0.5, 0.7071067811865476
+    if x > 0:
+        return math.log1p(-half * math.erfc(x * root))
+    if x > -20:
+        return math.log(half * math.erfc(-x * root))
+    below = -x
+    for k in range(12, 0, -1):
+        below = k / below - x
+    return -half * x * x - 0.9189385332046727 - math.log(below)
+
+
+@njit(**_OPTIONS)
+def pointwise(operation, y, a, a_unit, b, b_unit, c, c_unit):  # type: ignore[no-untyped-def]
+    """y[k] = operation(a[k], b[k], c[k]); what networks do most has a loop of its own, which vectorises."""
+    n = len(y)
+    if operation == ops.RELU and a_unit == 1:
+        zero = type(a[0])(0)
+        for k in range(n):
+            y[k] = zero if a[k] < zero else a[k]
+    elif operation == ops.TANH and a_unit == 1:
+        for k in range(n):
+            y[k] = tanh(a[k])
+    elif operation == ops.SIGMOID and a_unit == 1:
+        for k in range(n):
+            y[k] = sigmoid(a[k])
+    elif operation == ops.EXP and a_unit == 1:
+        for k in range(n):
+            y[k] = exp(a[k])
+    elif operation == ops.ADD and a_unit == 1 and b_unit == 1:
+        for k in range(n):
+            y[k] = a[k] + b[k]
+    elif operation == ops.MUL and a_unit == 1 and b_unit == 1:
+        for k in range(n):
+            y[k] = a[k] * b[k]
+    elif operation == ops.COPY and a_unit == 1:
+        for k in range(n):
+            y[k] = a[k]
+    elif operation == ops.SUB and a_unit == 1 and b_unit == 0:
+        one = b[0]
+        for k in range(n):
+            y[k] = a[k] - one
+    elif operation == ops.DIV and a_unit == 1 and b_unit == 0:
+        one = b[0]
+        for k in range(n):
+            y[k] = a[k] / one
+    else:
+        for k in range(n):
+            y[k] = _one(operation, a[k * a_unit], b[k * b_unit], c[k * c_unit])
+
+
+@njit(**_OPTIONS)
+def _one(operation, a, b, c):  # type: ignore[no-untyped-def]
+    if operation == ops.ADD:
+        return a + b
+    if operation == ops.SUB:
+        return a - b
+    if operation == ops.MUL:
+        return a * b
+    if operation == ops.DIV:
+        return a / b
+    if operation == ops.MAXIMUM:
+        return b if b > a else a
+    if operation == ops.MINIMUM:
+        return b if b < a else a
+    if operation == ops.WHERE:
+        return b if a != 0 else c
+    if operation == ops.RELU:
+        return type(a)(0) if a < 0 else a
+    if operation == ops.NEG:
+        return -a
+    if operation == ops.ABS:
+        return abs(a)
+    if operation == ops.LOG:
+        return np.log(a)
+    if operation == ops.EXPM1:
+        return np.expm1(a)
+    if operation == ops.LOG_NDTR:
+        return type(a)(log_ndtr(np.float64(a)))
+    if operation == ops.TANH:
+        return tanh(a)
+    if operation == ops.SIGMOID:
+        return sigmoid(a)
+    if operation == ops.EXP:
+        return exp(a)
+    return a
+
+
+@njit(**_OPTIONS)
+def cell(h, c, gates, width, one, two, forget_gates, product):  # type: ignore[no-untyped-def]
+    """Some channels of an LSTM cell: gates [o, f.., i, g] `width` apart, and the one or two cell states carried over."""
+    n, other = len(h), (forget_gates - 1) * width
+    forget = view(gates, width, n)
+    into, new = view(gates, 2 * width + other, n), view(gates, 3 * width + other, n)
+    for k in range(n):
+        c[k] = sigmoid(into[k]) * tanh(new[k]) + sigmoid(forget[k]) * one[k]
+    if forget_gates == 2:
+        forget = view(gates, 2 * width, n)
+        for k in range(n):
+            c[k] += sigmoid(forget[k]) * two[k]
+    if product:
+        for k in range(n):
+            h[k] = tanh(sigmoid(gates[k]) * c[k])
+    else:
+        for k in range(n):
+            h[k] = sigmoid(gates[k]) * tanh(c[k])
+
+
+@njit(**_OPTIONS)
+def instruct(line, at, steps, chunks, places, memory, weights, image, column, lanes, across):  # type: ignore[no-untyped-def]
+    """Do one instruction for some lanes: images from `image` on, or columns from `column` on if `across` is 1.
+
+    An operand o stands at at[o] + image * steps[o, 0] + column * steps[o, 1].
+    """
+    operation, n, out = line[0], line[1], line[2]
+    y_step = steps[out, across]
+    y_at = at[out] + image * steps[out, 0] + column * steps[out, 1]
+    if operation == ops.LINEAR:
+        for lane in range(lanes):
+            y = view(memory, y_at + lane * y_step, n)
+            bias = view(weights, max(line[7], 0), n)
+            if line[7] >= 0:
+                for k in range(n):
+                    y[k] = bias[k]
+            else:
+                for k in range(n):
+                    y[k] = 0
+            for field in (3, 5):
+                a = line[field]
+                if a >= 0:
+                    here = at[a] + image * steps[a, 0] + column * steps[a, 1] + lane * steps[a, across]
+                    x = view(memory, here, n)
+                    for k in range(n):
+                        y[k] += x[k]
+        for chunk in range(line[9], line[9] + line[10]):
+            a = chunks[chunk, 0]
+            here = at[a] + image * steps[a, 0] + column * steps[a, 1]
+            linear(memory, weights, y_at, y_step, n, here, steps[a, across], chunks[chunk, 1], chunks[chunk, 2], lanes)
+        return
+    a, b, c = line[3], line[5], line[7]
+    a_at = at[a] + image * steps[a, 0] + column * steps[a, 1]
+    b_at = at[b] + image * steps[b, 0] + column * steps[b, 1]
+    c_at = at[c] + image * steps[c, 0] + column * steps[c, 1]
+    for lane in range(lanes):
+        here = y_at + lane * y_step
+        first = a_at + lane * steps[a, across]
+        second = b_at + lane * steps[b, across]
+        third = c_at + lane * steps[c, across]
+        if operation <= ops.LAST_POINTWISE:
+            y = view(memory, here, n)
+            x, z, w = view(memory, first, n), view(memory, second, n), view(memory, third, n)
+            pointwise(operation, y, x, line[4], z, line[6], w, line[8])
+        elif operation == ops.SUM or operation == ops.MAX:
+            count = line[9]
+            y = view(memory, here, n)
+            for k in range(n):
+                x = view(memory, first + k * count, count)
+                total = x[0]
+                for j in range(1, count):
+                    total = total + x[j] if operation == ops.SUM else max(total, x[j])
+                y[k] = total
+        elif operation == ops.GATHER:
+            for k in range(line[9], line[9] + n):
+                memory[here + places[k, 0]] = memory[first + places[k, 1]]
+        elif operation == ops.CELL:
+            o = places[line[9], 0]
+            one = view(memory, at[o] + image * steps[o, 0] + column * steps[o, 1] + lane * steps[o, across], n)
+            o = places[line[9], 1]
+            two = view(memory, at[o] + image * steps[o, 0] + column * steps[o, 1] + lane * steps[o, across], n)
+            h, new, gates = view(memory, here, n), view(memory, second, n), view(memory, first, n)
+            cell(h, new, gates, line[6], one, two, line[10], line[8] == 1)
+
+
+@njit(**_OPTIONS)
+def run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, column, columns):  # type: ignore[no-untyped-def]
+    """Some instructions, each for all images from `image` on and all columns from `column` on."""
+    for index in range(begin, end):
+        line = view(code, index * ops.FIELDS, ops.FIELDS)
+        if row < line[11]:
+            continue
+        across, turns, lanes = 0, 1, images
+        if columns > 1:
+            across, turns, lanes = 1, images, columns
+        for turn in range(turns):
+            if line[0] == ops.CAST or line[0] == ops.UNCAST:
+                out, a, n = line[2], line[3], line[1]
+                for lane in range(lanes):
+                    y = at[out] + (image + turn) * steps[out, 0] + column * steps[out, 1] + lane * steps[out, across]
+                    x = at[a] + (image + turn) * steps[a, 0] + column * steps[a, 1] + lane * steps[a, across]
+                    for k in range(n):
+                        if line[0] == ops.CAST:
+                            wide[y + k] = memory[x + k * line[4]]
+                        else:
+                            memory[y + k] = wide[x + k * line[4]]
+            elif line[12] == 1:
+                instruct(line, at, steps, chunks, places, wide, weights, image + turn, column, lanes, across)
+            else:
+                instruct(line, at, steps, chunks, places, memory, weights, image + turn, column, lanes, across)
+
+
+@njit(**_OPTIONS)
+def addresses(operands, row):  # type: ignore[no-untyped-def]
+    """Where every operand is in this row: (first, rows, size of a row, row offset) -> a place."""
+    at = np.empty(len(operands), np.int64)
+    for index in range(len(operands)):
+        first, rows, size, down = operands[index]
+        at[index] = first + (row + down) % rows * size
+    return at
+
+
+@njit(**_OPTIONS)
+def pick(pmf, number, temperature):  # type: ignore[no-untyped-def]
+    """A level by inverse CDF, as `sampling.choosers.Draw`; changes pmf."""
+    levels = len(pmf)
+    best = 0
+    for k in range(levels):
+        if pmf[k] > pmf[best]:
+            best = k
+    if temperature == 0:
+        return best
+    if temperature != 1:
+        top = np.log(pmf[best])
+        for k in range(levels):
+            pmf[k] = np.exp((np.log(pmf[k]) - top) / temperature)
+    total = 0.0
+    for k in range(levels):
+        total += pmf[k]
+        pmf[k] = total
+    bound = number * total
+    for k in range(levels):
+        if pmf[k] > bound:
+            return k
+    return levels - 1
+
+
+@njit(**_OPTIONS)
+def guide(pmf, without, strength):  # type: ignore[no-untyped-def]
+    """The guided probabilities, as `sampling.choosers.Guide`, in place of the first."""
+    top = -np.inf
+    for k in range(len(pmf)):
+        unconditional = np.log(max(without[k], 1e-300))
+        pmf[k] = unconditional + strength * (np.log(max(pmf[k], 1e-300)) - unconditional)
+        top = max(top, pmf[k])
+    total = 0.0
+    for k in range(len(pmf)):
+        pmf[k] = np.exp(pmf[k] - top)
+        total += pmf[k]
+    for k in range(len(pmf)):
+        pmf[k] /= total
+
+
+@njit(**_OPTIONS)
+def finite(memory, at, n):  # type: ignore[no-untyped-def]
+    """Whether n numbers are finite."""
+    for k in range(at, at + n):
+        if not np.isfinite(memory[k]):
+            return False
+    return True
+
+
+@njit(**_OPTIONS)
+def draw(  # type: ignore[no-untyped-def]
+    code,
+    once,
+    segments,
+    passes,
+    checks,
+    drawn,
+    operands,
+    steps,
+    chunks,
+    places,
+    memory,
+    wide,
+    weights,
+    scaled,
+    pixels,
+    known,
+    numbers,
+    begins,
+    row,
+    column,
+    columns,
+    width,
+    image,
+    images,
+    copies,
+    temperature,
+    strength,
+):
+    """Draw some columns of a row, pixel by pixel and colour by colour, for the images from `image` on.
+
+    Of `copies` 2, images come in pairs, with the condition and without, for guidance. Returns -1, or where parameters
+    are not finite: image * columns + column.
+
+    once      (2,): the instructions for whole images, done if `begins` is 2
+    segments  (n, 3): begin, end, along: those for whole rows, done if `begins` is 1 or 2
+    passes    (2, C + 1, 2): those before each colour of a pixel, and after the last; in the second line, for a pixel
+              that is known in all images
+    checks    (m, 3): operand, n, colour of the parameters that must be finite
+    drawn     (C, 3): the operands of the probabilities, of the pixel as the network sees it, and as an integer
+    pixels    (images, C, H * W), known (images, H * W), numbers (images / copies, C, H * W)
+    """
+    at = addresses(operands, row)
+    levels, first, single = len(scaled), np.int64(0), np.int64(1)
+    if begins == 2:
+        begin, end = once
+        late = np.int64(1 << 30)
+        run(code, begin, end, late, at, steps, chunks, places, memory, wide, weights, image, images, first, single)
+    if begins > 0:
+        for index in range(len(segments)):
+            begin, end, along = segments[index]
+            turns, lanes = (single, width) if along == 0 else (width, single)
+            for pixel in range(turns):
+                where = pixel if along >= 0 else width - 1 - pixel
+                run(
+                    code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, where, lanes
+                )
+    for x in range(column, column + columns):
+        place = row * width + x
+        all_known = True
+        for i in range(image, image + images):
+            all_known = all_known and known[i, place]
+        for colour in range(len(drawn) + 1):
+            begin, end = passes[1 if all_known else 0, colour]
+            run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, x, single)
+            if colour == len(drawn):
+                break
+            pmf, scaled_pixel, pixel = drawn[colour]
+            for i in range(image, image + images, copies):
+                if not known[i, place]:
+                    for index in range(len(checks)):
+                        o = checks[index, 0]
+                        if checks[index, 2] == colour:
+                            for copy in range(copies):
+                                if not finite(
+                                    memory, at[o] + (i + copy) * steps[o, 0] + x * steps[o, 1], checks[index, 1]
+                                ):
+                                    return (i + copy) * columns + x - column
+                    here = at[pmf] + i * steps[pmf, 0] + x * steps[pmf, 1]
+                    chances = view(wide, here, levels)
+                    if copies == 2:
+                        here += steps[pmf, 0]
+                        guide(chances, view(wide, here, levels), strength)
+                    level = pick(chances, numbers[i // copies, colour, place], temperature)
+                    for copy in range(copies):
+                        pixels[i + copy, colour, place] = level
+                for copy in range(copies):
+                    level = np.int64(pixels[i + copy, colour, place])
+                    o = scaled_pixel
+                    memory[at[o] + (i + copy) * steps[o, 0] + x * steps[o, 1]] = scaled[level]
+                    o = pixel
+                    wide[at[o] + (i + copy) * steps[o, 0] + x * steps[o, 1]] = level
+    return -1

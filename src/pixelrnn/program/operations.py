@@ -1,0 +1,32 @@
+"""The numbers by which instructions name their operations."""
+
+COPY, RELU, TANH, SIGMOID, EXP, NEG, ABS, LOG, EXPM1, LOG_NDTR, CAST, UNCAST = range(12)
+LAST_UNARY = UNCAST
+ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, WHERE = range(12, 19)
+LAST_POINTWISE = WHERE
+LINEAR, SUM, MAX, GATHER, CELL, FINITE = range(19, 25)
+
+FIELDS = 13  # of an instruction
+
+OPERATION = {
+    "copy": COPY,
+    "relu": RELU,
+    "tanh": TANH,
+    "sigmoid": SIGMOID,
+    "exp": EXP,
+    "neg": NEG,
+    "abs": ABS,
+    "log": LOG,
+    "expm1": EXPM1,
+    "log_ndtr": LOG_NDTR,
+    "add": ADD,
+    "sub": SUB,
+    "mul": MUL,
+    "div": DIV,
+    "maximum": MAXIMUM,
+    "minimum": MINIMUM,
+    "where": WHERE,
+    "sum": SUM,
+    "max": MAX,
+}
+"""The operations of `Pointwise` and `Reduce` steps by name."""

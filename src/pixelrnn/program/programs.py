@@ -1,0 +1,91 @@
+"""The programs of a model: made when they are asked for first, and again when the weights have changed."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+import zlib
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from pixelrnn.heads import Head
+from pixelrnn.networks import Network
+from pixelrnn.program.recording import record
+from pixelrnn.program.steps import UnknownStepError
+from pixelrnn.program.tables import Tables, tables
+
+Kind = tuple[torch.dtype, int, bool]  # of the weights; maps of the condition, and whether it is the same everywhere
+
+
+class Made(NamedTuple):
+    """A program as tables, and which map of it is the condition; -1 without one."""
+
+    tables: Tables
+    condition: int
+
+
+class Programs:
+    """The programs of the networks of one model, one for each network and kind of condition.
+
+    >>> from pixelrnn.heads import Bernoulli
+    >>> from pixelrnn.networks import build_network
+    >>> head = Bernoulli(channels=1, levels=2)
+    >>> network = build_network("pixelcnn", head, {"layers": 1, "width": 4, "first_kernel": 3}, 0)
+    >>> Programs().of(network, head, None).tables.products  # multiplications per pixel: done per row, and at the pixel
+    (80, 240)
+    """
+
+    def __init__(self) -> None:
+        self._made: WeakKeyDictionary[Network, dict[Kind, tuple[int, Made | UnknownStepError]]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Programs], tuple[()]]:
+        """A copy of a model makes its own."""
+        return Programs, ()
+
+    def of(self, network: Network, head: Head, condition_map: Tensor | None) -> Made:
+        """The program of a network and its head.
+
+        Raises: UnknownStepError, which says why there is none
+        """
+        weights = next(network.parameters())
+        if importlib.util.find_spec("numba") is None:
+            raise UnknownStepError("numba is not installed")
+        if weights.device.type != "cpu" or weights.dtype not in (torch.float32, torch.float64):
+            raise UnknownStepError(
+                f"the weights are {weights.dtype} on {weights.device}, not float32 or float64 on a CPU"
+            )
+        if network.orders == "any":
+            raise UnknownStepError("the network takes any order")
+        maps, uniform = 0, True
+        if condition_map is not None:
+            maps, uniform = condition_map.shape[1], condition_map.shape[2:] == (1, 1)
+        kind: Kind = (weights.dtype, maps, uniform)
+        with self._lock:
+            made = self._made.setdefault(network, {})
+            now = _fingerprint(network)
+            if kind not in made or made[kind][0] != now:
+                made[kind] = now, _make(network, head, kind)
+            found = made[kind][1]
+        if isinstance(found, UnknownStepError):
+            raise found
+        return found
+
+
+def _make(network: Network, head: Head, kind: Kind) -> Made | UnknownStepError:
+    try:
+        program = record(network, head, kind[0], kind[1:])
+        return Made(tables(program), -1 if program.condition is None else program.condition.index)
+    except UnknownStepError as error:
+        return error
+
+
+def _fingerprint(network: Network) -> int:
+    """Of all weights: whether they are those that a program was made of."""
+    found = 0
+    for each in network.state_dict().values():
+        found = zlib.crc32(each.detach().cpu().contiguous().numpy().tobytes(), found)
+    return found

@@ -1,0 +1,201 @@
+"""A program: what a network does at one pixel, as a list of steps over numbers that have a place.
+
+A `Map` is the output of a step: so many numbers at every pixel. The inputs of a step are elements, each an int64 that
+says which number is meant: the map, the pixel it belongs to (as an offset, rows and columns, from the pixel at work)
+and the channel. Steps know neither the size of the image, nor the type of the numbers.
+
+Every map has a phase, the earliest moment at which it can be computed, which follows from what it reads:
+
+    CONST   from the weights alone
+    IMAGE   once per image: from a condition that is the same at every pixel
+    ROW     once per row, for all of its pixels: from finished rows, or from a condition map
+    PIXEL   at the pixel: from pixels to its left, or from its own earlier colours
+
+and every channel of it has a level: how many colours of the pixel itself must be known before it can be computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+Elements: TypeAlias = npt.NDArray[np.int64]
+Levels: TypeAlias = npt.NDArray[np.int64]
+
+
+class Phase(IntEnum):
+    """When a map is computed."""
+
+    CONST = 0
+    IMAGE = 1
+    ROW = 2
+    PIXEL = 3
+
+
+class UnknownStepError(Exception):
+    """A network does something that a program cannot do; the message names it."""
+
+
+@dataclass(eq=False)
+class Map:
+    """The numbers of a step: `channels` at every pixel.
+
+    `up`, `left` and `right` say how far other pixels read it, `start` what stands outside the image (zeros if None).
+    `double` maps hold float64, whatever the type of the others.
+    """
+
+    index: int
+    channels: int
+    phase: Phase
+    level: Levels  # (channels,)
+    double: bool
+    start: Tensor | None = None  # (channels,)
+    value: npt.NDArray[np.float64] | None = None  # of a CONST map
+    up: int = 0
+    left: int = 0
+    right: int = 0
+
+    def elements(self) -> Elements:
+        """All its channels at the pixel at work."""
+        return element(self.index, 0, 0, np.arange(self.channels))
+
+
+_BIAS = 2048  # of offsets
+_CHANNEL, _DX, _DY = 20, 12, 12  # bits
+
+
+def element(index: int, dy: int, dx: int, channel: npt.ArrayLike) -> Elements:
+    """Channels of a map at an offset from the pixel at work.
+
+    >>> [int(part) for part in parts(shifted(element(3, 0, 0, 7), -1, 2))]
+    [3, -1, 2, 7]
+    """
+    place = ((index << _DY) + dy + _BIAS << _DX) + dx + _BIAS
+    return np.asarray((place << _CHANNEL) + np.asarray(channel, dtype=np.int64), dtype=np.int64)
+
+
+def shifted(elements: Elements, dy: int, dx: int) -> Elements:
+    """The same channels at another pixel."""
+    return elements + ((dy << _DX) + dx << _CHANNEL)
+
+
+def parts(elements: Elements) -> tuple[Elements, Elements, Elements, Elements]:
+    """Map, row offset, column offset and channel of every element."""
+    place = elements >> _CHANNEL
+    index = place >> (_DX + _DY)
+    return (
+        index,
+        (place >> _DX & (1 << _DY) - 1) - _BIAS,
+        (place & (1 << _DX) - 1) - _BIAS,
+        elements & (1 << _CHANNEL) - 1,
+    )
+
+
+@dataclass(eq=False, kw_only=True)
+class Step:
+    """What fills the map `out`."""
+
+    out: Map
+    from_row: int = 0  # not done in the rows before
+
+    def reads(self) -> list[Elements]:
+        """Everything that is read, flat."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False, kw_only=True)
+class Linear(Step):
+    """out = weight @ inputs + bias + added; `mask` says which weights may be other than zero.
+
+    `along` is 0, or for a recurrence of the phase ROW that reads its own row the direction in which it goes, 1 or -1.
+    """
+
+    inputs: Elements  # (K,)
+    weight: Tensor  # (channels, K)
+    mask: npt.NDArray[np.bool_]  # (channels, K)
+    bias: Tensor | None
+    added: list[Elements] = field(default_factory=list)  # (channels,) each, of consecutive channels of one map
+    along: int = 0
+
+    def reads(self) -> list[Elements]:
+        return [self.inputs[self.mask.any(0)], *self.added]
+
+
+@dataclass(eq=False, kw_only=True)
+class Pointwise(Step):
+    """out[k] = operation(inputs[0][k], ...); each input consecutive channels of one map, or one and the same."""
+
+    operation: str
+    inputs: list[Elements]  # (channels,) each
+
+    def reads(self) -> list[Elements]:
+        return self.inputs
+
+
+@dataclass(eq=False, kw_only=True)
+class Reduce(Step):
+    """The sum or the largest of every row: inputs (channels, n), consecutive channels of one map."""
+
+    operation: str
+    inputs: Elements
+
+    def reads(self) -> list[Elements]:
+        return [self.inputs.ravel()]
+
+
+@dataclass(eq=False, kw_only=True)
+class Gather(Step):
+    """out[k] = inputs[k], from anywhere."""
+
+    inputs: Elements
+
+    def reads(self) -> list[Elements]:
+        return [self.inputs]
+
+
+@dataclass(eq=False, kw_only=True)
+class Cell(Step):
+    """One LSTM step: out is h, and `cell` is c; gates (blocks * channels,) before their activations, [o, f.., i, g].
+
+    Source: as `layers.recurrence.Recurrence`
+    """
+
+    cell: Map
+    gates: Elements
+    carried: list[Elements]
+    product: bool
+    along: int = 0
+
+    def reads(self) -> list[Elements]:
+        return [self.gates, *self.carried]
+
+
+@dataclass(eq=False)
+class Program:
+    """The steps of a network and of its head, in an order in which they can be done.
+
+    image      the map of the pixels as the network sees them; pixels: as integers
+    condition  the map of the condition, None without one
+    params     the network's parameters, (num_params,)
+    pmf        of every colour the probabilities of its levels, (levels,) consecutive channels of one map
+    """
+
+    maps: list[Map]
+    steps: list[Step]
+    image: Map
+    pixels: Map
+    condition: Map | None
+    params: Elements
+    pmf: list[Elements]
+
+
+def phases(maps: list[Map], elements: Elements) -> Elements:
+    """The phase of every element: what a finished row holds is known when a row begins."""
+    index, dy, _, _ = parts(elements)
+    found = np.array([each.phase for each in maps])[index]
+    return np.where((found == Phase.PIXEL) & (dy < 0), int(Phase.ROW), found)

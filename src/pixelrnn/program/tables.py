@@ -1,0 +1,379 @@
+"""From steps to tables of integers, which `kernels` reads: what is done when, for which channels, from where.
+
+Three things are decided here, from what every number depends on. What is never read is not computed. Of a product, the
+part that reads finished rows only is done for a whole row at once, so that its weights are read once per row. And of
+every map, the channels that wait for a colour of the pixel itself are computed when that colour is known, the others
+before: all passes over the colours of a pixel together compute every number once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelrnn.program import operations as ops
+from pixelrnn.program.steps import (
+    Cell,
+    Elements,
+    Gather,
+    Linear,
+    Map,
+    Phase,
+    Pointwise,
+    Program,
+    Reduce,
+    Step,
+    UnknownStepError,
+    parts,
+    phases,
+)
+
+Integers = npt.NDArray[np.int64]
+Operand = tuple[int, int, int, int]  # map, row offset, column offset, channel
+
+
+@dataclass(eq=False)
+class Tables:
+    """A program as tables; `kernels` explains them."""
+
+    maps: list[Map]  # those that are needed
+    operands: list[Operand]
+    code: Integers
+    chunks: Integers
+    places: Integers
+    weights: npt.NDArray[Any]
+    image: Integers  # (2,): the instructions that are done once per image
+    row: Integers  # (segments, 3)
+    passes: Integers  # (2, C + 1, 2)
+    checks: Integers
+    drawn: Integers
+    products: tuple[int, int]  # multiplications per pixel: in the row's part, and at the pixel
+
+
+def tables(program: Program) -> Tables:
+    """The tables of a program."""
+    colours = len(program.pmf)
+    steps = _needed(_split(program), program.pmf)
+    needed = {int(each) for step in steps for read in step.reads() for each in np.unique(parts(read)[0])}
+    made = _Tables(program.maps)
+    kept = [made.maps[index].elements() for index in sorted(needed) if _is_kept(made.maps[index])]
+    kept_steps = set(map(id, _needed(steps, kept)))
+
+    def written(some: list[Step], colour: int | None = None) -> tuple[int, int]:
+        begin = len(made.code)
+        for step in some:
+            made.write(step, colour)
+        return begin, len(made.code)
+
+    at_pixel = [step for step in steps if step.out.phase == Phase.PIXEL]
+    image = written([step for step in steps if step.out.phase == Phase.IMAGE])
+    row = [
+        (*written(some), along) for along, some in _segments([step for step in steps if step.out.phase == Phase.ROW])
+    ]
+    in_row, made.products = made.products, 0
+    passes = [[written(at_pixel, colour) for colour in range(colours + 1)]]
+    at_the_pixel = made.products
+    at_known = [step for step in at_pixel if id(step) in kept_steps]
+    passes.append([written(at_known, colour) for colour in range(colours + 1)])
+    for colour, pmf in enumerate(program.pmf):
+        if made.level(pmf).max() > colour:
+            raise UnknownStepError(f"probabilities of colour {colour} that depend on colours that come later")
+    checks = []
+    for run in _runs(program.params):
+        level = made.level(run)
+        for begin, end in _same(level):
+            checks.append((made.operand(run[begin]), end - begin, int(level[begin])))
+    drawn = [
+        (made.operand(pmf[0]), *(made.operand(each.elements()[colour]) for each in (program.image, program.pixels)))
+        for colour, pmf in enumerate(program.pmf)
+    ]
+    read = {operand[0] for operand in made.operands}
+    return Tables(
+        [each for each in made.maps if each.index in read],
+        made.operands,
+        _integers(made.code, ops.FIELDS).ravel(),
+        _integers(made.chunks, 3),
+        _integers(made.places, 2),
+        np.concatenate([np.zeros(0), *made.weights]),
+        _integers([image], 2)[0],
+        _integers(row, 3),
+        np.array(passes, dtype=np.int64),
+        _integers(checks, 3),
+        _integers(drawn, 3),
+        (in_row, at_the_pixel),
+    )
+
+
+def _split(program: Program) -> list[Step]:
+    """Products in two parts: what can be computed when the row begins, and the rest."""
+    steps: list[Step] = []
+    for step in program.steps:
+        if not isinstance(step, Linear) or step.out.phase < Phase.ROW:
+            steps.append(step)
+            continue
+        if step.along:  # only its own row has to be gone through pixel by pixel
+            index, dy, _, _ = parts(step.inputs)
+            last = max(int(each) for each in index)
+            rest = (dy == 0) & (index == last)
+        elif step.out.phase == Phase.PIXEL:
+            rest = phases(program.maps, step.inputs) == Phase.PIXEL
+        else:
+            rest = np.ones(len(step.inputs), dtype=bool)
+        early_added = [each for each in step.added if phases(program.maps, each[:1])[0] < step.out.phase]
+        if rest.all():
+            steps.append(step)
+            continue
+        channels = np.zeros(step.out.channels, dtype=np.int64)
+        before = Map(len(program.maps), step.out.channels, Phase.ROW, channels, step.out.double)
+        program.maps.append(before)
+        steps.append(
+            replace(
+                step,
+                out=before,
+                inputs=step.inputs[~rest],
+                weight=step.weight[:, ~rest],
+                mask=step.mask[:, ~rest],
+                added=early_added,
+                along=0,
+            )
+        )
+        added = [before.elements(), *(each for each in step.added if not any(each is some for some in early_added))]
+        steps.append(
+            replace(
+                step,
+                inputs=step.inputs[rest],
+                weight=step.weight[:, rest],
+                mask=step.mask[:, rest],
+                bias=None,
+                added=added,
+            )
+        )
+    return steps
+
+
+def _needed(steps: list[Step], wanted: list[Elements]) -> list[Step]:
+    """The steps that these elements depend on, also through earlier pixels."""
+    needed = {int(index) for each in wanted for index in np.unique(parts(each)[0])}
+    while True:
+        chosen = [step for step in steps if {step.out.index, getattr(step, "cell", step.out).index} & needed]
+        more = {int(index) for step in chosen for each in step.reads() for index in np.unique(parts(each)[0])}
+        if more <= needed:
+            return chosen
+        needed |= more
+
+
+def _is_kept(source: Map) -> bool:
+    """Whether other pixels read it."""
+    return source.phase == Phase.PIXEL and max(source.up, source.left, source.right) > 0
+
+
+def _segments(steps: list[Step]) -> Iterator[tuple[int, list[Step]]]:
+    """Consecutive steps that are done together, over the row as a whole or pixel by pixel."""
+    some: list[Step] = []
+    for step in steps:
+        if some and getattr(step, "along", 0) != getattr(some[-1], "along", 0):
+            yield getattr(some[-1], "along", 0), some
+            some = []
+        some.append(step)
+    if some:
+        yield getattr(some[-1], "along", 0), some
+
+
+class _Tables:
+    """Tables in the making."""
+
+    def __init__(self, maps: list[Map]) -> None:
+        self.maps = maps
+        self.operands: list[Operand] = []
+        self.code: list[tuple[int, ...]] = []
+        self.chunks: list[tuple[int, int, int]] = []
+        self.places: list[tuple[int, int]] = []
+        self.weights: list[npt.NDArray[Any]] = []
+        self.products = 0
+        self._size = 0
+        self._index: dict[Operand, int] = {}
+
+    def operand(self, first: Any) -> int:
+        """The number of an operand that begins with this element."""
+        index, dy, dx, channel = (int(part) for part in parts(np.int64(first)))
+        key = (index, dy, dx, channel)
+        if key not in self._index:
+            self._index[key] = len(self.operands)
+            self.operands.append(key)
+        return self._index[key]
+
+    def level(self, elements: Elements) -> Integers:
+        """The level of elements at the pixel itself."""
+        index, _, _, channel = parts(elements)
+        return np.array([self.maps[i].level[c] for i, c in zip(index, channel, strict=True)], dtype=np.int64)
+
+    def write(self, step: Step, colour: int | None) -> None:
+        """The instructions of a step: of the channels that a colour makes computable, or of all."""
+        chosen = np.ones(step.out.channels, dtype=bool) if colour is None else step.out.level == colour
+        if isinstance(step, Linear):
+            self._linear(step, chosen)
+        elif isinstance(step, Gather):
+            self._gather(step, chosen)
+        else:
+            for begin, end in _ranges(chosen):
+                if isinstance(step, Pointwise):
+                    self._pointwise(step, begin, end)
+                elif isinstance(step, Reduce):
+                    self._reduce(step, begin, end)
+                elif isinstance(step, Cell):
+                    self._cell(step, begin, end)
+
+    def _instruction(self, step: Step, operation: int, n: int, out: int, **fields: int) -> None:
+        a = fields.get("a", out)  # operands that are not used are looked up too, so they must be somewhere
+        line = [operation, n, out, a, 0, a, 0, a, 0, 0, 0, step.from_row, int(step.out.double)]
+        for name, value in fields.items():
+            line[_FIELD[name]] = value
+        self.code.append(tuple(line))
+
+    def _linear(self, step: Linear, chosen: npt.NDArray[np.bool_]) -> None:
+        """A product for every range of channels that read the same inputs."""
+        own = step.out.elements()
+        same = np.packbits(step.mask, axis=1)
+        weight = step.weight.numpy()
+        for first, last in _ranges(chosen):
+            cuts = [begin for begin in range(first + 1, last) if (same[begin] != same[begin - 1]).any()]
+            for begin, end in zip([first, *cuts], [*cuts, last], strict=True):
+                used = np.flatnonzero(step.mask[begin])
+                at = len(self.chunks)
+                for run in self._chunks(step.inputs[used]):
+                    columns = used[run[0] : run[1]]
+                    place = self._pack(weight[begin:end][:, columns].T)
+                    self.chunks.append((self.operand(step.inputs[columns[0]]), len(columns), place))
+                self.products += len(used) * (end - begin)
+                bias = -1 if step.bias is None else self._pack(step.bias.numpy()[begin:end])
+                added = [self.operand(each[begin]) for each in step.added] + [-1, -1]
+                if len(step.added) > 2:
+                    raise UnknownStepError("a product with more than two terms added")
+                self._instruction(
+                    step,
+                    ops.LINEAR,
+                    end - begin,
+                    self.operand(own[begin]),
+                    a=added[0],
+                    b=added[1],
+                    c=bias,
+                    more=at,
+                    count=len(self.chunks) - at,
+                )
+
+    def _chunks(self, inputs: Elements) -> Iterator[tuple[int, int]]:
+        """Ranges of inputs that are consecutive in memory: also all channels of one pixel and of the next."""
+        index, dy, dx, channel = parts(inputs)
+        begin = 0
+        for k in range(1, len(inputs) + 1):
+            if k < len(inputs):
+                source = self.maps[index[k]]
+                follows = index[k] == index[k - 1] and dy[k] == dy[k - 1]
+                if follows and dx[k] == dx[k - 1] and channel[k] == channel[k - 1] + 1:
+                    continue
+                if follows and dx[k] == dx[k - 1] + 1 and channel[k] == 0 and channel[k - 1] == source.channels - 1:
+                    continue
+            yield begin, k
+            begin = k
+
+    def _pointwise(self, step: Pointwise, begin: int, end: int) -> None:
+        out, names = self.operand(step.out.elements()[begin]), ("a", "b", "c")
+        fields: dict[str, int] = {}
+        for name, each in zip(names, step.inputs, strict=False):
+            unit = int(len(each) > 1 and each[0] != each[1])
+            fields[name], fields[f"{name}_unit"] = self.operand(each[begin if unit else 0]), unit
+        operation = ops.OPERATION[step.operation]
+        source = self.maps[int(parts(step.inputs[0][:1])[0][0])]
+        if operation == ops.COPY and source.double != step.out.double:
+            operation = ops.CAST if step.out.double else ops.UNCAST
+        self._instruction(step, operation, end - begin, out, **fields)
+
+    def _reduce(self, step: Reduce, begin: int, end: int) -> None:
+        out = self.operand(step.out.elements()[begin])
+        count = step.inputs.shape[1]
+        first = self.operand(step.inputs[begin, 0])
+        self._instruction(step, ops.OPERATION[step.operation], end - begin, out, a=first, more=count)
+
+    def _gather(self, step: Gather, chosen: npt.NDArray[np.bool_]) -> None:
+        """A copy for every long run; an instruction per source for all that is scattered."""
+        own = step.out.elements()
+        ranges = [
+            (begin + first, begin + last)
+            for begin, end in _ranges(chosen)
+            for first, last in _consecutive_ranges(step.inputs[begin:end])
+        ]
+        if len(ranges) <= 8:
+            for begin, end in ranges:
+                a = self.operand(step.inputs[begin])
+                self._instruction(step, ops.COPY, end - begin, self.operand(own[begin]), a=a, a_unit=1)
+            return
+        index, dy, dx, channel = parts(step.inputs)
+        where = np.stack([index, dy, dx], 1)
+        for source in np.unique(where[chosen], axis=0):
+            these = np.flatnonzero(chosen & (where == source).all(1))
+            at, lowest = len(self.places), int(these[channel[these].argmin()])
+            self.places += [(int(k), int(channel[k] - channel[lowest])) for k in these]
+            self._instruction(
+                step, ops.GATHER, len(these), self.operand(own[0]), a=self.operand(step.inputs[lowest]), more=at
+            )
+
+    def _cell(self, step: Cell, begin: int, end: int) -> None:
+        if len(step.carried) > 2:
+            raise UnknownStepError("a cell that carries more than two states")
+        carried = [self.operand(each[begin]) for each in step.carried]
+        at = len(self.places)
+        self.places.append((carried[0], carried[-1]))
+        self._instruction(
+            step,
+            ops.CELL,
+            end - begin,
+            self.operand(step.out.elements()[begin]),
+            a=self.operand(step.gates[begin]),
+            b=self.operand(step.cell.elements()[begin]),
+            b_unit=step.out.channels,
+            c_unit=int(step.product),
+            more=at,
+            count=len(carried),
+        )
+
+    def _pack(self, numbers: npt.NDArray[Any]) -> int:
+        begin, self._size = self._size, self._size + numbers.size
+        self.weights.append(np.ascontiguousarray(numbers).ravel())
+        return begin
+
+
+_FIELD = {"a": 3, "a_unit": 4, "b": 5, "b_unit": 6, "c": 7, "c_unit": 8, "more": 9, "count": 10}
+
+
+def _ranges(chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Where there is one True after the other.
+
+    >>> list(_ranges(np.array([True, True, False, True])))
+    [(0, 2), (3, 4)]
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], chosen.astype(np.int8), [0]])))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+def _same(values: Integers) -> Iterator[tuple[int, int]]:
+    """Ranges of equal values."""
+    cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    yield from zip(cuts[:-1], cuts[1:], strict=True)
+
+
+def _consecutive_ranges(elements: Elements) -> Iterator[tuple[int, int]]:
+    cuts = [0, *(np.flatnonzero(np.diff(elements) != 1) + 1).tolist(), len(elements)]
+    yield from zip(cuts[:-1], cuts[1:], strict=True)
+
+
+def _runs(elements: Elements) -> Iterator[Elements]:
+    for begin, end in _consecutive_ranges(elements):
+        yield elements[begin:end]
+
+
+def _integers(rows: Any, columns: int) -> Integers:
+    return np.array(list(rows), dtype=np.int64).reshape(-1, columns)

@@ -1,0 +1,219 @@
+"""Contract 9: the compiled walk is the network: the same parameters, the same images, in any company."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from cases import CASES, IDS, SMALL, RecordedRows, enlarge, make, some_images
+from close import assert_close
+from conditions import CONDITIONAL, CONDITIONS, TOLD_IDS, conditional, something
+from test_completion import masks
+from torch import Tensor
+from toys import AnyOrder, TwoResolutions, with_network
+
+import pixelrnn
+from pixelrnn.canvas import Whole, scale
+from pixelrnn.errors import ConfigError, ModelError
+from pixelrnn.model import PixelModel
+from pixelrnn.program import Machine, Programs
+
+ODD = (9, 7)
+every_case = pytest.mark.parametrize("case", CASES, ids=IDS)
+every_condition = pytest.mark.parametrize("case", CONDITIONAL, ids=TOLD_IDS)
+
+
+def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | None = None) -> Tensor:
+    """The parameters of known images, read from a machine's memory pixel by pixel, stage by stage."""
+    params = torch.full((len(images), model.head.num_params, *images.shape[2:]), torch.nan)
+    for stage in model.network.stages():
+        pixels = images[:, :, :: stage.step, :: stage.step]
+        s = None if condition_map is None else condition_map[:, :, :: stage.step, :: stage.step]
+        if stage.condition_map is not None:
+            s = stage.condition_map(scale(pixels, model.levels, torch.float64), s)
+        made = Programs().of(stage.network, model.head, s)
+        every_pass = np.stack([made.tables.passes[0]] * 2)  # also where all pixels are known
+        tables = dataclasses.replace(made.tables, passes=every_pass)
+        batch, _, height, width = pixels.shape
+        machine = Machine(tables, model.levels, width, batch, torch.float64, s, made.condition, 1)
+        flat = np.ascontiguousarray(pixels.flatten(2).numpy().astype(np.uint8))
+        known, numbers = np.ones((batch, height * width), dtype=bool), np.zeros(flat.shape)
+        found = torch.zeros(batch, model.head.num_params, height, width)
+        for row in range(height):
+            for column in range(width):
+                assert machine.draw(row, column, 1, flat, known, numbers, 1.0, 1.0) is None
+                at = 0
+                for operand, n, _ in tables.checks:
+                    first, rows, line, down = machine.places[operand]
+                    an_image, a_column = machine.steps[operand]
+                    for image in range(batch):
+                        here = first + (row + down) % rows * line + column * a_column + image * an_image
+                        found[image, at : at + n, row, column] = torch.from_numpy(machine.memory[here : here + n].copy())
+                    at += n
+        part = params[:, :, :: stage.step, :: stage.step]
+        part.copy_(torch.where(part.isnan(), found, part))
+    return params
+
+
+# ---- one function
+
+
+@every_case
+@torch.no_grad()
+def test_the_compiled_walk_gives_the_parameters_of_the_whole_pass(case: tuple) -> None:
+    model = make(case)
+    images = torch.randint(0, model.levels, (3, model.channels, *ODD))
+    assert_close(compiled_params(model, images), model.network(Whole(scale(images, model.levels, torch.float64))))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (2, 3)])
+@every_case
+@torch.no_grad()
+def test_images_smaller_than_a_kernel_are_no_exception(case: tuple, size: tuple[int, int]) -> None:
+    model = make(case)
+    images = torch.randint(0, model.levels, (2, model.channels, *size))
+    assert_close(compiled_params(model, images), model.network(Whole(scale(images, model.levels, torch.float64))))
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+@every_condition
+@torch.no_grad()
+def test_that_holds_for_every_kind_of_condition(case: tuple, name: str) -> None:
+    model = conditional(case, name)
+    images = torch.randint(0, model.levels, (3, model.channels, *ODD))
+    s = model.embed_condition(3, **something(model, 3))
+    whole = model.network(Whole(scale(images, model.levels, torch.float64), s))
+    assert_close(compiled_params(model, images, s), whole)
+
+
+# ---- the same images
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
+def test_compiled_and_naive_sampling_give_the_same_images(model: PixelModel, temperature: float) -> None:
+    compiled = model.sample(3, seed=1, temperature=temperature, method="compiled")
+    assert torch.equal(compiled, model.sample(3, seed=1, temperature=temperature, method="naive"))
+
+
+@pytest.mark.parametrize("size", [(9, 11), (1, 1), (1, 6), (6, 1)])
+def test_compiled_and_cached_sampling_give_the_same_images_of_any_size(
+    model: PixelModel, size: tuple[int, int]
+) -> None:
+    compiled = model.sample(3, size=size, seed=1, method="compiled")
+    assert torch.equal(compiled, model.sample(3, size=size, seed=1, method="cached"))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_an_image_does_not_depend_on_its_company(model: PixelModel, threads: int) -> None:
+    torch.set_num_threads(threads)
+    five = model.sample(5, seed=3, method="compiled")
+    for batch_size in (1, 2, 4):
+        assert torch.equal(model.sample(5, seed=3, batch_size=batch_size, method="compiled"), five)
+    assert torch.equal(model.sample(2, seed=3, start=3, method="compiled"), five[3:])
+
+
+@pytest.mark.parametrize("name", masks(3))
+def test_compiled_and_naive_completion_give_the_same_images(model: PixelModel, name: str) -> None:
+    images, known = some_images(model, 3), masks(3)[name]
+    whole = model.complete(images, known, seed=1, method="compiled")
+    assert torch.equal(whole, model.complete(images, known, seed=1, method="naive"))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0, 0.5])
+@pytest.mark.parametrize("name", ["label", "map", "all three"])
+@every_condition
+def test_compiled_and_naive_sampling_give_the_same_images_for_the_same_conditions(
+    case: tuple, name: str, guidance: float
+) -> None:
+    model = conditional(case, name, SMALL)
+    condition = something(model, 5)
+    torch.set_num_threads(2)
+    compiled = model.sample(5, seed=1, batch_size=3, guidance=guidance, method="compiled", **condition)
+    naive = model.sample(5, seed=1, batch_size=5, guidance=guidance, method="naive", **condition)
+    assert torch.equal(compiled, naive)
+    images, known = some_images(model, 5), masks(3)["spans"]
+    compiled = model.complete(images, known, seed=1, guidance=guidance, method="compiled", **condition)
+    assert torch.equal(
+        compiled, model.complete(images, known, seed=1, guidance=guidance, method="naive", **condition)
+    )
+
+
+def test_float32_draws_what_float64_draws_nearly_everywhere(model: PixelModel) -> None:
+    exact = model.sample(40, seed=0, method="compiled")
+    single = model.float().sample(40, seed=0, method="compiled")
+    assert (exact == single).double().mean() > 0.98
+
+
+def test_rows_come_as_they_are_finished(model: PixelModel) -> None:
+    recorded = RecordedRows(5, model)
+    images = model.sample(5, seed=0, batch_size=2, method="compiled", on_row=recorded)
+    assert recorded.calls == [(first, row) for first in (0, 2, 4) for row in range(4)]
+    assert torch.equal(recorded.images, images)
+
+
+# ---- programs
+
+
+def test_a_program_is_made_anew_when_the_weights_have_changed(model: PixelModel) -> None:
+    before = model.sample(4, seed=0, method="compiled")
+    with torch.no_grad():
+        for each in model.parameters():
+            each.data.add_(torch.randn_like(each))
+    after = model.sample(4, seed=0, method="compiled")
+    assert not torch.equal(before, after)
+    assert torch.equal(after, model.sample(4, seed=0, method="cached"))
+
+
+def test_a_copy_of_a_model_has_programs_of_its_own() -> None:
+    model = make(CASES[0], SMALL)
+    before = model.sample(1, seed=0, method="compiled")
+    twin = copy.deepcopy(model)
+    enlarge(model, 3)
+    assert torch.equal(twin.sample(1, seed=0, method="compiled"), before)
+
+
+@every_case
+def test_weights_that_are_not_finite_are_an_error(case: tuple) -> None:
+    model = make(case, SMALL)
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.nan)
+    with pytest.raises(ModelError, match="not finite for the pixel in row 0, column 0 of image 0"):
+        model.sample(2, seed=0, method="compiled")
+
+
+def test_a_step_that_no_program_knows_is_named_and_walked_as_before() -> None:
+    model = with_network(pixelrnn.build("pixelcnn", size=(6, 5), levels=2, layers=1, width=4), torch.nn.Identity())
+    model.network = TwoResolutions(model.head).double()
+    with pytest.raises(ConfigError, match="coarser"):
+        model.sample(1, method="compiled")
+    assert torch.equal(model.sample(2, seed=0), model.sample(2, seed=0, method="naive"))
+    assert "coarser" in str(model.not_compiled())
+    model.network = AnyOrder(model.head, height=6, width=5).double()
+    with pytest.raises(ConfigError, match="any order"):
+        model.sample(1, method="compiled")
+
+
+def test_an_operation_that_no_program_knows_is_named() -> None:
+    class Rounded(TwoResolutions):
+        def forward(self, canvas):  # type: ignore[no-untyped-def]
+            return self.last(self.first(None, canvas).round(), canvas)
+
+    model = make(CASES[0], SMALL)
+    model.network = Rounded(model.head).double()
+    with pytest.raises(ConfigError, match="aten.round"):
+        model.sample(1, method="compiled")
+
+
+def test_a_network_that_looks_at_its_own_pixel_is_refused() -> None:
+    class Cheat(TwoResolutions):
+        def forward(self, canvas):  # type: ignore[no-untyped-def]
+            return self.last(self.first(None, canvas) + canvas.look(pixelrnn.canvas.Reach(0, 0, 0, 0)), canvas)
+
+    model = make(CASES[0], SMALL)
+    model.network = Cheat(model.head).double()
+    with pytest.raises(ConfigError, match="colours that come later"):
+        model.sample(1, method="compiled")
