@@ -424,7 +424,7 @@ def pick(pmf, number, temperature):  # type: ignore[no-untyped-def]
         pmf[k] = total
     bound = number * total
     for k in range(levels):
-        if pmf[k] > bound:
+        if not pmf[k] <= bound:  # in this form, so that what is not a number is as in `Draw`
             return k
     return levels - 1
 

@@ -71,7 +71,8 @@ def record(network: Callable[[Canvas], Tensor], head: Head, dtype: torch.dtype, 
     Raises:        UnknownStepError if the network does what no step can do
     """
     recording = Recording(head.channels, dtype, *condition)
-    with torch.no_grad():
+    # In inference mode operations that are made of others are not taken apart.
+    with torch.inference_mode(False), torch.no_grad():
         params = network(recording)
         if not isinstance(params, Recorded) or params.shape != (1, head.num_params, 1, 1):
             raise UnknownStepError("parameters that do not depend on the image")
@@ -461,7 +462,7 @@ def _log_softmax(x: Tensor, dim: int, _: bool = False) -> Tensor:
 
 
 def _logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
-    largest = x.amax(dim, keepdim=True)
+    largest = x.amax(dim, keepdim=True).clamp_min(torch.finfo(x.dtype).min)  # not the difference of two infinities
     total = (x - largest).exp().sum(dim, keepdim=True).log() + largest
     return total if keepdim else total.squeeze(dim)
 
