@@ -18,111 +18,55 @@ from typing import Any
 
 import numpy as np
 from numba import njit, types
-from numba.extending import intrinsic, overload
-from numba.np.arrayobj import populate_array
+from numba.extending import overload
 
 from pixelrnn.program import operations as ops
+from pixelrnn.program.vectors import LANES, VECTOR_BYTES, as_float, product, view
 
 FAST = {"contract", "nsz"}  # products and sums may be fused
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": FAST}
+# Without references that are counted: counting takes longer than a small product, and threads would wait for each other.
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": FAST, "_nrt": False}
 
 
-@intrinsic
-def view(typing, array, begin, count):  # type: ignore[no-untyped-def]
-    """array[begin : begin + count] of a flat array, without a check and without a reference to be counted."""
-
-    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        kind = signature.args[0]
-        source = context.make_array(kind)(context, builder, arguments[0])
-        made = context.make_array(kind)(context, builder)
-        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-        populate_array(
-            made,
-            data=builder.gep(source.data, [arguments[1]]),
-            shape=[arguments[2]],
-            strides=[size],
-            itemsize=size,
-            meminfo=None,
-        )
-        return made._getvalue()
-
-    return array(array, types.intp, types.intp), build
+_SINGLE = [product(1, panels) for panels in range(1, ops.PANELS + 1)]
+_MANY = [product(LANES, panels) for panels in range(1, ops.PANELS + 1)]
+_1, _2, _3, _4 = _SINGLE
+_M1, _M2, _M3, _M4 = _MANY
 
 
 @njit(**_OPTIONS)
-def linear(memory, weights, out, out_step, n, a, a_step, inputs, weight, lanes):  # type: ignore[no-untyped-def]
-    """out += weight @ a for some lanes; weight (inputs, n), out and a `out_step` and `a_step` apart per lane."""
-    lane = 0
-    while lane + 4 <= lanes:
-        here = out + lane * out_step
-        y0 = view(memory, here, n)
-        here += out_step
-        y1 = view(memory, here, n)
-        here += out_step
-        y2 = view(memory, here, n)
-        here += out_step
-        y3 = view(memory, here, n)
-        here = a + lane * a_step
-        x0 = view(memory, here, inputs)
-        here += a_step
-        x1 = view(memory, here, inputs)
-        here += a_step
-        x2 = view(memory, here, inputs)
-        here += a_step
-        x3 = view(memory, here, inputs)
-        for quarter in range(inputs // 4):
-            k = 4 * quarter
-            a0, b0, c0, d0 = x0[k], x0[k + 1], x0[k + 2], x0[k + 3]
-            a1, b1, c1, d1 = x1[k], x1[k + 1], x1[k + 2], x1[k + 3]
-            a2, b2, c2, d2 = x2[k], x2[k + 1], x2[k + 2], x2[k + 3]
-            a3, b3, c3, d3 = x3[k], x3[k + 1], x3[k + 2], x3[k + 3]
-            m0, m1 = view(weights, weight + k * n, n), view(weights, weight + (k + 1) * n, n)
-            m2, m3 = view(weights, weight + (k + 2) * n, n), view(weights, weight + (k + 3) * n, n)
-            for j in range(n):
-                p, q, r, s = m0[j], m1[j], m2[j], m3[j]
-                y0[j] += a0 * p + b0 * q + c0 * r + d0 * s
-                y1[j] += a1 * p + b1 * q + c1 * r + d1 * s
-                y2[j] += a2 * p + b2 * q + c2 * r + d2 * s
-                y3[j] += a3 * p + b3 * q + c3 * r + d3 * s
-        for k in range(inputs // 4 * 4, inputs):
-            a0, a1, a2, a3 = x0[k], x1[k], x2[k], x3[k]
-            m0 = view(weights, weight + k * n, n)
-            for j in range(n):
-                p = m0[j]
-                y0[j] += a0 * p
-                y1[j] += a1 * p
-                y2[j] += a2 * p
-                y3[j] += a3 * p
-        lane += 4
-    while lane < lanes:
-        here = out + lane * out_step
-        y0 = view(memory, here, n)
-        here = a + lane * a_step
-        x0 = view(memory, here, inputs)
-        for quarter in range(inputs // 4):
-            k = 4 * quarter
-            a0, b0, c0, d0 = x0[k], x0[k + 1], x0[k + 2], x0[k + 3]
-            m0, m1 = view(weights, weight + k * n, n), view(weights, weight + (k + 1) * n, n)
-            m2, m3 = view(weights, weight + (k + 2) * n, n), view(weights, weight + (k + 3) * n, n)
-            for j in range(n):
-                y0[j] += a0 * m0[j] + b0 * m1[j] + c0 * m2[j] + d0 * m3[j]
-        for k in range(inputs // 4 * 4, inputs):
-            a0 = x0[k]
-            m0 = view(weights, weight + k * n, n)
-            for j in range(n):
-                y0[j] += a0 * m0[j]
-        lane += 1
-
-
-@intrinsic
-def _as_float(typing, bits):  # type: ignore[no-untyped-def]
-    """The float that has these bits."""
-    kind = {types.int32: types.float32, types.int64: types.float64}[bits]
-
-    def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
-
-    return kind(bits), build
+def linear(memory, weights, y, y_step, n, x, x_step, inputs, weight, lanes):  # type: ignore[no-untyped-def]
+    """out += weights @ inputs for some lanes, whose outputs stand `y_step` apart and whose inputs `x_step` apart."""
+    width = VECTOR_BYTES // memory.itemsize
+    while n > 0:
+        panels = min(ops.PANELS, (n + width - 1) // width)
+        valid = n - (panels - 1) * width
+        lane = 0
+        while lane < lanes:
+            out, here = y + lane * y_step, x + lane * x_step
+            if lane + LANES <= lanes:
+                lane += LANES
+                if panels == 4:
+                    _M4(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
+                elif panels == 3:
+                    _M3(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
+                elif panels == 2:
+                    _M2(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
+                else:
+                    _M1(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
+            else:
+                lane += 1
+                if panels == 4:
+                    _4(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
+                elif panels == 3:
+                    _3(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
+                elif panels == 2:
+                    _2(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
+                else:
+                    _1(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
+        n -= panels * width
+        y += panels * width
+        weight += inputs * panels * width
 
 
 def exp(x: Any) -> Any:
@@ -147,7 +91,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
             y = y * r + np.float32(0.5)
             y = y * r + np.float32(1)
             y = y * r + np.float32(1)
-            y = y * _as_float(np.int32((np.int32(n) + 127) << 23))
+            y = y * as_float(np.int32((np.int32(n) + 127) << 23))
             return x if x != x else (np.float32(0) if x < np.float32(-87.0) else y)
 
         return narrow
@@ -171,7 +115,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
         y = y * r + 0.5
         y = y * r + 1.0
         y = y * r + 1.0
-        y = y * _as_float((np.int64(n) + 1023) << 52)
+        y = y * as_float((np.int64(n) + 1023) << 52)
         return x if x != x else (0.0 if x < -708.0 else y)
 
     return wide
@@ -223,6 +167,9 @@ def pointwise(operation, y, a, a_unit, b, b_unit, c, c_unit):  # type: ignore[no
     elif operation == ops.EXP and a_unit == 1:
         for k in range(n):
             y[k] = exp(a[k])
+    elif operation == ops.GATE:
+        for k in range(n):
+            y[k] = tanh(a[k]) * sigmoid(b[k])
     elif operation == ops.ADD and a_unit == 1 and b_unit == 1:
         for k in range(n):
             y[k] = a[k] + b[k]
@@ -332,6 +279,14 @@ def instruct(line, at, steps, chunks, places, memory, weights, image, column, la
             a = chunks[chunk, 0]
             here = at[a] + image * steps[a, 0] + column * steps[a, 1]
             linear(memory, weights, y_at, y_step, n, here, steps[a, across], chunks[chunk, 1], chunks[chunk, 2], lanes)
+        if line[4] == 1:
+            o = line[8]
+            z_step, z_at = steps[o, across], at[o] + image * steps[o, 0] + column * steps[o, 1]
+            for lane in range(lanes):
+                y, z = view(memory, y_at + lane * y_step, n), view(memory, z_at + lane * z_step, n)
+                zero = type(y[0])(0)
+                for k in range(n):
+                    z[k] = zero if y[k] < zero else y[k]
         return
     a, b, c = line[3], line[5], line[7]
     a_at = at[a] + image * steps[a, 0] + column * steps[a, 1]
@@ -395,13 +350,11 @@ def run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights,
 
 
 @njit(**_OPTIONS)
-def addresses(operands, row):  # type: ignore[no-untyped-def]
+def locate(operands, row, at):  # type: ignore[no-untyped-def]
     """Where every operand is in this row: (first, rows, size of a row, row offset) -> a place."""
-    at = np.empty(len(operands), np.int64)
     for index in range(len(operands)):
         first, rows, size, down = operands[index]
         at[index] = first + (row + down) % rows * size
-    return at
 
 
 @njit(**_OPTIONS)
@@ -462,7 +415,7 @@ def draw(  # type: ignore[no-untyped-def]
     passes,
     checks,
     drawn,
-    operands,
+    at,
     steps,
     chunks,
     places,
@@ -497,7 +450,6 @@ def draw(  # type: ignore[no-untyped-def]
     drawn     (C, 3): the operands of the probabilities, of the pixel as the network sees it, and as an integer
     pixels    (images, C, H * W), known (images, H * W), numbers (images / copies, C, H * W)
     """
-    at = addresses(operands, row)
     levels, first, single = len(scaled), np.int64(0), np.int64(1)
     if begins == 2:
         begin, end = once

@@ -48,7 +48,7 @@ class Machine:
         self.tables, self.width, self.batch, self.copies = tables, width, batch, copies
         number = np.float64 if dtype == torch.float64 else np.float32
         self._lay_out(number)
-        self.weights = tables.weights.astype(number)
+        self.weights = tables.weights
         self.scaled = scale(torch.arange(levels), levels, dtype).numpy()
         self._condition = None if condition is None else condition.numpy()
         self._condition_at = condition_index
@@ -85,7 +85,7 @@ class Machine:
         sizes = [-(-size // 16) * 16 for size in sizes]
         kinds = (number, np.float64)
         narrow, wide = (
-            np.zeros(self.batch * size + more, kind) for size, more, kind in zip(sizes, shared, kinds, strict=True)
+            np.zeros(self.batch * size + more + 16, kind) for size, more, kind in zip(sizes, shared, kinds, strict=True)
         )
         if number == np.float64:  # then there is one memory
             wide = narrow
@@ -107,6 +107,7 @@ class Machine:
             places.append((first + (left + dx) * channels + channel, rows, row, dy))
             steps.append((0 if is_shared else size, channels))
         self.places = np.array(places, dtype=np.int64).reshape(-1, 4)
+        self.at = np.zeros(len(places), dtype=np.int64)
         self.steps = np.array(steps, dtype=np.int64).reshape(-1, 2)
 
     def _write_condition(self, row: int) -> None:
@@ -138,6 +139,8 @@ class Machine:
         """
         begins = 0 if row == self._begun else 1 if self._begun >= 0 else 2
         self._begun = row
+        if begins:
+            self._kernels.locate(self.places, row, self.at)
         if begins and self._condition is not None and self._condition.shape[2:] != (1, 1):
             self._write_condition(row)
         tables = self.tables
@@ -151,7 +154,7 @@ class Machine:
                     tables.passes,
                     tables.checks,
                     tables.drawn,
-                    self.places,
+                    self.at,
                     self.steps,
                     tables.chunks,
                     tables.places,

@@ -2,11 +2,12 @@
 
 COPY, RELU, TANH, SIGMOID, EXP, NEG, ABS, LOG, EXPM1, LOG_NDTR, CAST, UNCAST = range(12)
 LAST_UNARY = UNCAST
-ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, WHERE = range(12, 19)
+ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE = range(12, 20)
 LAST_POINTWISE = WHERE
-LINEAR, SUM, MAX, GATHER, CELL, FINITE = range(19, 25)
+LINEAR, SUM, MAX, GATHER, CELL = range(20, 25)
 
 FIELDS = 13  # of an instruction
+PANELS = 4  # vectors of outputs that are computed together at most
 
 OPERATION = {
     "copy": COPY,
@@ -25,6 +26,7 @@ OPERATION = {
     "div": DIV,
     "maximum": MAXIMUM,
     "minimum": MINIMUM,
+    "gate": GATE,
     "where": WHERE,
     "sum": SUM,
     "max": MAX,

@@ -8,6 +8,7 @@ import zlib
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,7 +79,11 @@ class Programs:
 def _make(network: Network, head: Head, kind: Kind) -> Made | UnknownStepError:
     try:
         program = record(network, head, kind[0], kind[1:])
-        return Made(tables(program), -1 if program.condition is None else program.condition.index)
+        from pixelrnn.program.vectors import VECTOR_BYTES  # numba, only now
+
+        number = np.float64 if kind[0] == torch.float64 else np.float32
+        made = tables(program, number, VECTOR_BYTES // np.dtype(number).itemsize)
+        return Made(made, -1 if program.condition is None else program.condition.index)
     except UnknownStepError as error:
         return error
 

@@ -107,12 +107,16 @@ class Step:
         """Everything that is read, flat."""
         raise NotImplementedError
 
+    def writes(self) -> list[Map]:
+        """The maps that are filled."""
+        return [self.out]
+
 
 @dataclass(eq=False, kw_only=True)
 class Linear(Step):
     """out = weight @ inputs + bias + added; `mask` says which weights may be other than zero.
 
-    `along` is 0, or for a recurrence of the phase ROW that reads its own row the direction in which it goes, 1 or -1.
+    `relu` is filled with relu(out); where it is `out` itself, that is the only output. `along` is 0, or for a recurrence of the phase ROW that reads its own row the direction in which it goes, 1 or -1.
     """
 
     inputs: Elements  # (K,)
@@ -121,9 +125,13 @@ class Linear(Step):
     bias: Tensor | None
     added: list[Elements] = field(default_factory=list)  # (channels,) each, of consecutive channels of one map
     along: int = 0
+    relu: Map | None = None
 
     def reads(self) -> list[Elements]:
         return [self.inputs[self.mask.any(0)], *self.added]
+
+    def writes(self) -> list[Map]:
+        return [self.out] if self.relu is None else [self.out, self.relu]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -173,6 +181,9 @@ class Cell(Step):
 
     def reads(self) -> list[Elements]:
         return [self.gates, *self.carried]
+
+    def writes(self) -> list[Map]:
+        return [self.out, self.cell]
 
 
 @dataclass(eq=False)

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelrnn.program import operations as ops
+from pixelrnn.program.fusion import fused
+from pixelrnn.program.operations import PANELS
 from pixelrnn.program.steps import (
     Cell,
     Elements,
@@ -54,12 +56,12 @@ class Tables:
     products: tuple[int, int]  # multiplications per pixel: in the row's part, and at the pixel
 
 
-def tables(program: Program) -> Tables:
-    """The tables of a program."""
+def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
+    """The tables of a program, with weights as `number` in vectors of so many numbers."""
     colours = len(program.pmf)
-    steps = _needed(_split(program), program.pmf)
+    steps = fused(_needed(_split(program), program.pmf), [program.params, *program.pmf])
     needed = {int(each) for step in steps for read in step.reads() for each in np.unique(parts(read)[0])}
-    made = _Tables(program.maps)
+    made = _Tables(program.maps, np.dtype(number), vector)
     kept = [made.maps[index].elements() for index in sorted(needed) if _is_kept(made.maps[index])]
     kept_steps = set(map(id, _needed(steps, kept)))
 
@@ -98,7 +100,7 @@ def tables(program: Program) -> Tables:
         _integers(made.code, ops.FIELDS).ravel(),
         _integers(made.chunks, 3),
         _integers(made.places, 2),
-        np.concatenate([np.zeros(0), *made.weights]),
+        np.concatenate([np.zeros(0, made.number), *made.weights]),
         _integers([image], 2)[0],
         _integers(row, 3),
         np.array(passes, dtype=np.int64),
@@ -159,7 +161,7 @@ def _needed(steps: list[Step], wanted: list[Elements]) -> list[Step]:
     """The steps that these elements depend on, also through earlier pixels."""
     needed = {int(index) for each in wanted for index in np.unique(parts(each)[0])}
     while True:
-        chosen = [step for step in steps if {step.out.index, getattr(step, "cell", step.out).index} & needed]
+        chosen = [step for step in steps if any(each.index in needed for each in step.writes())]
         more = {int(index) for step in chosen for each in step.reads() for index in np.unique(parts(each)[0])}
         if more <= needed:
             return chosen
@@ -186,8 +188,8 @@ def _segments(steps: list[Step]) -> Iterator[tuple[int, list[Step]]]:
 class _Tables:
     """Tables in the making."""
 
-    def __init__(self, maps: list[Map]) -> None:
-        self.maps = maps
+    def __init__(self, maps: list[Map], number: np.dtype[Any], vector: int) -> None:
+        self.maps, self.number, self.vector = maps, number, vector
         self.operands: list[Operand] = []
         self.code: list[tuple[int, ...]] = []
         self.chunks: list[tuple[int, int, int]] = []
@@ -246,7 +248,7 @@ class _Tables:
                 at = len(self.chunks)
                 for run in self._chunks(step.inputs[used]):
                     columns = used[run[0] : run[1]]
-                    place = self._pack(weight[begin:end][:, columns].T)
+                    place = self._pack(_panels(weight[begin:end][:, columns], self.vector))
                     self.chunks.append((self.operand(step.inputs[columns[0]]), len(columns), place))
                 self.products += len(used) * (end - begin)
                 bias = -1 if step.bias is None else self._pack(step.bias.numpy()[begin:end])
@@ -263,7 +265,13 @@ class _Tables:
                     c=bias,
                     more=at,
                     count=len(self.chunks) - at,
+                    **self._relu(step, begin),
                 )
+
+    def _relu(self, step: Linear, begin: int) -> dict[str, int]:
+        if step.relu is None:
+            return {}
+        return {"a_unit": 1, "c_unit": self.operand(step.relu.elements()[begin])}
 
     def _chunks(self, inputs: Elements) -> Iterator[tuple[int, int]]:
         """Ranges of inputs that are consecutive in memory: also all channels of one pixel and of the next."""
@@ -342,11 +350,25 @@ class _Tables:
 
     def _pack(self, numbers: npt.NDArray[Any]) -> int:
         begin, self._size = self._size, self._size + numbers.size
-        self.weights.append(np.ascontiguousarray(numbers).ravel())
+        self.weights.append(np.ascontiguousarray(numbers, self.number).ravel())
         return begin
 
 
 _FIELD = {"a": 3, "a_unit": 4, "b": 5, "b_unit": 6, "c": 7, "c_unit": 8, "more": 9, "count": 10}
+
+
+def _panels(weight: npt.NDArray[Any], vector: int) -> npt.NDArray[Any]:
+    """Weights (outputs, inputs) as `vectors.product` reads them: in groups of panels, input by input, zeros at the end.
+
+    >>> _panels(np.array([[1, 2], [3, 4], [5, 6]]), vector=2)
+    array([1, 3, 5, 0, 2, 4, 6, 0])
+    """
+    outputs, inputs = weight.shape
+    count = -(-outputs // vector)
+    padded = np.zeros((count * vector, inputs), weight.dtype)
+    padded[:outputs] = weight
+    groups = np.split(padded, range(PANELS * vector, len(padded), PANELS * vector))
+    return np.concatenate([group.T.ravel() for group in groups])
 
 
 def _ranges(chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
