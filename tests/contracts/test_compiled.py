@@ -49,7 +49,7 @@ def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | N
                 at = 0
                 for operand, n, _ in tables.checks:
                     first, rows, line, down = machine.places[operand]
-                    an_image, a_column = machine.steps[operand]
+                    an_image, a_column = machine.steps[2 * operand : 2 * operand + 2]
                     for image in range(batch):
                         here = first + (row + down) % rows * line + column * a_column + image * an_image
                         found[image, at : at + n, row, column] = torch.from_numpy(machine.memory[here : here + n].copy())

@@ -21,7 +21,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from pixelrnn.program import operations as ops
-from pixelrnn.program.vectors import LANES, VECTOR_BYTES, as_float, product, view
+from pixelrnn.program.vectors import LANES, VECTOR_BYTES, as_float, get, product, put, view
 
 FAST = {"contract", "nsz"}  # products and sums may be fused
 # Without references that are counted: counting takes longer than a small product, and threads would wait for each other.
@@ -250,76 +250,118 @@ def cell(h, c, gates, width, one, two, forget_gates, product):  # type: ignore[n
 
 
 @njit(**_OPTIONS)
+def place(operand, at, steps, image, column):  # type: ignore[no-untyped-def]
+    """Where an operand stands in memory."""
+    return get(at, operand) + image * get(steps, 2 * operand) + column * get(steps, 2 * operand + 1)
+
+
+@njit(**_OPTIONS)
+def multiply(line, at, steps, chunks, memory, weights, image, column, lanes, across):  # type: ignore[no-untyped-def]
+    """A product, with what is added to it before and its relu behind."""
+    n, out, bias = get(line, 1), get(line, 2), get(line, 7)
+    y_at, y_step = place(out, at, steps, image, column), get(steps, 2 * out + across)
+    for lane in range(lanes):
+        y = view(memory, y_at + lane * y_step, n)
+        if bias >= 0:
+            x = view(weights, bias, n)
+            for k in range(n):
+                put(y, k, get(x, k))
+        else:
+            for k in range(n):
+                put(y, k, type(y[0])(0))
+        for field in range(3, 7, 2):
+            o = get(line, field)
+            if o >= 0:
+                x = view(memory, place(o, at, steps, image, column) + lane * get(steps, 2 * o + across), n)
+                for k in range(n):
+                    put(y, k, get(y, k) + get(x, k))
+    first = get(line, 9)
+    for chunk in range(3 * first, 3 * (first + get(line, 10)), 3):
+        o = get(chunks, chunk)
+        linear(
+            memory,
+            weights,
+            y_at,
+            y_step,
+            n,
+            place(o, at, steps, image, column),
+            get(steps, 2 * o + across),
+            get(chunks, chunk + 1),
+            get(chunks, chunk + 2),
+            lanes,
+        )
+    if get(line, 4) == 1:
+        o = get(line, 8)
+        z_at, z_step = place(o, at, steps, image, column), get(steps, 2 * o + across)
+        for lane in range(lanes):
+            y, z = view(memory, y_at + lane * y_step, n), view(memory, z_at + lane * z_step, n)
+            zero = type(y[0])(0)
+            for k in range(n):
+                number = get(y, k)
+                put(z, k, zero if number < zero else number)
+
+
+@njit(**_OPTIONS)
 def instruct(line, at, steps, chunks, places, memory, weights, image, column, lanes, across):  # type: ignore[no-untyped-def]
     """Do one instruction for some lanes: images from `image` on, or columns from `column` on if `across` is 1.
 
-    An operand o stands at at[o] + image * steps[o, 0] + column * steps[o, 1].
+    An operand o stands at at[o] + image * steps[2 * o] + column * steps[2 * o + 1].
     """
-    operation, n, out = line[0], line[1], line[2]
-    y_step = steps[out, across]
-    y_at = at[out] + image * steps[out, 0] + column * steps[out, 1]
+    operation = get(line, 0)
     if operation == ops.LINEAR:
-        for lane in range(lanes):
-            y = view(memory, y_at + lane * y_step, n)
-            bias = view(weights, max(line[7], 0), n)
-            if line[7] >= 0:
-                for k in range(n):
-                    y[k] = bias[k]
-            else:
-                for k in range(n):
-                    y[k] = 0
-            for field in (3, 5):
-                a = line[field]
-                if a >= 0:
-                    here = at[a] + image * steps[a, 0] + column * steps[a, 1] + lane * steps[a, across]
-                    x = view(memory, here, n)
-                    for k in range(n):
-                        y[k] += x[k]
-        for chunk in range(line[9], line[9] + line[10]):
-            a = chunks[chunk, 0]
-            here = at[a] + image * steps[a, 0] + column * steps[a, 1]
-            linear(memory, weights, y_at, y_step, n, here, steps[a, across], chunks[chunk, 1], chunks[chunk, 2], lanes)
-        if line[4] == 1:
-            o = line[8]
-            z_step, z_at = steps[o, across], at[o] + image * steps[o, 0] + column * steps[o, 1]
-            for lane in range(lanes):
-                y, z = view(memory, y_at + lane * y_step, n), view(memory, z_at + lane * z_step, n)
-                zero = type(y[0])(0)
-                for k in range(n):
-                    z[k] = zero if y[k] < zero else y[k]
+        multiply(line, at, steps, chunks, memory, weights, image, column, lanes, across)
         return
-    a, b, c = line[3], line[5], line[7]
-    a_at = at[a] + image * steps[a, 0] + column * steps[a, 1]
-    b_at = at[b] + image * steps[b, 0] + column * steps[b, 1]
-    c_at = at[c] + image * steps[c, 0] + column * steps[c, 1]
+    n, out, a, b, c = get(line, 1), get(line, 2), get(line, 3), get(line, 5), get(line, 7)
+    y_at, y_step = place(out, at, steps, image, column), get(steps, 2 * out + across)
+    a_at, a_step = place(a, at, steps, image, column), get(steps, 2 * a + across)
+    b_at, b_step = place(b, at, steps, image, column), get(steps, 2 * b + across)
+    c_at, c_step = place(c, at, steps, image, column), get(steps, 2 * c + across)
+    more = get(line, 9)
     for lane in range(lanes):
-        here = y_at + lane * y_step
-        first = a_at + lane * steps[a, across]
-        second = b_at + lane * steps[b, across]
-        third = c_at + lane * steps[c, across]
+        here, first = y_at + lane * y_step, a_at + lane * a_step
+        second, third = b_at + lane * b_step, c_at + lane * c_step
         if operation <= ops.LAST_POINTWISE:
             y = view(memory, here, n)
             x, z, w = view(memory, first, n), view(memory, second, n), view(memory, third, n)
-            pointwise(operation, y, x, line[4], z, line[6], w, line[8])
+            pointwise(operation, y, x, get(line, 4), z, get(line, 6), w, get(line, 8))
         elif operation == ops.SUM or operation == ops.MAX:
-            count = line[9]
-            y = view(memory, here, n)
             for k in range(n):
-                x = view(memory, first + k * count, count)
-                total = x[0]
-                for j in range(1, count):
-                    total = total + x[j] if operation == ops.SUM else max(total, x[j])
-                y[k] = total
+                x = view(memory, first + k * more, more)
+                put(memory, here + k, total(x) if operation == ops.SUM else largest(x))
         elif operation == ops.GATHER:
-            for k in range(line[9], line[9] + n):
-                memory[here + places[k, 0]] = memory[first + places[k, 1]]
+            for k in range(2 * more, 2 * (more + n), 2):
+                put(memory, here + get(places, k), get(memory, first + get(places, k + 1)))
         elif operation == ops.CELL:
-            o = places[line[9], 0]
-            one = view(memory, at[o] + image * steps[o, 0] + column * steps[o, 1] + lane * steps[o, across], n)
-            o = places[line[9], 1]
-            two = view(memory, at[o] + image * steps[o, 0] + column * steps[o, 1] + lane * steps[o, across], n)
+            o = get(places, 2 * more)
+            one = view(memory, place(o, at, steps, image, column) + lane * get(steps, 2 * o + across), n)
+            o = get(places, 2 * more + 1)
+            two = view(memory, place(o, at, steps, image, column) + lane * get(steps, 2 * o + across), n)
             h, new, gates = view(memory, here, n), view(memory, second, n), view(memory, first, n)
-            cell(h, new, gates, line[6], one, two, line[10], line[8] == 1)
+            cell(h, new, gates, get(line, 6), one, two, get(line, 10), get(line, 8) == 1)
+
+
+@njit(**_OPTIONS)
+def total(x):  # type: ignore[no-untyped-def]
+    """The sum, taken in eight parts."""
+    a = b = c = d = e = f = g = h = type(x[0])(0)
+    for k in range(0, len(x) // 8 * 8, 8):
+        a, b, c, d = a + get(x, k), b + get(x, k + 1), c + get(x, k + 2), d + get(x, k + 3)
+        e, f, g, h = e + get(x, k + 4), f + get(x, k + 5), g + get(x, k + 6), h + get(x, k + 7)
+    for k in range(len(x) // 8 * 8, len(x)):
+        a = a + get(x, k)
+    return ((a + e) + (c + g)) + ((b + f) + (d + h))
+
+
+@njit(**_OPTIONS)
+def largest(x):  # type: ignore[no-untyped-def]
+    """The largest number, or what is not a number."""
+    a = b = c = d = get(x, 0)
+    for k in range(0, len(x) // 4 * 4, 4):
+        a, b = max(a, get(x, k)), max(b, get(x, k + 1))
+        c, d = max(c, get(x, k + 2)), max(d, get(x, k + 3))
+    for k in range(len(x) // 4 * 4, len(x)):
+        a = max(a, get(x, k))
+    return max(max(a, b), max(c, d))
 
 
 @njit(**_OPTIONS)
@@ -327,23 +369,26 @@ def run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights,
     """Some instructions, each for all images from `image` on and all columns from `column` on."""
     for index in range(begin, end):
         line = view(code, index * ops.FIELDS, ops.FIELDS)
-        if row < line[11]:
+        if row < get(line, 11):
             continue
         across, turns, lanes = 0, 1, images
         if columns > 1:
             across, turns, lanes = 1, images, columns
+        operation = get(line, 0)
         for turn in range(turns):
-            if line[0] == ops.CAST or line[0] == ops.UNCAST:
-                out, a, n = line[2], line[3], line[1]
-                for lane in range(lanes):
-                    y = at[out] + (image + turn) * steps[out, 0] + column * steps[out, 1] + lane * steps[out, across]
-                    x = at[a] + (image + turn) * steps[a, 0] + column * steps[a, 1] + lane * steps[a, across]
-                    for k in range(n):
-                        if line[0] == ops.CAST:
-                            wide[y + k] = memory[x + k * line[4]]
-                        else:
-                            memory[y + k] = wide[x + k * line[4]]
-            elif line[12] == 1:
+            if operation == ops.CAST or operation == ops.UNCAST:
+                out, a, n, unit = get(line, 2), get(line, 3), get(line, 1), get(line, 4)
+                y, x = place(out, at, steps, image + turn, column), place(a, at, steps, image + turn, column)
+                for _ in range(lanes):
+                    if operation == ops.CAST:
+                        for k in range(n):
+                            put(wide, y + k, np.float64(get(memory, x + k * unit)))
+                    else:
+                        for k in range(n):
+                            put(memory, y + k, type(memory[0])(get(wide, x + k * unit)))
+                    y += get(steps, 2 * out + across)
+                    x += get(steps, 2 * a + across)
+            elif get(line, 12) == 1:
                 instruct(line, at, steps, chunks, places, wide, weights, image + turn, column, lanes, across)
             else:
                 instruct(line, at, steps, chunks, places, memory, weights, image + turn, column, lanes, across)
@@ -465,38 +510,36 @@ def draw(  # type: ignore[no-untyped-def]
                     code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, where, lanes
                 )
     for x in range(column, column + columns):
-        place = row * width + x
+        spot = row * width + x
         all_known = True
         for i in range(image, image + images):
-            all_known = all_known and known[i, place]
+            all_known = all_known and known[i, spot]
         for colour in range(len(drawn) + 1):
             begin, end = passes[1 if all_known else 0, colour]
             run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, x, single)
             if colour == len(drawn):
                 break
-            pmf, scaled_pixel, pixel = drawn[colour]
+            pmf, scaled_pixel, whole_pixel = drawn[colour]
             for i in range(image, image + images, copies):
-                if not known[i, place]:
+                if not known[i, spot]:
                     for index in range(len(checks)):
                         o = checks[index, 0]
                         if checks[index, 2] == colour:
                             for copy in range(copies):
                                 if not finite(
-                                    memory, at[o] + (i + copy) * steps[o, 0] + x * steps[o, 1], checks[index, 1]
+                                    memory, place(o, at, steps, i + copy, x), checks[index, 1]
                                 ):
                                     return (i + copy) * columns + x - column
-                    here = at[pmf] + i * steps[pmf, 0] + x * steps[pmf, 1]
+                    here = place(pmf, at, steps, i, x)
                     chances = view(wide, here, levels)
                     if copies == 2:
-                        here += steps[pmf, 0]
+                        here += steps[2 * pmf]
                         guide(chances, view(wide, here, levels), strength)
-                    level = pick(chances, numbers[i // copies, colour, place], temperature)
+                    level = pick(chances, numbers[i // copies, colour, spot], temperature)
                     for copy in range(copies):
-                        pixels[i + copy, colour, place] = level
+                        pixels[i + copy, colour, spot] = level
                 for copy in range(copies):
-                    level = np.int64(pixels[i + copy, colour, place])
-                    o = scaled_pixel
-                    memory[at[o] + (i + copy) * steps[o, 0] + x * steps[o, 1]] = scaled[level]
-                    o = pixel
-                    wide[at[o] + (i + copy) * steps[o, 0] + x * steps[o, 1]] = level
+                    level = np.int64(pixels[i + copy, colour, spot])
+                    memory[place(scaled_pixel, at, steps, i + copy, x)] = scaled[level]
+                    wide[place(whole_pixel, at, steps, i + copy, x)] = level
     return -1

@@ -108,7 +108,7 @@ class Machine:
             steps.append((0 if is_shared else size, channels))
         self.places = np.array(places, dtype=np.int64).reshape(-1, 4)
         self.at = np.zeros(len(places), dtype=np.int64)
-        self.steps = np.array(steps, dtype=np.int64).reshape(-1, 2)
+        self.steps = np.array(steps, dtype=np.int64).ravel()
 
     def _write_condition(self, row: int) -> None:
         """Put a row of the condition map where the program reads it."""

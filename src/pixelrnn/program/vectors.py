@@ -18,8 +18,8 @@ from numba.np.arrayobj import populate_array
 
 _FEATURES: str = cpu_target.target_context.codegen().magic_tuple()[2]
 VECTOR_BYTES = 64 if "+avx512f" in _FEATURES else 32  # of a vector; the kernels' cache is separate for each processor
+AHEAD = 2048  # bytes of weights that are fetched before they are read, if they serve one lane only
 LANES = 4 if VECTOR_BYTES == 64 else 2  # that a product serves with one read of the weights: their sums fit in registers
-
 
 @intrinsic
 def view(typing: Any, array: Any, begin: Any, count: Any) -> Any:
@@ -41,6 +41,29 @@ def view(typing: Any, array: Any, begin: Any, count: Any) -> Any:
         return made._getvalue()
 
     return array(array, types.intp, types.intp), build
+
+
+@intrinsic
+def get(typing: Any, array: Any, index: Any) -> Any:
+    """array[index] of a flat array; an index below zero is not counted from the end."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.load(builder.gep(source.data, [arguments[1]]))
+
+    return array.dtype(array, types.intp), build
+
+
+@intrinsic
+def put(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """array[index] = value of a flat array."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source = context.make_array(signature.args[0])(context, builder, arguments[0])
+        builder.store(arguments[2], builder.gep(source.data, [arguments[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), build
 
 
 @intrinsic
@@ -134,6 +157,9 @@ class _Tile:
             here = builder.add(at, _int(split))
             first = builder.gep(self.weights, [builder.mul(here, _int(self.panels * self.width))])
             weights = [self._load(builder.gep(first, [_int(panel * self.width)])) for panel in range(self.panels)]
+            if self.lanes == 1:
+                for panel in range(self.panels):
+                    self._prefetch(builder.gep(first, [_int(panel * self.width + AHEAD // self.size)]))
             for lane, source in enumerate(self.sources):
                 number = self._spread(builder.load(builder.gep(source, [here])))
                 for panel, weight in enumerate(weights):
@@ -148,6 +174,13 @@ class _Tile:
 
     def _load(self, pointer: Any) -> Any:
         return self.builder.load(self.builder.bitcast(pointer, self.vector.as_pointer()), align=self.size)
+
+    def _prefetch(self, pointer: Any) -> None:
+        """Let the processor fetch what will soon be read."""
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        flags = [ir.Constant(ir.IntType(32), flag) for flag in (0, 3, 1)]  # to be read, into every cache, data
+        self.builder.call(function, [self.builder.bitcast(pointer, ir.IntType(8).as_pointer()), *flags])
 
     def _spread(self, number: Any) -> Any:
         """A vector of the same number."""
