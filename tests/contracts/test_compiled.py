@@ -52,7 +52,9 @@ def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | N
                     an_image, a_column = machine.steps[2 * operand : 2 * operand + 2]
                     for image in range(batch):
                         here = first + (row + down) % rows * line + column * a_column + image * an_image
-                        found[image, at : at + n, row, column] = torch.from_numpy(machine.memory[here : here + n].copy())
+                        found[image, at : at + n, row, column] = torch.from_numpy(
+                            machine.memory[here : here + n].copy()
+                        )
                     at += n
         part = params[:, :, :: stage.step, :: stage.step]
         part.copy_(torch.where(part.isnan(), found, part))
@@ -137,9 +139,7 @@ def test_compiled_and_naive_sampling_give_the_same_images_for_the_same_condition
     assert torch.equal(compiled, naive)
     images, known = some_images(model, 5), masks(3)["spans"]
     compiled = model.complete(images, known, seed=1, guidance=guidance, method="compiled", **condition)
-    assert torch.equal(
-        compiled, model.complete(images, known, seed=1, guidance=guidance, method="naive", **condition)
-    )
+    assert torch.equal(compiled, model.complete(images, known, seed=1, guidance=guidance, method="naive", **condition))
 
 
 def test_float32_draws_what_float64_draws_nearly_everywhere(model: PixelModel) -> None:

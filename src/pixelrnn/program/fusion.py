@@ -55,7 +55,9 @@ def _sum(step: Step, made: dict[int, Step], readers: Counter[int]) -> Fused | No
     """A product and another term, where nobody else reads the product: the later product of two."""
     if not (isinstance(step, Pointwise) and step.operation == "add"):
         return None
-    terms = [(_source(each, step, made, readers), other) for each, other in zip(step.inputs, step.inputs[::-1], strict=True)]
+    terms = [
+        (_source(each, step, made, readers), other) for each, other in zip(step.inputs, step.inputs[::-1], strict=True)
+    ]
     terms.sort(key=lambda term: term[0].out.index if term[0] is not None else -1)
     for source, other in reversed(terms):
         if isinstance(source, Linear) and len(source.added) < 2 and not source.along and _consecutive(other):

@@ -6,6 +6,7 @@ innermost and go over slices, so that they vectorise; sums are taken in the orde
 In `code` an instruction is a row of integers:
 
     0 operation  1 n  2 out  3 4 a and its unit  5 6 b and its unit  7 8 c and its unit  9 10 more  11 first row
+    12 whether it is done in float64
 
 out, a, b and c are operands: places in memory, looked up in `at` for the row at work. A unit of 1 says that an operand
 is n consecutive numbers, 0 that it is one number.
@@ -13,20 +14,12 @@ is n consecutive numbers, 0 that it is one number.
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 
 from pixelrnn.program import operations as ops
-from pixelrnn.program.vectors import LANES, VECTOR_BYTES, as_float, get, product, put, view
-
-FAST = {"contract", "nsz"}  # products and sums may be fused
-# Without references that are counted: counting takes longer than a small product, and threads would wait for each other.
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": FAST, "_nrt": False}
-
+from pixelrnn.program.elementary import OPTIONS, exp, largest, log_ndtr, sigmoid, tanh, total
+from pixelrnn.program.vectors import LANES, VECTOR_BYTES, get, product, put, view
 
 _SINGLE = [product(1, panels) for panels in range(1, ops.PANELS + 1)]
 _MANY = [product(LANES, panels) for panels in range(1, ops.PANELS + 1)]
@@ -34,8 +27,8 @@ _1, _2, _3, _4 = _SINGLE
 _M1, _M2, _M3, _M4 = _MANY
 
 
-@njit(**_OPTIONS)
-def linear(memory, weights, y, y_step, n, x, x_step, inputs, weight, lanes):  # type: ignore[no-untyped-def]
+@njit(**OPTIONS)
+def linear(memory, weights, y, y_step, n, x, x_step, inputs, weight, lanes):
     """out += weights @ inputs for some lanes, whose outputs stand `y_step` apart and whose inputs `x_step` apart."""
     width = VECTOR_BYTES // memory.itemsize
     while n > 0:
@@ -69,89 +62,8 @@ def linear(memory, weights, y, y_step, n, x, x_step, inputs, weight, lanes):  # 
         weight += inputs * panels * width
 
 
-def exp(x: Any) -> Any:
-    """e^x, in a form that vectorises; within 2 units in the last place."""
-    raise NotImplementedError
-
-
-@overload(exp, jit_options=_OPTIONS | {"cache": False})
-def _exp(x):  # type: ignore[no-untyped-def]
-    if x == types.float32:
-
-        def narrow(x):  # type: ignore[no-untyped-def]
-            bounded = min(max(x, np.float32(-87.0)), np.float32(88.0))
-            n = np.floor(bounded * np.float32(1.44269504) + np.float32(0.5))
-            r = bounded - n * np.float32(0.693359375)
-            r = r - n * np.float32(-2.12194440e-4)
-            y = np.float32(1 / 5040)
-            y = y * r + np.float32(1 / 720)
-            y = y * r + np.float32(1 / 120)
-            y = y * r + np.float32(1 / 24)
-            y = y * r + np.float32(1 / 6)
-            y = y * r + np.float32(0.5)
-            y = y * r + np.float32(1)
-            y = y * r + np.float32(1)
-            y = y * as_float(np.int32((np.int32(n) + 127) << 23))
-            return x if x != x else (np.float32(0) if x < np.float32(-87.0) else y)
-
-        return narrow
-
-    def wide(x):  # type: ignore[no-untyped-def]
-        bounded = min(max(x, -708.0), 709.0)
-        n = np.floor(bounded * 1.4426950408889634 + 0.5)
-        r = bounded - n * 6.93145751953125e-1
-        r = r - n * 1.42860682030941723212e-6
-        y = 1 / 6227020800
-        y = y * r + 1 / 479001600
-        y = y * r + 1 / 39916800
-        y = y * r + 1 / 3628800
-        y = y * r + 1 / 362880
-        y = y * r + 1 / 40320
-        y = y * r + 1 / 5040
-        y = y * r + 1 / 720
-        y = y * r + 1 / 120
-        y = y * r + 1 / 24
-        y = y * r + 1 / 6
-        y = y * r + 0.5
-        y = y * r + 1.0
-        y = y * r + 1.0
-        y = y * as_float((np.int64(n) + 1023) << 52)
-        return x if x != x else (0.0 if x < -708.0 else y)
-
-    return wide
-
-
-@njit(**_OPTIONS)
-def tanh(x):  # type: ignore[no-untyped-def]
-    one = type(x)(1)
-    return one - (one + one) / (exp(x + x) + one)
-
-
-@njit(**_OPTIONS)
-def sigmoid(x):  # type: ignore[no-untyped-def]
-    one = type(x)(1)
-    return one / (exp(-x) + one)
-
-
-@njit(**_OPTIONS)
-def log_ndtr(x):  # type: ignore[no-untyped-def]
-    """The log of the standard normal cumulative distribution function; far out by a continued fraction.
-
-    Source: Abramowitz and Stegun, 7.1.14
-    """
-    half, root = 0.5, 0.7071067811865476
-    if x > 0:
-        return math.log1p(-half * math.erfc(x * root))
-    if x > -20:
-        return math.log(half * math.erfc(-x * root))
-    below = -x
-    for k in range(12, 0, -1):
-        below = k / below - x
-    return -half * x * x - 0.9189385332046727 - math.log(below)
-
-
-@njit(**_OPTIONS)
-def pointwise(operation, y, a, a_unit, b, b_unit, c, c_unit):  # type: ignore[no-untyped-def]
+@njit(**OPTIONS)
+def pointwise(operation, y, a, a_unit, b, b_unit, c, c_unit):
     """y[k] = operation(a[k], b[k], c[k]); what networks do most has a loop of its own, which vectorises."""
     n = len(y)
     if operation == ops.RELU and a_unit == 1:
@@ -192,8 +104,8 @@ def pointwise(operation, y, a, a_unit, b, b_unit, c, c_unit):  # type: ignore[no
             y[k] = _one(operation, a[k * a_unit], b[k * b_unit], c[k * c_unit])
 
 
-@njit(**_OPTIONS)
-def _one(operation, a, b, c):  # type: ignore[no-untyped-def]
+@njit(**OPTIONS)
+def _one(operation, a, b, c):
     if operation == ops.ADD:
         return a + b
     if operation == ops.SUB:
@@ -229,8 +141,8 @@ def _one(operation, a, b, c):  # type: ignore[no-untyped-def]
     return a
 
 
-@njit(**_OPTIONS)
-def cell(h, c, gates, width, one, two, forget_gates, product):  # type: ignore[no-untyped-def]
+@njit(**OPTIONS)
+def cell(h, c, gates, width, one, two, forget_gates, product):
     """Some channels of an LSTM cell: gates [o, f.., i, g] `width` apart, and the one or two cell states carried over."""
     n, other = len(h), (forget_gates - 1) * width
     forget = view(gates, width, n)
@@ -249,14 +161,14 @@ def cell(h, c, gates, width, one, two, forget_gates, product):  # type: ignore[n
             h[k] = sigmoid(gates[k]) * tanh(c[k])
 
 
-@njit(**_OPTIONS)
-def place(operand, at, steps, image, column):  # type: ignore[no-untyped-def]
+@njit(**OPTIONS)
+def place(operand, at, steps, image, column):
     """Where an operand stands in memory."""
     return get(at, operand) + image * get(steps, 2 * operand) + column * get(steps, 2 * operand + 1)
 
 
-@njit(**_OPTIONS)
-def multiply(line, at, steps, chunks, memory, weights, image, column, lanes, across):  # type: ignore[no-untyped-def]
+@njit(**OPTIONS)
+def multiply(line, at, steps, chunks, memory, weights, image, column, lanes, across):
     """A product, with what is added to it before and its relu behind."""
     n, out, bias = get(line, 1), get(line, 2), get(line, 7)
     y_at, y_step = place(out, at, steps, image, column), get(steps, 2 * out + across)
@@ -301,8 +213,8 @@ def multiply(line, at, steps, chunks, memory, weights, image, column, lanes, acr
                 put(z, k, zero if number < zero else number)
 
 
-@njit(**_OPTIONS)
-def instruct(line, at, steps, chunks, places, memory, weights, image, column, lanes, across):  # type: ignore[no-untyped-def]
+@njit(**OPTIONS)
+def instruct(line, at, steps, chunks, places, memory, weights, image, column, lanes, across):
     """Do one instruction for some lanes: images from `image` on, or columns from `column` on if `across` is 1.
 
     An operand o stands at at[o] + image * steps[2 * o] + column * steps[2 * o + 1].
@@ -340,32 +252,8 @@ def instruct(line, at, steps, chunks, places, memory, weights, image, column, la
             cell(h, new, gates, get(line, 6), one, two, get(line, 10), get(line, 8) == 1)
 
 
-@njit(**_OPTIONS)
-def total(x):  # type: ignore[no-untyped-def]
-    """The sum, taken in eight parts."""
-    a = b = c = d = e = f = g = h = type(x[0])(0)
-    for k in range(0, len(x) // 8 * 8, 8):
-        a, b, c, d = a + get(x, k), b + get(x, k + 1), c + get(x, k + 2), d + get(x, k + 3)
-        e, f, g, h = e + get(x, k + 4), f + get(x, k + 5), g + get(x, k + 6), h + get(x, k + 7)
-    for k in range(len(x) // 8 * 8, len(x)):
-        a = a + get(x, k)
-    return ((a + e) + (c + g)) + ((b + f) + (d + h))
-
-
-@njit(**_OPTIONS)
-def largest(x):  # type: ignore[no-untyped-def]
-    """The largest number, or what is not a number."""
-    a = b = c = d = get(x, 0)
-    for k in range(0, len(x) // 4 * 4, 4):
-        a, b = max(a, get(x, k)), max(b, get(x, k + 1))
-        c, d = max(c, get(x, k + 2)), max(d, get(x, k + 3))
-    for k in range(len(x) // 4 * 4, len(x)):
-        a = max(a, get(x, k))
-    return max(max(a, b), max(c, d))
-
-
-@njit(**_OPTIONS)
-def run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, column, columns):  # type: ignore[no-untyped-def]
+@njit(**OPTIONS)
+def run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, column, columns):
     """Some instructions, each for all images from `image` on and all columns from `column` on."""
     for index in range(begin, end):
         line = view(code, index * ops.FIELDS, ops.FIELDS)
@@ -392,154 +280,3 @@ def run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights,
                 instruct(line, at, steps, chunks, places, wide, weights, image + turn, column, lanes, across)
             else:
                 instruct(line, at, steps, chunks, places, memory, weights, image + turn, column, lanes, across)
-
-
-@njit(**_OPTIONS)
-def locate(operands, row, at):  # type: ignore[no-untyped-def]
-    """Where every operand is in this row: (first, rows, size of a row, row offset) -> a place."""
-    for index in range(len(operands)):
-        first, rows, size, down = operands[index]
-        at[index] = first + (row + down) % rows * size
-
-
-@njit(**_OPTIONS)
-def pick(pmf, number, temperature):  # type: ignore[no-untyped-def]
-    """A level by inverse CDF, as `sampling.choosers.Draw`; changes pmf."""
-    levels = len(pmf)
-    best = 0
-    for k in range(levels):
-        if pmf[k] > pmf[best]:
-            best = k
-    if temperature == 0:
-        return best
-    if temperature != 1:
-        top = np.log(pmf[best])
-        for k in range(levels):
-            pmf[k] = np.exp((np.log(pmf[k]) - top) / temperature)
-    total = 0.0
-    for k in range(levels):
-        total += pmf[k]
-        pmf[k] = total
-    bound = number * total
-    for k in range(levels):
-        if not pmf[k] <= bound:  # in this form, so that what is not a number is as in `Draw`
-            return k
-    return levels - 1
-
-
-@njit(**_OPTIONS)
-def guide(pmf, without, strength):  # type: ignore[no-untyped-def]
-    """The guided probabilities, as `sampling.choosers.Guide`, in place of the first."""
-    top = -np.inf
-    for k in range(len(pmf)):
-        unconditional = np.log(max(without[k], 1e-300))
-        pmf[k] = unconditional + strength * (np.log(max(pmf[k], 1e-300)) - unconditional)
-        top = max(top, pmf[k])
-    total = 0.0
-    for k in range(len(pmf)):
-        pmf[k] = np.exp(pmf[k] - top)
-        total += pmf[k]
-    for k in range(len(pmf)):
-        pmf[k] /= total
-
-
-@njit(**_OPTIONS)
-def finite(memory, at, n):  # type: ignore[no-untyped-def]
-    """Whether n numbers are finite."""
-    for k in range(at, at + n):
-        if not np.isfinite(memory[k]):
-            return False
-    return True
-
-
-@njit(**_OPTIONS)
-def draw(  # type: ignore[no-untyped-def]
-    code,
-    once,
-    segments,
-    passes,
-    checks,
-    drawn,
-    at,
-    steps,
-    chunks,
-    places,
-    memory,
-    wide,
-    weights,
-    scaled,
-    pixels,
-    known,
-    numbers,
-    begins,
-    row,
-    column,
-    columns,
-    width,
-    image,
-    images,
-    copies,
-    temperature,
-    strength,
-):
-    """Draw some columns of a row, pixel by pixel and colour by colour, for the images from `image` on.
-
-    Of `copies` 2, images come in pairs, with the condition and without, for guidance. Returns -1, or where parameters
-    are not finite: image * columns + column.
-
-    once      (2,): the instructions for whole images, done if `begins` is 2
-    segments  (n, 3): begin, end, along: those for whole rows, done if `begins` is 1 or 2
-    passes    (2, C + 1, 2): those before each colour of a pixel, and after the last; in the second line, for a pixel
-              that is known in all images
-    checks    (m, 3): operand, n, colour of the parameters that must be finite
-    drawn     (C, 3): the operands of the probabilities, of the pixel as the network sees it, and as an integer
-    pixels    (images, C, H * W), known (images, H * W), numbers (images / copies, C, H * W)
-    """
-    levels, first, single = len(scaled), np.int64(0), np.int64(1)
-    if begins == 2:
-        begin, end = once
-        late = np.int64(1 << 30)
-        run(code, begin, end, late, at, steps, chunks, places, memory, wide, weights, image, images, first, single)
-    if begins > 0:
-        for index in range(len(segments)):
-            begin, end, along = segments[index]
-            turns, lanes = (single, width) if along == 0 else (width, single)
-            for pixel in range(turns):
-                where = pixel if along >= 0 else width - 1 - pixel
-                run(
-                    code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, where, lanes
-                )
-    for x in range(column, column + columns):
-        spot = row * width + x
-        all_known = True
-        for i in range(image, image + images):
-            all_known = all_known and known[i, spot]
-        for colour in range(len(drawn) + 1):
-            begin, end = passes[1 if all_known else 0, colour]
-            run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, x, single)
-            if colour == len(drawn):
-                break
-            pmf, scaled_pixel, whole_pixel = drawn[colour]
-            for i in range(image, image + images, copies):
-                if not known[i, spot]:
-                    for index in range(len(checks)):
-                        o = checks[index, 0]
-                        if checks[index, 2] == colour:
-                            for copy in range(copies):
-                                if not finite(
-                                    memory, place(o, at, steps, i + copy, x), checks[index, 1]
-                                ):
-                                    return (i + copy) * columns + x - column
-                    here = place(pmf, at, steps, i, x)
-                    chances = view(wide, here, levels)
-                    if copies == 2:
-                        here += steps[2 * pmf]
-                        guide(chances, view(wide, here, levels), strength)
-                    level = pick(chances, numbers[i // copies, colour, spot], temperature)
-                    for copy in range(copies):
-                        pixels[i + copy, colour, spot] = level
-                for copy in range(copies):
-                    level = np.int64(pixels[i + copy, colour, spot])
-                    memory[place(scaled_pixel, at, steps, i + copy, x)] = scaled[level]
-                    wide[place(whole_pixel, at, steps, i + copy, x)] = level
-    return -1

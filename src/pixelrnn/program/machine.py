@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -14,12 +15,20 @@ from pixelrnn.canvas import scale
 from pixelrnn.program.steps import Phase
 from pixelrnn.program.tables import Tables
 
+_FEW = 2  # images of a thread: one read of the weights serves more pixels of a row than images
+_TEAMWORK = (
+    10e6  # multiplications of a row's part that are worth a second thread: starting it takes a tenth of a millisecond
+)
+
 
 class Machine:
     """Draws a batch of images with a program, row by row.
 
     Every image has memory of its own: for each map so many rows, each with its margins, all channels of a pixel side by
-    side. Maps that other pixels do not read have room for one pixel only.
+    side. Maps that other pixels do not read have room for one pixel only, unless pixels are drawn ahead.
+
+    Threads share the images. If there are more threads than images, each image has a team of them, which shares the
+    columns of what is computed for a row at once.
 
     Arguments:
         tables     of the program
@@ -29,6 +38,7 @@ class Machine:
         dtype      float32 or float64
         condition  the condition map, (batch, maps, H, W) or (batch, maps, 1, 1), None without one
         copies     2 if images come in pairs, with their condition and without
+        threads    at most; None for as many as PyTorch takes
     """
 
     def __init__(
@@ -41,24 +51,30 @@ class Machine:
         condition: Tensor | None,
         condition_index: int,
         copies: int,
+        threads: int | None = None,
     ) -> None:
-        from pixelrnn.program import kernels
+        from pixelrnn.program import drawing
 
-        self._kernels = kernels
+        self._drawing = drawing
         self.tables, self.width, self.batch, self.copies = tables, width, batch, copies
-        number = np.float64 if dtype == torch.float64 else np.float32
-        self._lay_out(number)
-        self.weights = tables.weights
+        threads, images = torch.get_num_threads() if threads is None else threads, batch // copies
+        shares = max(1, min(threads, images))
+        cuts = [copies * (images * part // shares) for part in range(shares + 1)]
+        self._shares = [(begin, end - begin) for begin, end in pairwise(cuts)]
+        self.ahead = tables.ahead and -(-images // shares) <= _FEW
+        members = min(threads // shares, width) if tables.products[0] * width > _TEAMWORK else 1
+        self._members = max(1, members)
+        self._meetings = [np.zeros(1, dtype=np.int64) for _ in self._shares]
+        self._paces = [np.array([8.0, 1.0]) for _ in self._shares]
+        self.threads = shares * self._members
+        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+        self._lay_out(np.float64 if dtype == torch.float64 else np.float32)
         self.scaled = scale(torch.arange(levels), levels, dtype).numpy()
         self._condition = None if condition is None else condition.numpy()
         self._condition_at = condition_index
         self._begun = -1
         if self._condition is not None and self._condition.shape[2:] == (1, 1):
             self._write_condition(0)
-        self.threads = max(1, min(torch.get_num_threads(), batch // copies))
-        cuts = [copies * (batch // copies * part // self.threads) for part in range(self.threads + 1)]
-        self._shares = [(begin, end - begin) for begin, end in zip(cuts[:-1], cuts[1:], strict=True)]
-        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
 
     def __enter__(self) -> Self:
         return self
@@ -77,14 +93,15 @@ class Machine:
                 self._maps[each.index] = (shared[kind], 1, 0, 0, 0, True)
                 shared[kind] += each.channels
                 continue
-            far = each.phase == Phase.ROW or max(each.up, each.left, each.right) > 0
+            far = self.ahead or each.phase == Phase.ROW or max(each.up, each.left, each.right) > 0
             columns = each.left + self.width + each.right if far and each.phase != Phase.IMAGE else 1
             rows, row = each.up + 1, columns * each.channels
-            self._maps[each.index] = (sizes[kind], rows, row, each.left, each.channels if columns > 1 else 0, False)
+            in_line = each.phase != Phase.IMAGE and far
+            self._maps[each.index] = (sizes[kind], rows, row, each.left, each.channels if in_line else 0, False)
             sizes[kind] += rows * row
         sizes = [-(-size // 16) * 16 for size in sizes]
         kinds = (number, np.float64)
-        narrow, wide = (
+        narrow, wide = (  # 16 more: vectors may reach beyond the last number
             np.zeros(self.batch * size + more + 16, kind) for size, more, kind in zip(sizes, shared, kinds, strict=True)
         )
         if number == np.float64:  # then there is one memory
@@ -140,48 +157,46 @@ class Machine:
         begins = 0 if row == self._begun else 1 if self._begun >= 0 else 2
         self._begun = row
         if begins:
-            self._kernels.locate(self.places, row, self.at)
-        if begins and self._condition is not None and self._condition.shape[2:] != (1, 1):
-            self._write_condition(row)
+            if self._condition is not None and self._condition.shape[2:] != (1, 1):
+                self._write_condition(row)
+            self._drawing.locate(self.places, row, self.at)
         tables = self.tables
+        common = (self.at, self.steps, tables.chunks, tables.places, self.memory, self.wide, tables.weights)
 
-        def share(image: int, images: int) -> int:
-            return int(
-                self._kernels.draw(
-                    tables.code,
-                    tables.image,
-                    tables.row,
-                    tables.passes,
-                    tables.checks,
-                    tables.drawn,
-                    self.at,
-                    self.steps,
-                    tables.chunks,
-                    tables.places,
-                    self.memory,
-                    self.wide,
-                    self.weights,
-                    self.scaled,
-                    pixels,
-                    known,
-                    numbers,
-                    begins,
-                    row,
-                    column,
-                    columns,
-                    self.width,
-                    image,
-                    images,
-                    self.copies,
-                    temperature,
-                    strength,
-                )
+        def prepare(share: int, member: int) -> None:
+            self._drawing.prepare(
+                tables.code,
+                tables.image,
+                tables.row,
+                *common,
+                begins,
+                row,
+                self.width,
+                *self._shares[share],
+                member,
+                self._members,
+                self._meetings[share],
             )
 
-        first, *others = self._shares
-        waiting = [self._pool.submit(share, *each) for each in others] if self._pool else []
-        found = [share(*first), *(each.result() for each in waiting)]
-        for bad in found:
+        def draw(share: int) -> int:
+            if begins and self._members == 1:
+                prepare(share, 0)
+            settings = (row, column, columns, self.width, *self._shares[share], self.copies, temperature, strength)
+            arguments = (tables.code, tables.passes, tables.checks, tables.drawn, *common, self.scaled)
+            if self.ahead:
+                pace = self._paces[share]
+                return int(self._drawing.draw_ahead(*arguments, pixels, known, numbers, *settings, pace))
+            return int(self._drawing.draw(*arguments, pixels, known, numbers, *settings))
+
+        shares, members = range(len(self._shares)), range(self._members)
+        if begins and self._members > 1:
+            self._all(prepare, [(share, member) for share in shares for member in members])
+        for bad in self._all(draw, [(share,) for share in shares]):
             if bad >= 0:
                 return bad // columns, column + bad % columns
         return None
+
+    def _all(self, work: Any, parts: list[tuple[int, ...]]) -> list[Any]:
+        """All parts of some work at the same time, a thread for each; this thread does the first."""
+        waiting = [self._pool.submit(work, *part) for part in parts[1:]] if self._pool else []
+        return [work(*parts[0]), *(each.result() for each in waiting)]

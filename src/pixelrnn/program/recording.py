@@ -45,7 +45,7 @@ class Recorded(torch.Tensor):
     recording: Recording
 
     @staticmethod
-    def __new__(cls, elements: Tensor, dtype: torch.dtype, recording: Recording) -> Recorded:
+    def __new__(cls: type[Recorded], elements: Tensor, dtype: torch.dtype, recording: Recording) -> Recorded:
         """Like any contiguous tensor of that shape."""
         made: Recorded = torch.Tensor._make_wrapper_subclass(cls, elements.shape, dtype=dtype)  # type: ignore[attr-defined]
         made.elements, made.recording = elements.contiguous(), recording

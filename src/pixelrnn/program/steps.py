@@ -116,7 +116,9 @@ class Step:
 class Linear(Step):
     """out = weight @ inputs + bias + added; `mask` says which weights may be other than zero.
 
-    `relu` is filled with relu(out); where it is `out` itself, that is the only output. `along` is 0, or for a recurrence of the phase ROW that reads its own row the direction in which it goes, 1 or -1.
+    `relu` is filled with relu(out); where it is `out` itself, that is the only output.
+
+    `along` is 0, or for a recurrence of the phase ROW that reads its own row the direction in which it goes, 1 or -1.
     """
 
     inputs: Elements  # (K,)

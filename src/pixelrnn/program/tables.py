@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class Tables:
     checks: Integers
     drawn: Integers
     products: tuple[int, int]  # multiplications per pixel: in the row's part, and at the pixel
+    ahead: bool  # whether several pixels of a row can be computed at once, from guesses
 
 
 def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
@@ -107,7 +109,21 @@ def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
         _integers(checks, 3),
         _integers(drawn, 3),
         (in_row, at_the_pixel),
+        _ahead(program, at_pixel, passes),
     )
+
+
+def _ahead(program: Program, at_pixel: list[Step], passes: list[list[tuple[int, int]]]) -> bool:
+    """Whether no step reads, to the left, what it or a later step writes; and pixels have one colour."""
+    done = {program.image.index, program.pixels.index}
+    for step in at_pixel:
+        for read in step.reads():
+            index, dy, dx, _ = parts(read)
+            left = index[(dy == 0) & (dx < 0)]
+            if any(program.maps[each].phase == Phase.PIXEL and each not in done for each in np.unique(left).tolist()):
+                return False
+        done |= {each.index for each in step.writes()}
+    return len(program.pmf) == 1 and all(begin == end for begin, end in (line[1] for line in passes))
 
 
 def _split(program: Program) -> list[Step]:
@@ -384,12 +400,12 @@ def _ranges(chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
 def _same(values: Integers) -> Iterator[tuple[int, int]]:
     """Ranges of equal values."""
     cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    yield from zip(cuts[:-1], cuts[1:], strict=True)
+    yield from pairwise(cuts)
 
 
 def _consecutive_ranges(elements: Elements) -> Iterator[tuple[int, int]]:
     cuts = [0, *(np.flatnonzero(np.diff(elements) != 1) + 1).tolist(), len(elements)]
-    yield from zip(cuts[:-1], cuts[1:], strict=True)
+    yield from pairwise(cuts)
 
 
 def _runs(elements: Elements) -> Iterator[Elements]:

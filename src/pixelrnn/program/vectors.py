@@ -1,8 +1,9 @@
 """Building blocks of the kernels, written as LLVM instructions where numba's loops would not become what is wanted.
 
 A loop over 16 numbers is too short for LLVM to vectorise well, and a product whose sums leave the registers between
-two inputs is bound by loads and stores. So products are spelt out on vectors: the sums of some outputs stay in registers
-while all inputs go by. Vectors are as wide as the processor's registers; LLVM splits or combines them where they are not.
+two inputs is bound by loads and stores. So products are spelt out on vectors: the sums of some outputs stay in
+registers while all inputs go by. Vectors are as wide as the processor's registers; where they are wider, LLVM splits
+them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import address_of_symbol
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
@@ -19,7 +21,10 @@ from numba.np.arrayobj import populate_array
 _FEATURES: str = cpu_target.target_context.codegen().magic_tuple()[2]
 VECTOR_BYTES = 64 if "+avx512f" in _FEATURES else 32  # of a vector; the kernels' cache is separate for each processor
 AHEAD = 2048  # bytes of weights that are fetched before they are read, if they serve one lane only
-LANES = 4 if VECTOR_BYTES == 64 else 2  # that a product serves with one read of the weights: their sums fit in registers
+LANES = (
+    4 if VECTOR_BYTES == 64 else 2
+)  # that a product serves with one read of the weights: their sums fit in registers
+
 
 @intrinsic
 def view(typing: Any, array: Any, begin: Any, count: Any) -> Any:
@@ -67,6 +72,47 @@ def put(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def meet(typing: Any, meeting: Any, members: Any) -> Any:
+    """Wait until all members of a team have called this: meeting[0] counts calls.
+
+    Whoever waits long lets other threads have the processor.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        counter = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        members = arguments[1]
+        before = builder.atomic_rmw("add", counter, _int(1), "seq_cst")
+        arrived = builder.mul(builder.add(builder.sdiv(before, members), _int(1)), members)  # when all have come
+        start = builder.block
+        head, wait, rest, done = (builder.append_basic_block() for _ in range(4))
+        builder.branch(head)
+        builder.position_at_end(head)
+        turns = builder.phi(ir.IntType(64))
+        turns.add_incoming(_int(0), start)
+        now = builder.load_atomic(counter, "acquire", 8)
+        builder.cbranch(builder.icmp_signed(">=", now, arrived), done, wait)
+        builder.position_at_end(wait)
+        next_ = builder.add(turns, _int(1))
+        long = builder.icmp_signed(">", turns, _int(_PATIENCE))
+        builder.cbranch(long, rest, head)
+        turns.add_incoming(next_, wait)
+        builder.position_at_end(rest)
+        if _YIELD is not None:
+            kind = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, _YIELD), [])
+        turns.add_incoming(next_, rest)
+        builder.branch(head)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(meeting, types.intp), build
+
+
+_PATIENCE = 2000  # looks at the counter before the processor is yielded
+_YIELD = next((name for name in ("sched_yield", "SwitchToThread") if address_of_symbol(name)), None)
+
+
+@intrinsic
 def as_float(typing: Any, bits: Any) -> Any:
     """The float that has these bits."""
     kind = {types.int32: types.float32, types.int64: types.float64}[bits]
@@ -91,7 +137,16 @@ def product(lanes: int, panels: int) -> Any:
 
     @intrinsic
     def multiply(
-        typing: Any, memory: Any, weights: Any, y: Any, y_step: Any, x: Any, x_step: Any, inputs: Any, weight: Any, valid: Any
+        typing: Any,
+        memory: Any,
+        weights: Any,
+        y: Any,
+        y_step: Any,
+        x: Any,
+        x_step: Any,
+        inputs: Any,
+        weight: Any,
+        valid: Any,
     ) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             tile = _Tile(context, builder, signature, arguments, lanes, panels, splits)
