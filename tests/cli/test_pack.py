@@ -71,7 +71,7 @@ def test_pictures_that_cannot_be_read_are_all_named_and_left_out_if_that_is_aske
         (["photos", "--out", "new", "--channels", "2"], MISUSED, "1 channel (gray) or 3"),
         (["digts", "--out", "new"], MISUSED, "Did you mean 'digits'?"),
         (["photos", "--out", "new"], FAILED, "--size HxW"),
-        (["photos", "--out", "photos", "--size", "8x8"], FAILED, "photos exists already, and nothing is overwritten"),
+        (["photos", "--out", "photos", "--size", "8x8"], FAILED, "photos already exists and is not overwritten"),
         (["digits", "--out", "new", "--size", "9x9"], FAILED, "9 x 9"),
         (["digits", "--out", "photos/a/0.png/new"], FAILED, "cannot be written"),
         (["--check", "photos"], FAILED, "Is photos a packed data set?"),
