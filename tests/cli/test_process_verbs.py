@@ -254,7 +254,7 @@ def test_when_one_process_ends_all_do(run: Path, tmp_path: Path, end: str) -> No
     assert "Traceback" not in err
     if end == "a worker is killed":
         assert command.returncode == FAILED
-        assert re.fullmatch(r"error: One of the 2 worker processes ended .* Take fewer processes\.\n", err), err
+        assert re.fullmatch(r"error: One of the 2 worker processes ended .* Use fewer processes\.\n", err), err
     if end != "the command is killed":
         assert not list(folder.glob(".*"))
     assert all(len(np.load(path)) == 70 for path in folder.glob("samples-*.npy"))
