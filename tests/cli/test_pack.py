@@ -35,7 +35,7 @@ def test_pictures_are_packed_checked_and_loaded(cli: Cli, photos: Path, tmp_path
     assert np.array_equal(before.labels, after.labels)
     checked = cli("pack", "--check", out)
     assert (checked.status, checked.err) == (DONE, "")
-    assert checked.out.startswith(f"{out}  6 files as they were written")
+    assert checked.out.startswith(f"{out}  6 files intact")
 
 
 def test_a_set_by_its_name_is_packed(cli: Cli, tmp_path: Path) -> None:
