@@ -83,7 +83,7 @@ def test_a_run_is_resumed_with_its_data_by_another_path(cli: Cli, here: Path) ->
     np.save("other.npy", np.load("mine.npy"))
     assert_refused(cli("train", "digits", "--data", "other.npy", *more), MISUSED, "data.name = ")
     Path("mine.npy").unlink()
-    assert_refused(cli("evaluate", "run"), MISUSED, "is not here", "--data PATH")
+    assert_refused(cli("evaluate", "run"), MISUSED, "was not found", "--data PATH")
 
 
 @pytest.mark.parametrize(

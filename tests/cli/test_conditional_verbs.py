@@ -324,10 +324,10 @@ def test_what_does_not_fit_the_model_is_one_sentence(
     for pictures in ([a], [a, b, a]):
         assert_refused(cli("interpolate", code_run, *pictures, "-o", out), MISUSED, "two pictures")
     for name, folder in (("reconstruct", code_run), ("restore", half_run)):
-        assert_refused(cli(name, folder, "-o", out), MISUSED, "in one way")
-        assert_refused(cli(name, folder, a, "--data", "digits", "-o", out), MISUSED, "in one way")
+        assert_refused(cli(name, folder, "-o", out), MISUSED, "Give either")
+        assert_refused(cli(name, folder, a, "--data", "digits", "-o", out), MISUSED, "Give either")
         assert_refused(cli(name, folder, "--data", "minst", "-o", out), MISUSED, "Did you mean 'mnist'?")
         assert_refused(cli(name, folder, tmp_path / "nothing.png", "-o", out), FAILED, "no file", "nothing.png")
-    assert_refused(cli("evaluate", run, "--classify", "--count", 3), MISUSED, "knows no labels")
+    assert_refused(cli("evaluate", run, "--classify", "--count", 3), MISUSED, "not conditioned on labels")
     assert_refused(cli("evaluate", run, "--verify", "--count", 3), MISUSED, "no encoder")
     assert not out.exists()

@@ -35,7 +35,7 @@ def test_pictures_are_packed_checked_and_loaded(cli: Cli, photos: Path, tmp_path
     assert np.array_equal(before.labels, after.labels)
     checked = cli("pack", "--check", out)
     assert (checked.status, checked.err) == (DONE, "")
-    assert checked.out.startswith(f"{out}  6 files as they were written")
+    assert checked.out.startswith(f"{out}  6 files intact")
 
 
 def test_a_set_by_its_name_is_packed(cli: Cli, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_pictures_that_cannot_be_read_are_all_named_and_left_out_if_that_is_aske
         (["photos", "--out", "new", "--channels", "2"], MISUSED, "1 channel (gray) or 3"),
         (["digts", "--out", "new"], MISUSED, "Did you mean 'digits'?"),
         (["photos", "--out", "new"], FAILED, "--size HxW"),
-        (["photos", "--out", "photos", "--size", "8x8"], FAILED, "photos exists already, and nothing is overwritten"),
+        (["photos", "--out", "photos", "--size", "8x8"], FAILED, "photos already exists and is not overwritten"),
         (["digits", "--out", "new", "--size", "9x9"], FAILED, "9 x 9"),
         (["digits", "--out", "photos/a/0.png/new"], FAILED, "cannot be written"),
         (["--check", "photos"], FAILED, "Is photos a packed data set?"),

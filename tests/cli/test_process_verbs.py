@@ -77,15 +77,15 @@ def test_the_same_command_goes_on_where_it_was_stopped(cli: Cli, run: Path, tmp_
     cut.write_bytes(cut.read_bytes()[:-7])
     np.save(changed, np.zeros((10, 1, 8, 9), dtype=np.uint8))
     result = cli(*arguments, "-o", tmp_path / "sheet.png")
-    assert "in 5 files, 2 of them were there" in result.out
-    assert f"note: {cut} is not whole" in result.err
-    assert f"note: {changed} is not whole" in result.err
+    assert "in 5 files, 2 of them already there" in result.out
+    assert f"note: {cut} is incomplete" in result.err
+    assert f"note: {changed} is incomplete" in result.err
     np.testing.assert_array_equal(images_in(tmp_path / "many"), whole)
     after = times_of(tmp_path / "many")
     assert {name for name in after if after[name] != before[name]} == {f"samples-0000{k}.npy" for k in (1, 2, 4)}
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > sheet.height / 2
-    assert "in 5 files, 5 of them were there" in cli(*arguments).out
+    assert "in 5 files, 5 of them already there" in cli(*arguments).out
 
 
 def test_a_folder_of_other_images_is_refused(cli: Cli, run: Path, class_run: Path, tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_a_folder_of_other_images_is_refused(cli: Cli, run: Path, class_run: Pat
     assert cli(*arguments).status == DONE
     before = times_of(folder)
     for more, words in (
-        (["--seed", 1], "seed 0 (asked for now: 1)"),
-        (["-n", 10], "images 9 (asked for now: 10)"),
-        (["--temperature", 0.5], "temperature 1.0 (asked for now: 0.5)"),
+        (["--seed", 1], "seed 0 (requested: 1)"),
+        (["-n", 10], "images 9 (requested: 10)"),
+        (["--temperature", 0.5], "temperature 1.0 (requested: 0.5)"),
         (["--shard-size", 6], "shard_size 5"),
-        (["--size", "8x9"], "size [1, 8, 8] (asked for now: [1, 8, 9])"),
+        (["--size", "8x9"], "size [1, 8, 8] (requested: [1, 8, 9])"),
     ):
         assert_refused(cli(*arguments, *more), MISUSED, "other settings", words, "another folder")
     assert_refused(cli("sample", class_run, *arguments[2:], "--label", 3), MISUSED, "weights", "label None")
@@ -254,7 +254,7 @@ def test_when_one_process_ends_all_do(run: Path, tmp_path: Path, end: str) -> No
     assert "Traceback" not in err
     if end == "a worker is killed":
         assert command.returncode == FAILED
-        assert re.fullmatch(r"error: One of the 2 worker processes ended .* Take fewer processes\.\n", err), err
+        assert re.fullmatch(r"error: One of the 2 worker processes ended .* Use fewer processes\.\n", err), err
     if end != "the command is killed":
         assert not list(folder.glob(".*"))
     assert all(len(np.load(path)) == 70 for path in folder.glob("samples-*.npy"))

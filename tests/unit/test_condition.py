@@ -136,7 +136,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"code_size": 4, "encoder": "cnov"}, "'cnov'. Did you mean 'conv'"),
     ({"code_size": 4, "encoder": 1}, "encoder must be a string, not 1"),
     ({"code_size": 4, "unit_code": "yes"}, "unit_code must be true or false"),
-    ({"code_size": 4, "vector_size": 4}, "vector_size.*or makes one of an image .code_size., not both"),
+    ({"code_size": 4, "vector_size": 4}, "vector_size.*or computes one from an image .code_size., not both"),
     ({"clases": 3}, "'clases'"),
 ]
 
@@ -246,7 +246,7 @@ def test_the_labels_of_images_are_the_most_probable_ones() -> None:
 def test_a_model_without_classes_cannot_classify(use: str) -> None:
     for options in ({}, {"vector_size": 2}):
         model = condition(**options)
-        with pytest.raises(ConditionError, match=r"no labels.*classes="):
+        with pytest.raises(ConditionError, match=r"not conditioned on labels.*classes="):
             getattr(model, use)(images_of(model))
 
 
@@ -255,7 +255,7 @@ def test_a_model_without_classes_cannot_classify(use: str) -> None:
 )
 def test_a_prior_that_is_none_is_refused(prior: Any) -> None:
     model = condition(classes=3)
-    with pytest.raises(ConditionError, match="prior must be 3 numbers"):
+    with pytest.raises(ConditionError, match="prior must be 3 non-negative numbers"):
         model.classify(images_of(model), prior=prior)
 
 
@@ -348,7 +348,7 @@ def test_an_encoder_reads_the_whole_image() -> None:
 
 def test_an_encoder_refuses_images_of_another_size_and_a_model_without_one_all_images() -> None:
     model = condition(**AUTOENCODER)
-    with pytest.raises(ImageError, match="images of 5x4, but they are 6x4"):
+    with pytest.raises(ImageError, match="images of 5x4, but these are 6x4"):
         model.encode(torch.zeros(1, 1, 6, 4, dtype=torch.uint8))
     with pytest.raises(ImageError, match="float"):
         model.encode(torch.zeros(1, 1, 5, 4))

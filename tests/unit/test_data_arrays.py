@@ -138,14 +138,14 @@ def test_integers_of_any_width_become_bytes(dtype: type) -> None:
 def test_values_that_are_no_bytes_are_refused(bad: int) -> None:
     array = np.zeros((3, 4, 4), np.int32)
     array[2, 3, 3] = bad
-    with pytest.raises(ImageError, match=rf"0\.\.255, but values from .*{bad}.* came\. Scale it"):
+    with pytest.raises(ImageError, match=rf"0\.\.255, but got values from .*{bad}.*\. Scale it"):
         as_pixels(array, "it")
 
 
 @pytest.mark.parametrize("fill", [0.5, np.nan, True])
 def test_numbers_that_are_no_integers_are_refused(tmp_path: Path, fill: float) -> None:
     np.savez(tmp_path / "a.npz", images=np.full((5, 4, 4), fill))
-    with pytest.raises(ImageError, match=r"images in a\.npz must hold integers 0\.\.255, but (float64|bool) came"):
+    with pytest.raises(ImageError, match=r"images in a\.npz must hold integers 0\.\.255, but got (float64|bool)"):
         load_data(tmp_path / "a.npz", "train")
 
 
@@ -163,7 +163,7 @@ def test_the_values_of_an_array_stay_as_they_are(tmp_path: Path) -> None:
         (np.arange(9), "labels in .* must be 10 integers"),
         (np.zeros((10, 2), int), "must be 10 integers"),
         (np.zeros(10), "float64 of shape"),
-        (np.arange(10) - 1, "count from 0, but -1"),
+        (np.arange(10) - 1, "must be 0 or more, but got -1"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: np.ndarray, message: str) -> None:
@@ -227,7 +227,7 @@ def test_an_array_shorter_than_its_header_says_is_refused(tmp_path: Path) -> Non
         archive.writestr("images.npy", content)
     with pytest.raises(DataError, match=r"a\.npy is damaged"):
         load_data(tmp_path / "a.npy", "train")
-    with pytest.raises(DataError, match=r"a\.npz is damaged: images is cut off"):  # before memory is taken for it
+    with pytest.raises(DataError, match=r"a\.npz is damaged: images is truncated"):  # before memory is taken for it
         load_data(tmp_path / "a.npz", "train")
 
 
@@ -237,7 +237,7 @@ def test_an_array_shorter_than_its_header_says_is_refused(tmp_path: Path) -> Non
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, ending: str, content: bytes) -> None:
     (tmp_path / f"a{ending}").write_bytes(content)
-    with pytest.raises(DataError, match="damaged or no file of numpy arrays"):
+    with pytest.raises(DataError, match="damaged or not a file of numpy arrays"):
         load_data(tmp_path / f"a{ending}", "train")
 
 

@@ -167,7 +167,7 @@ def test_mnist_npz_with_too_few_labels_is_refused(tmp_path: Path, small: None) -
 def test_labels_beyond_the_classes_are_refused(tmp_path: Path, small: None) -> None:
     images, labels = some_mnist(10)
     np.savez(tmp_path / "data" / "mnist.npz", test_images=images, test_labels=labels + 1)
-    with pytest.raises(DataError, match=r"0\.\.9, but 10 came"):
+    with pytest.raises(DataError, match=r"0\.\.9, but got 10"):
         load_data("mnist", "test")
 
 
@@ -262,7 +262,7 @@ def test_a_cifar_archive_that_is_cut_off_is_refused(tmp_path: Path, small: None)
     path = tmp_path / "data" / "cifar-10-binary.tar.gz"
     write_tar(path, all_members())
     path.write_bytes(path.read_bytes()[:50_000])
-    with pytest.raises(DataError, match="damaged or no tar archive"):
+    with pytest.raises(DataError, match="damaged or not a tar archive"):
         load_data("cifar10", "train")
 
 
@@ -294,7 +294,7 @@ def test_every_download_has_a_checksum_and_an_address() -> None:
 
 def test_a_data_folder_that_does_not_exist_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIXELRNN_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="nowhere, which is no folder"):
+    with pytest.raises(DataError, match="nowhere, which is not a folder"):
         load_data("mnist", "train")
 
 
@@ -315,7 +315,7 @@ def test_a_wrong_builtin_name_is_refused_by_the_loader_itself() -> None:
 
 def test_builtin_images_are_neither_resized_nor_converted() -> None:
     assert len(load_data("digits", "test", size=(8, 8), channels=1)) == 300
-    with pytest.raises(ImageError, match=r"8 x 8.*16 x 16 was asked for"):
+    with pytest.raises(ImageError, match=r"8 x 8.*16 x 16 was requested"):
         load_data("digits", "train", size=(16, 16))
     with pytest.raises(ImageError, match=r"has 1 channel\(s\), but 3"):
         load_data("digits", "train", channels=3)
@@ -330,7 +330,7 @@ def test_a_size_or_channels_that_no_image_has_are_refused() -> None:
 
 def test_a_file_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(ConfigError, match=r"notes\.txt is no data set"):
+    with pytest.raises(ConfigError, match=r"notes\.txt is not a data set"):
         load_data(tmp_path / "notes.txt", "train")
 
 

@@ -188,7 +188,7 @@ def test_a_wrong_split_size_or_channels_are_refused(tmp_path: Path) -> None:
         load_folder(tmp_path, "trains")
     with pytest.raises(ConfigError, match="rows and columns"):
         load_folder(tmp_path, "train", size=(4, 0))
-    with pytest.raises(ConfigError, match="but 4 came"):
+    with pytest.raises(ConfigError, match="but got 4"):
         load_folder(tmp_path, "train", channels=4)
 
 

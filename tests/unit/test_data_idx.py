@@ -28,11 +28,11 @@ def test_an_absent_file_is_a_data_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no IDX file"),
+        (b"", "not an IDX file"),
         (b"\x00\x00\x0d\x02" + GOOD[4:], "begins with 00000d02, not 00000802"),
-        (GOOD[:9], "cut off in its header"),
+        (GOOD[:9], "truncated in its header"),
         (GOOD[:4] + struct.pack(">2I", 2**31, 2**31) + GOOD[12:], r"\(2147483648, 2147483648\), but \(2, 3\)"),
-        (GOOD[:-1], "is cut off: 6 bytes"),
+        (GOOD[:-1], "is truncated: 6 bytes"),
         (GOOD + b"\x00", "longer than its header says"),
     ],
 )

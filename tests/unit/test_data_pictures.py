@@ -171,7 +171,7 @@ def test_the_pixel_limit_can_be_set_by_argument_and_environment(
 def test_a_wrong_size_or_channels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="rows and columns"):
         read_picture(tmp_path / "a.png", channels=1, size=(0, 1))
-    with pytest.raises(ConfigError, match="but 2 came"):
+    with pytest.raises(ConfigError, match="but got 2"):
         read_picture(tmp_path / "a.png", channels=2)
 
 
@@ -247,10 +247,10 @@ def test_a_tensor_makes_the_same_sheet_as_an_array() -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 3, 3), int), r"\(2, 3, 3\) came"),
+        (np.zeros((2, 3, 3), int), r"but got \(2, 3, 3\)"),
         (np.zeros((0, 1, 3, 3), int), "at least one image"),
-        (np.zeros((1, 1, 3, 3)), "float64 came"),
-        (np.full((1, 1, 3, 3), 4), r"0\.\.3, but values from 4"),
+        (np.zeros((1, 1, 3, 3)), "but got float64"),
+        (np.full((1, 1, 3, 3), 4), r"0\.\.3, but got values from 4"),
         (np.full((1, 1, 3, 3), -1), "from -1"),
     ],
 )

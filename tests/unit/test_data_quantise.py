@@ -95,7 +95,7 @@ def test_a_batch_of_source_values_is_refused_where_levels_are_expected() -> None
 
 
 def test_values_outside_the_source_are_refused() -> None:
-    with pytest.raises(ImageError, match=r"0\.\.16, but values from 3 to 17"):
+    with pytest.raises(ImageError, match=r"0\.\.16, but got values from 3 to 17"):
         Levels(17, 17).fixed(np.array([[3, 17]], dtype=np.uint8))
     with pytest.raises(ImageError, match="from -1"):
         Levels(256, 4).fixed(np.array([[-1, 17]]))

@@ -100,7 +100,7 @@ def test_map_is_accepted_for_condition_map_with_a_warning() -> None:
     images, degraded = images_of(model), torch.randn(2, 1, 5, 4)
     expected = model.log_prob(images, condition_map=degraded)
     for call in (model.log_prob, model.bits_per_dim):
-        with pytest.warns(FutureWarning, match="map= is called condition_map= now"):
+        with pytest.warns(FutureWarning, match="map= is now called condition_map="):
             call(images, map=degraded)
     with pytest.warns(FutureWarning, match="condition_map="):
         assert torch.equal(model.log_prob(images, map=degraded), expected)

@@ -328,5 +328,5 @@ def test_a_config_of_an_image_larger_than_any_memory_is_refused(tmp_path: Path) 
     config = json.loads((tmp_path / "config.json").read_text())
     config["size"] = [10**9, 10**9]
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelFolderError, match=r"describes no model: size must be .* at most 100,000,000 pixels"):
+    with pytest.raises(ModelFolderError, match=r"does not describe a model: size must be .* 100,000,000 pixels"):
         pixelrnn.load(tmp_path)

@@ -45,7 +45,7 @@ def test_a_model_that_changes_meanwhile_is_not_mixed(folder: Path) -> None:
 
     workers = Workers(folder)
     small("pixelcnn", width=6).save(folder)
-    with pytest.raises(ModelFolderError, match="written anew"):
+    with pytest.raises(ModelFolderError, match="overwritten while"):
         _loaded(folder, workers.weights, "cpu")
 
 

@@ -73,13 +73,13 @@ Temperature = Annotated[
     typer.Option("--temperature", help="Below 1: more probable images; 0: the most probable value of each pixel."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same images; random by default.")]
-BATCH = 64  # images that are sampled at a time
+BATCH = 64  # images sampled at a time
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """(H, W) from "HxW"; None stays None.
 
-    Raises: ConfigError if the text is not a size
+    Raises: ConfigError if the string is not a size
 
     >>> parse_size("28x32")
     (28, 32)
@@ -136,7 +136,7 @@ def classes_of(model: PixelModel) -> int:
 
 
 def check_encoder(model: PixelModel, wish: str) -> None:
-    """Raises ConditionError if the model has no encoder; `wish` says what it was needed for."""
+    """Raises ConditionError if the model has no encoder; `wish` says what it is needed for."""
     if model.encoder is None:
         raise ConditionError(
             f"The model has no encoder, so it cannot {wish}. Train one that has:  pixelrnn train mnist-autoencoder, "

@@ -1,4 +1,4 @@
-"""Very many images, drawn into the files of a folder by any number of processes."""
+"""Sampling very many images into the files of a folder, with any number of processes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from pixelrnn.model import PixelModel
     from pixelrnn.model.processes import Workers
 
-SHEET = 64  # images of the picture of many
+SHEET = 64  # images in the overview picture
 _SETTINGS, _FORMAT, _FORMAT_VERSION = "samples.json", "pixelrnn-samples", 1
 
 
 class Request(NamedTuple):
-    """How many images are drawn under which condition, how many stand in a row of the sheet (None: as many as rows, or
-    nearly), and a summary of the condition for the settings file."""
+    """How many images to draw and under which condition, how many to show per row of the sheet (None: about as many as
+    there are rows), and a summary of the condition for the settings file."""
 
     images: int
     condition: dict[str, Any]
@@ -32,7 +32,7 @@ class Request(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """Images that are drawn into shards, files of a folder: image i is image i of the seed, in shard i // shard_size.
+    """Images drawn into shards, the files of a folder: image i of the seed is in shard i // shard_size.
 
     `options` are those of `PixelModel.sample`.
     """
@@ -44,19 +44,19 @@ class Drawing(NamedTuple):
 
     @property
     def shards(self) -> int:
-        """How many."""
+        """The number of shards."""
         return -(-self.request.images // self.shard_size)
 
     def path(self, shard: int) -> Path:
-        """Its file."""
+        """The file of a shard."""
         return self.folder / f"samples-{shard:05}.npy"
 
     def images_of(self, shard: int) -> range:
-        """The images in it."""
+        """The indices of the images in a shard."""
         return range(self.request.images)[shard * self.shard_size : (shard + 1) * self.shard_size]
 
     def jobs(self, shard: int) -> Iterator[dict[str, Any]]:
-        """Its batches, as arguments of `PixelModel.sample`."""
+        """The batches of a shard, as arguments of `PixelModel.sample`."""
         images = self.images_of(shard)
         for start in images[::BATCH]:
             part = slice(start, min(start + BATCH, images.stop))
@@ -66,7 +66,7 @@ class Drawing(NamedTuple):
             yield {"n": part.stop - start, "start": start, "batch_size": BATCH, **self.options, **condition}
 
     def settings(self, workers: Workers) -> dict[str, Any]:
-        """All that the images depend on, and how they are cut."""
+        """Everything that the images and their division into files depend on."""
         options = {**self.options, "size": [workers.model.channels, *self.options["size"]]}
         return {
             "format": _FORMAT,
@@ -81,13 +81,13 @@ class Drawing(NamedTuple):
 
 
 def _draw(model: PixelModel, arguments: dict[str, Any]) -> Pixels:
-    """A batch, in a worker."""
+    """Draw a batch in a worker."""
     images: Pixels = model.sample(**arguments).cpu().numpy()
     return images
 
 
 def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
-    """This process's part of the shards, those left out that are there already."""
+    """Draw this process's share of the shards, except those that already exist."""
     import numpy as np
 
     from pixelrnn.model.processes import launched
@@ -95,11 +95,11 @@ def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
     place, (height, width) = launched(), drawing.options["size"]
     if out is not None and place.world > 1:
         raise ConfigError(
-            "-o needs images of other processes of the launcher. Leave it out, and when all have ended start this "
-            "command once more, without the launcher: it draws nothing anew, and writes the picture."
+            "-o needs the images of the launcher's other processes. Leave it out, and when all have finished, run this "
+            "command once more without the launcher: it draws nothing new, and writes the picture."
         )
     clock = Clock()
-    workers.model.sample(0, **drawing.options)  # what is out of its range is said before a folder is begun
+    workers.model.sample(0, **drawing.options)  # check the options before creating a folder
     _claim(drawing.folder, drawing.settings(workers))
     mine = place.share(drawing.shards)
     missing = [shard for shard in mine if not _is_there(drawing, shard, workers.model.channels)]
@@ -115,12 +115,12 @@ def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
                     update(done, total)
                 save_array(np.concatenate(parts), drawing.path(shard))
     except KeyboardInterrupt:
-        note("the files that are whole stay; the same command goes on")
+        note("complete files are kept; the same command continues")
         raise
     if out is not None:
         _save_sheet(drawing, workers.model.levels, out)
     of = f" of {drawing.shards} (process {place.rank} of {place.world})" if place.world > 1 else ""
-    before = f", {len(mine) - len(missing)} of them were there" if len(missing) < len(mine) else ""
+    before = f", {len(mine) - len(missing)} of them already there" if len(missing) < len(mine) else ""
     count = sum(len(drawing.images_of(shard)) for shard in mine)
     typer.echo(
         f"{drawing.folder}  {several(count, 'image')} {height}x{width} in "
@@ -129,31 +129,33 @@ def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
 
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Write the settings into a new folder, or see that they are those of a folder that was begun.
+    """Write the settings into a new folder, or check that an existing folder has the same ones.
 
-    Raises: ConfigError if it was begun with others; RunFolderError if it holds something else, or cannot be written
+    Raises: ConfigError if they differ; RunFolderError if the folder holds something else, or cannot be written
     """
     from pixelrnn.files import write_atomic
 
     path = folder / _SETTINGS
-    shards = any(folder.glob("samples-*.npy"))  # asked first: another process writes the settings before a shard
+    shards = any(folder.glob("samples-*.npy"))  # checked first: another process writes the settings before any shard
     try:
         if not path.exists():
             if shards:
-                raise RunFolderError(f"{folder} holds samples-*.npy but no {_SETTINGS}. Take another folder.")
+                raise RunFolderError(f"{folder} holds samples-*.npy but no {_SETTINGS}. Use another folder.")
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, (json.dumps(settings, indent=2) + "\n").encode())
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be written: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise RunFolderError(f"{path} cannot be read as JSON ({error}). Take another folder.") from error
+        raise RunFolderError(f"{path} cannot be read as JSON ({error}). Use another folder.") from error
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
-        raise RunFolderError(f"{path} was not written by this package. Take another folder.")
+        raise RunFolderError(f"{path} was not written by this package. Use another folder.")
     other = [key for key, value in settings.items() if found.get(key) != value]
     if other:
-        there = ", ".join(f"{key} {_short(found.get(key))} (asked for now: {_short(settings[key])})" for key in other)
-        raise ConfigError(f"{folder} holds images of other settings: {there}. Take these to go on, or another folder.")
+        there = ", ".join(f"{key} {_short(found.get(key))} (requested: {_short(settings[key])})" for key in other)
+        raise ConfigError(
+            f"{folder} holds images with other settings: {there}. Use those to continue, or another folder."
+        )
 
 
 def _short(value: Any) -> str:
@@ -161,7 +163,7 @@ def _short(value: Any) -> str:
 
 
 def _is_there(drawing: Drawing, shard: int, channels: int) -> bool:
-    """Whether a shard's file is there and, by its header and length, whole."""
+    """Whether a shard's file exists and, judging by its header and length, is complete."""
     import numpy as np
 
     from pixelrnn.data.npz import read_npy
@@ -175,7 +177,7 @@ def _is_there(drawing: Drawing, shard: int, channels: int) -> bool:
         array = np.empty(0)
     whole = array.shape == shape and array.dtype == np.uint8
     if not whole:
-        note(f"{path} is not whole, and is drawn anew")
+        note(f"{path} is incomplete, and is drawn again")
     return whole
 
 

@@ -1,4 +1,4 @@
-"""pixelrnn inspect: what a network sees, and that it sees no more."""
+"""pixelrnn inspect: prove a network's causality and draw its receptive field."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(
         typer.echo(f"{model.config['network']}  {built}  {model.num_parameters:,} parameters")
         typer.echo(
             f"causal: {report.pairs:,} gradients at the present and the future of {report.height}x{report.width} "
-            f"images are exactly zero, and {report.replacements} replacements of the future moved no bit"
+            f"images are exactly zero, and {report.replacements} replacements of the future changed no bit"
         )
         typer.echo(
             f"receptive field of pixel ({row}, {column}) in {height}x{width}: sees {int(seen.sum())} of {past} earlier "
@@ -75,12 +75,12 @@ def _place(pixel: str | None, size: tuple[int, int]) -> tuple[int, int]:
         if row < size[0] and column < size[1]:
             return row, column
     raise ConfigError(
-        f"--pixel takes ROW,COLUMN inside the {size[0]}x{size[1]} image, for example --pixel 0,0, but {pixel!r} came."
+        f"--pixel takes ROW,COLUMN inside the {size[0]}x{size[1]} image, for example --pixel 0,0, but got {pixel!r}."
     )
 
 
 def _check_options(options: dict[str, Any], names: list[str]) -> None:
-    """Refuse an option that none of the networks has."""
+    """Raises ConfigError for an option that none of the networks has."""
     from pixelrnn.errors import unknown
     from pixelrnn.networks import NETWORKS, options_of
 
@@ -91,7 +91,7 @@ def _check_options(options: dict[str, Any], names: list[str]) -> None:
 
 
 def _model(what: str, changes: dict[str, Any], *, of_many: bool) -> PixelModel:
-    """A model by folder or name; an option that only some of many networks have goes to those."""
+    """A model by folder or name; with many networks, each gets only those options that it has."""
     import pixelrnn
     from pixelrnn.errors import unknown
     from pixelrnn.model.model_folder import shipped

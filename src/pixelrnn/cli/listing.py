@@ -1,4 +1,4 @@
-"""pixelrnn list: what there is, by name."""
+"""pixelrnn list: what is available, by name."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def _settings() -> dict[str, str]:
     from pixelrnn.training.presets import DataSettings, TrainingSettings
 
     rows = _described("data", DataSettings) | _described("training", TrainingSettings)
-    rows["model.network"] = "a name of `pixelrnn list networks`, which names its further options"
-    rows["model.head"] = 'what makes probabilities of the parameters; "" for the network\'s own (default "")'
+    rows["model.network"] = "a name from `pixelrnn list networks`, which also lists its options"
+    rows["model.head"] = 'what turns parameters into probabilities; "" for the network\'s own (default "")'
     return rows | _described("model", ConditionOptions)
 
 
 def _described(section: str, kind: type[Strict]) -> dict[str, str]:
-    """What the fields of some settings are for, and their defaults."""
+    """The descriptions and defaults of a group of settings."""
     return {
         f"{section}.{key}": f"{field.description} (default {json.dumps(field.get_default(call_default_factory=True))})"
         for key, field in kind.model_fields.items()

@@ -1,4 +1,4 @@
-"""pixelrnn pack: any data set as a folder of arrays that is read image by image, however large it is."""
+"""pixelrnn pack: write any data set, however large, as a folder of arrays that are read image by image."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(
     elif check is None and source is not None and out is not None:
         _pack(source, out, parse_size(size), channels, values, skip_broken, clock)
     else:
-        raise ConfigError("Say what to pack and where to, SOURCE --out FOLDER, or what to check, --check FOLDER.")
+        raise ConfigError("Give either SOURCE --out FOLDER, to pack a data set, or --check FOLDER.")
 
 
 def _pack(
@@ -81,4 +81,4 @@ def _check(folder: Path, clock: Clock) -> None:
 
     with download_bar() as update:
         files, size = check_packed(folder, progress=update)
-    typer.echo(f"{folder}  {several(files, 'file')} as they were written   {size / 1e6:.1f} MB   {clock.seconds:.1f} s")
+    typer.echo(f"{folder}  {several(files, 'file')} intact   {size / 1e6:.1f} MB   {clock.seconds:.1f} s")

@@ -1,4 +1,4 @@
-"""Pictures that a verb works on: files, or the first images of a data set, as the model's levels."""
+"""The input pictures of a command: files, or the first images of a data set, as the model's levels."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ DataCount = Annotated[int, typer.Option("--count", min=1, help="Number of images
 
 
 class Chosen(NamedTuple):
-    """Images (B, C, H, W) as the model's levels, and what each is called."""
+    """Images (B, C, H, W) as the model's levels, and their names."""
 
     names: list[str]
     images: Tensor
 
 
 def read_pictures(model: PixelModel, paths: list[Path], size: tuple[int, int] | None) -> Tensor:
-    """Picture files as the model's levels (B, C, H, W), cropped and resized to `size`; None: as they are.
+    """Picture files as the model's levels (B, C, H, W), cropped and resized to `size`; None: their own size.
 
     Raises: DataError or ImageError if one cannot be read, or if they are of several sizes
     """
@@ -54,7 +54,7 @@ def read_pictures(model: PixelModel, paths: list[Path], size: tuple[int, int] | 
             (height, width), (first_height, first_width) = pixels.shape[1:], read[0].shape[1:]
             raise ImageError(
                 f"{path} is {height}x{width}, but {paths[0]} is {first_height}x{first_width}. "
-                "Complete them one by one, or bring them to one size with --size HxW."
+                "Complete them one by one, or resize them to one size with --size HxW."
             )
     return levels_of(model, np.stack(read))
 
@@ -73,7 +73,7 @@ def pictures_or_data(
 ) -> Chosen:
     """Pictures brought to the model's size, or the first `count` images of a data set.
 
-    Raises: ConfigError unless it is one of both; whatever reading raises
+    Raises: ConfigError unless exactly one of the two is given; whatever reading raises
     """
     check_one_of(pictures, data)
     if pictures:
@@ -84,7 +84,7 @@ def pictures_or_data(
 def check_one_of(pictures: list[Path] | None, data: str | None) -> None:
     """Raises ConfigError unless there are pictures or a data set, and not both."""
     if bool(pictures) == (data is not None):
-        raise ConfigError("Say what to work on, in one way: names of pictures, or --data NAME|PATH.")
+        raise ConfigError("Give either pictures or --data NAME|PATH.")
 
 
 def first_images(model: PixelModel, data: str, split: str, count: int, values: int | None) -> Chosen:

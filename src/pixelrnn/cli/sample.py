@@ -45,7 +45,7 @@ EXAMPLE = (
     "  pixelrnn sample runs/mnist -n 100000 --shards many --processes 4\n"
     "  srun --ntasks 8 pixelrnn sample runs/mnist -n 100000 --shards many\n"
 )
-_SHARD = 1000  # images of a file
+_SHARD = 1000  # images per file
 
 
 def run(
@@ -55,8 +55,8 @@ def run(
         None,
         "-o",
         "--out",
-        help="The picture to write, a grid of all images; samples.png by default. With --shards "
-        f"the first {SHEET} of them; left out: none.",
+        help="The picture to write, a grid of all images; samples.png by default. With --shards: "
+        f"of the first {SHEET}; none by default.",
         callback=picture_out,
     ),
     label: str | None = typer.Option(None, "--label", help="A class, by name or number; all: a row of n for each."),
@@ -79,13 +79,13 @@ def run(
 ) -> None:
     """Draw new images and write them as one picture, or very many of them as arrays.
 
-    --label chooses the class, for a model that learned with classes; --like draws what has the code of a picture
-    (cropped and resized as needed), for a model with an encoder. Without them images come from all that was learned.
-    With --label all, image i is of class i // n.
+    --label chooses the class, for a class-conditional model; --like conditions on the code of a picture (cropped and
+    resized as needed), for a model with an encoder. Without them, the condition is left out. With --label all, image i
+    is of class i // n.
 
     --shards FOLDER writes samples-00000.npy, samples-00001.npy, ..., each (n, C, H, W) uint8: the same images whatever
-    the number of files and processes. The same command goes on where an earlier one was stopped. Under torchrun or
-    SLURM's srun, on one machine or many, each process draws its part of the files into the folder they share.
+    the number of files and processes. If stopped, the same command continues. Under torchrun or SLURM's srun, on one
+    machine or many, each process draws its share of the files into the common folder.
     """
     from pixelrnn.model.processes import Workers
 
@@ -130,7 +130,7 @@ def _request(model: PixelModel, n: int, label: str | None, like: Path | None) ->
     elif label is not None:
         summary["label"] = condition["label"] = class_of(model, label)
     if like is not None:
-        check_encoder(model, "draw what is like a picture")
+        check_encoder(model, "sample images like a picture")
         picture = read_pictures(model, [like], model.size)
         with torch.no_grad():
             condition["vector"] = model.encode(picture)[0].cpu().numpy()
@@ -140,13 +140,13 @@ def _request(model: PixelModel, n: int, label: str | None, like: Path | None) ->
 
 
 def _draw_picture(model: PixelModel, request: Request, options: dict[str, Any], out: Path, array: Path | None) -> None:
-    """All images as one picture."""
+    """Draw all images as one picture."""
     from pixelrnn.data import grid, save_picture
     from pixelrnn.model.processes import launched
 
     if launched().world > 1:
         raise ConfigError(
-            "Every process of the launcher would write the same picture: give --shards FOLDER, or no launcher."
+            "Every process of the launcher would write the same picture: give --shards FOLDER, or use no launcher."
         )
     height, width = options["size"]
     clock = Clock()

@@ -1,6 +1,6 @@
 """Images to train on and to show: data sets by name or path, levels, single pictures.
 
-Imports point down only: nothing here knows of models. Heavy libraries are imported where they are used.
+Imports only point downward: nothing here depends on models. Heavy libraries are imported where they are used.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ __all__ = [
 
 
 def data_names() -> list[str]:
-    """The names of the data sets that need no path."""
+    """The names of the built-in data sets, which need no path."""
     return list(BUILT_IN)
 
 
 def data_descriptions() -> dict[str, str]:
-    """Name and one-line description of each data set that needs no path."""
+    """Name and one-line description of each built-in data set."""
     return {name: entry.description for name, entry in BUILT_IN.items()}

@@ -2,11 +2,11 @@
 
 `.npy` is one array of images. `.npz` holds either `images` (and `labels`), or one array per split:
 `train_images`, `valid_images`, `test_images` (and `train_labels`, ...); `class_names` is used if it is there.
-An array without splits is split 80/10/10 by the same seeded permutation as a folder. `.npy` stays on disk, and may be
-larger than memory; an image is read when it is asked for, and its values are checked then.
+An array without splits is split 80/10/10 by the same seeded permutation as a folder. An `.npy` file stays on disk, and
+may be larger than memory; images are read on demand, and their values are checked then.
 
-Shapes:  those that `pixels.as_pixels` knows
-Values:  integers 0..255, kept as they are; the source has 256 values.
+Shapes:  those that `pixels.as_pixels` accepts
+Values:  integers 0..255, kept unchanged; the source has 256 values.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def load_array_file(path: Path, split: str) -> ImageData:
     """One split of an `.npy` or `.npz` file.
 
     Raises:  DataError for a file that is damaged, too large, empty or lacks the split;
-             ImageError for arrays that are no images; ConfigError for an unknown split
+             ImageError for arrays that are not images; ConfigError for an unknown split
     """
     check_split(split, (*SPLITS, ALL))
     return _load_npz(path, split) if path.suffix.lower() == ".npz" else _load_npy(path, split)
 
 
 def array_splits(path: Path) -> tuple[str, ...]:
-    """The splits of an `.npy` or `.npz` file: those that it names, or those that it is split into.
+    """The splits of an `.npy` or `.npz` file: those that it names, or else those that it is split into.
 
     Raises:  DataError for a file that is damaged or has no images
     """
@@ -91,7 +91,7 @@ def _load_npz(path: Path, split: str) -> ImageData:
 
 
 def _count(header: ArrayHeader, what: str) -> int:
-    """The number of images, once the header alone shows images that can be read."""
+    """The number of images, after checking from the header that they can be read."""
     if header.shape[:1] in ((), (0,)):
         raise DataError(f"{what} is empty (shape {header.shape}). At least one image is needed.")
     check_images(header.shape, header.dtype, what)
@@ -104,17 +104,17 @@ def _labels(path: Path, key: str, count: int, headers: dict[str, ArrayHeader]) -
     header = headers[key]
     if header.shape != (count,) or not np.issubdtype(header.dtype, np.integer):
         raise DataError(
-            f"{key} in {path} must be {count} integers, one per image, but {header.dtype} of shape "
-            f"{header.shape} came. Correct or remove it."
+            f"{key} in {path} must be {count} integers, one per image, but got {header.dtype} of shape "
+            f"{header.shape}. Correct or remove it."
         )
     labels = read_npz(path, key).astype(np.int64)
     if labels.min() < 0:
-        raise DataError(f"{key} in {path} must count from 0, but {labels.min()} came. Correct or remove it.")
+        raise DataError(f"{key} in {path} must be 0 or more, but got {labels.min()}. Correct or remove it.")
     return labels
 
 
 def _class_names(path: Path, headers: dict[str, ArrayHeader]) -> tuple[str, ...]:
-    """The names that the file gives, or the numbers; over all splits, so that every split has the same classes."""
+    """The class names in the file, or else the numbers; over all splits, so that every split has the same classes."""
     keys = [key for key in headers if key == "labels" or key.removesuffix("_labels") in SPLITS]
     count = 1 + max(int(read_npz(path, key).max(initial=0)) for key in keys)
     if "class_names" not in headers:

@@ -1,13 +1,13 @@
-"""The data sets that are known by name: digits, mnist, cifar10, faces.
+"""The built-in data sets: digits, mnist, cifar10, faces.
 
-Each is looked for in the folder of the environment variable PIXELRNN_DATA, as `mnist.npz` or `cifar10.npz`
-(arrays train_images, train_labels, ...) or in the formats it was published in, and downloaded otherwise.
+Each is looked for in the folder named by the environment variable PIXELRNN_DATA, as `mnist.npz` or `cifar10.npz`
+(arrays train_images, train_labels, ...) or in the format it was published in, and otherwise downloaded.
 
     digits    train = the first 1,297 of the 1,797 digits of scikit-learn, valid = the next 200, test = the last 300
     mnist     train = the first 55,000 of the 60,000 training images, valid = the last 5,000, test = its test set
     faces     the ORL faces, from the file orl_faces.npz (arrays images, person, shot) in that folder, as they cannot be
-              downloaded; reduced to 28 x 23 by the mean of 4 x 4 pixels. Splits are of people: train = all but the last
-              six, valid = the next three, test = the last three, so nobody is in two of them
+              downloaded; reduced to 28 x 23 by averaging 4 x 4 pixels. Split by person: train = all but the last six
+              people, valid = the next three, test = the last three, so nobody is in two splits
     cifar10   train = the first 45,000 of the 50,000 training images, valid = the last 5,000, test = its test set
 """
 
@@ -45,7 +45,7 @@ _INSTEAD_OF_CIFAR = f"cifar10.npz, {_CIFAR_TAR} or {_CIFAR_FOLDER}"
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A data set known by name: what it is, its number of values, its classes, and how a split is read."""
+    """A built-in data set: its description, number of values and classes, and the function that reads a split."""
 
     description: str
     values: int
@@ -65,12 +65,12 @@ def load_builtin(name: str, split: str, progress: ProgressCallback | None = None
     entry = BUILT_IN[name]
     images, labels = entry.read(split, progress)
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(entry.class_names):
-        raise DataError(f"The labels of {name} must be 0..{len(entry.class_names) - 1}, but {labels.max()} came.")
+        raise DataError(f"The labels of {name} must be 0..{len(entry.class_names) - 1}, but got {labels.max()}.")
     return ImageData(name, split, images, labels, entry.class_names, entry.values)
 
 
 def builtin_splits(name: str) -> tuple[str, ...]:
-    """The splits of a data set of BUILT_IN: all, unless the only file that is there lacks some.
+    """The splits of a data set of BUILT_IN: all of them, unless the only file found lacks some.
 
     Raises:  DataError if the file is damaged
     """
@@ -106,7 +106,7 @@ def _mnist(split: str, progress: ProgressCallback | None) -> tuple[Pixels, Label
 
 
 def _idx(name: str, shape: tuple[int, ...], progress: ProgressCallback | None) -> Pixels:
-    """An IDX file from the user's folder, plain or gzipped, or fetched."""
+    """An IDX file from the user's folder, plain or gzipped, or else downloaded."""
     for folder in _IDX_FOLDERS:
         plain = _local(f"{folder}/{name}" if folder else name)
         if plain is not None:
@@ -124,8 +124,8 @@ def _faces(split: str, progress: ProgressCallback | None) -> tuple[Pixels, Label
     npz = _local("orl_faces.npz")
     if npz is None:
         raise DataError(
-            "The faces are not here: put orl_faces.npz (arrays images, N x 112 x 92 bytes, and person, from 1 on) into "
-            "a folder and name it in the environment variable PIXELRNN_DATA."
+            "The faces were not found: put orl_faces.npz (arrays images, N x 112 x 92 bytes, and person, numbered from "
+            "1) into a folder, and set the environment variable PIXELRNN_DATA to that folder."
         )
     headers = npz_headers(npz)
     shape = headers["images"].shape if "images" in headers else ()
@@ -157,8 +157,8 @@ def _cifar10(split: str, progress: ProgressCallback | None) -> tuple[Pixels, Lab
         pickled = _local(name)
         if pickled is not None:
             raise DataError(
-                f"{pickled} is pickled, and a pickle can run any program, so it is never read. "
-                f"Get the binary version, {_CIFAR_TAR}, and put it there."
+                f"{pickled} is pickled, and a pickle can run arbitrary code, so it is never read. "
+                f"Get the binary version, {_CIFAR_TAR}, and put it there instead."
             )
     return read_cifar_binary(fetch(_CIFAR_TAR, instead=_INSTEAD_OF_CIFAR, progress=progress), split)
 
@@ -197,7 +197,7 @@ def _local(name: str) -> Path | None:
         return None
     folder = Path(chosen).expanduser()
     if not folder.is_dir():
-        raise DataError(f"PIXELRNN_DATA names {folder}, which is no folder. Set it to a folder, or unset it.")
+        raise DataError(f"PIXELRNN_DATA names {folder}, which is not a folder. Set it to a folder, or unset it.")
     path = folder / name
     return path if path.exists() else None
 
@@ -210,6 +210,6 @@ _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 BUILT_IN: dict[str, BuiltIn] = {
     "digits": BuiltIn("1,797 handwritten digits, 8 x 8, 17 values; no download", 17, _TEN, _digits),
     "mnist": BuiltIn("70,000 handwritten digits, 28 x 28, gray", 256, _TEN, _mnist),
-    "cifar10": BuiltIn("60,000 pictures of 10 kinds of things, 32 x 32, colour", 256, _THINGS, _cifar10),
-    "faces": BuiltIn("10 photographs each of the people of orl_faces.npz, 28 x 23, gray", 256, _NAMES, _faces),
+    "cifar10": BuiltIn("60,000 photographs in 10 classes, 32 x 32, colour", 256, _THINGS, _cifar10),
+    "faces": BuiltIn("10 photographs of each person in orl_faces.npz, 28 x 23, gray", 256, _NAMES, _faces),
 }

@@ -1,7 +1,7 @@
 """Decoded arrays on disk: slow sources (LZMA, gzip, tar) are unpacked once and memory-mapped from then on.
 
-The folder is that of the environment variable PIXELRNN_CACHE, or the usual one of the operating system.
-Everything in it can be deleted at any time; it is made again when needed.
+The folder is the one named by the environment variable PIXELRNN_CACHE, or the operating system's usual cache folder.
+Everything in it can be deleted at any time; it is rebuilt when needed.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def cache_folder() -> Path:
 def cached_array(source_file: Path, key: str, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """The array that `make` decodes from `source_file`, memory-mapped read-only from the cache.
 
-    It is made again when the source's path, size or time of change differ, and when the cached file is damaged.
-    Where the cache cannot be written the array comes back in memory.
+    It is decoded again if the source's path, size or modification time has changed, or the cached file is damaged.
+    If the cache cannot be written, the array is returned in memory.
 
     Raises:  DataError if the source file cannot be read; whatever `make` raises
     """
@@ -49,7 +49,7 @@ def cached_array(source_file: Path, key: str, make: Callable[[], npt.NDArray[Any
         with replacing(path) as stream:
             np.save(stream, array, allow_pickle=False)
     except OSError:
-        return array  # a full or read-only disk costs time at the next start, nothing else
+        return array  # a full or read-only disk only costs time at the next start
     cached = _mapped(path)
     return array if cached is None else cached
 
@@ -65,12 +65,12 @@ def _file_name(source_file: Path, key: str) -> str:
 
 
 def _mapped(path: Path) -> npt.NDArray[Any] | None:
-    """None if there is no such file or it is cut off or no array."""
+    """The cached array; None if the file is missing, truncated or not an array."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     if isinstance(array, np.ndarray):
         return array
-    array.close()  # an archive of arrays is none of ours
+    array.close()  # an archive of arrays was not written here
     return None

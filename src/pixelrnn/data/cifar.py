@@ -23,12 +23,12 @@ _TEST_FILES = ("test_batch.bin",)
 
 
 def read_cifar_binary(source: Path, split: str) -> tuple[Pixels, Labels]:
-    """One split out of cifar-10-binary.tar.gz, or out of a folder that it was unpacked to.
+    """One split from cifar-10-binary.tar.gz, or from the folder that it was unpacked to.
 
     train is the first 45,000 of the 50,000 training images, valid the other 5,000.
 
     Shapes:  -> (N, 3, 32, 32) uint8 and (N,) int64
-    Raises:  DataError if a file is absent, damaged or of another length
+    Raises:  DataError if a file is missing, damaged or of the wrong length
     """
     files = _TEST_FILES if split == "test" else _TRAIN_FILES
     if source.is_dir():
@@ -57,7 +57,7 @@ def _from_folder(folder: Path, files: tuple[str, ...]) -> Pixels:
 
 
 def _from_tar(archive_file: Path, files: tuple[str, ...]) -> Pixels:
-    """Reads the members in memory: nothing is ever unpacked to a path that an archive chooses."""
+    """Read the members into memory: nothing is ever unpacked to a path chosen by the archive."""
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(archive_file, "r:*") as archive:
@@ -66,11 +66,11 @@ def _from_tar(archive_file: Path, files: tuple[str, ...]) -> Pixels:
                 if name in files and member.isfile():
                     _check_length(member.size, f"{name} in {archive_file}")
                     stream = archive.extractfile(member)
-                    assert stream is not None  # true of every plain file
+                    assert stream is not None  # always so for a regular file
                     with stream:
                         found[name] = stream.read()
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise DataError(f"{archive_file} is damaged or no tar archive ({error}). Get the file again.") from error
+        raise DataError(f"{archive_file} is damaged or not a tar archive ({error}). Get the file again.") from error
     missing = [name for name in files if name not in found]
     if missing:
         raise DataError(f"{archive_file} lacks {', '.join(missing)}. Get the binary version of CIFAR-10 again.")
@@ -86,7 +86,7 @@ def _records(contents: Iterator[bytes], count: int) -> Pixels:
     records: Pixels = np.empty((count * PER_FILE, _RECORD), dtype=np.uint8)
     for number, content in enumerate(contents):
         if len(content) != PER_FILE * _RECORD:
-            raise DataError("CIFAR-10 is cut off. Get the file again.")
+            raise DataError("CIFAR-10 is truncated. Get the file again.")
         part = np.frombuffer(content, dtype=np.uint8).reshape(PER_FILE, _RECORD)
         records[number * PER_FILE : (number + 1) * PER_FILE] = part
     return records

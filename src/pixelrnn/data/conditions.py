@@ -1,4 +1,4 @@
-"""What a model may be conditioned on of the images of a data set."""
+"""What a model can be conditioned on, given the images of a data set."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ CONDITIONS = {
     "half": "the image at half its size",
     "blur": "the image, blurred",
 }
-"""The kinds, as presets name them, and a phrase for reports."""
+"""The names used in presets, and a phrase for reports."""

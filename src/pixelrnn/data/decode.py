@@ -1,7 +1,7 @@
-"""One picture file to bytes, by Pillow, with the limits that a file from anywhere needs.
+"""Decode one picture file to bytes with Pillow, with the limits that an untrusted file needs.
 
-The first frame counts. EXIF orientation is respected. Transparency is laid on white. 16-bit gray is scaled to
-8 bits. A larger picture is cropped around its centre to the wanted proportions, then resized.
+Only the first frame is read. EXIF orientation is applied. Transparency is composited onto white. 16-bit gray is scaled
+to 8 bits. If a size is given, the picture is cropped around its centre to that aspect ratio, then resized.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _GRAY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's header says: size (H, W) as it is to be seen, and whether it is gray."""
+    """What a picture's header says: size (H, W) as displayed, and whether it is gray."""
 
     size: tuple[int, int]
     gray: bool
 
 
 def picture_formats() -> dict[str, str]:
-    """The file extensions that are read, lower case with the dot, and Pillow's name of each format."""
+    """The file extensions that can be read, in lower case with the dot, and Pillow's name for each format."""
     from PIL import Image
 
     known = Image.registered_extensions()
@@ -48,9 +48,9 @@ def picture_formats() -> dict[str, str]:
 
 
 def read_header(path: Path, pixel_limit: int | None = None) -> Header:
-    """Size and grayness of a picture, without decoding it (but for a palette).
+    """The size of a picture and whether it is gray, without decoding it (except for a palette).
 
-    Raises:  DataError if it is absent, unreadable or has more pixels than the limit
+    Raises:  DataError if it is missing, unreadable or has more pixels than the limit
     """
     with _opened(path, pixel_limit) as picture:
         columns, rows = picture.size
@@ -63,10 +63,10 @@ def decode(
 ) -> Pixels:
     """A picture file as bytes.
 
-    channels:  1 gray, 3 RGB, None as the file has it
-    size:      (rows, columns) to crop and resize to, None to keep it as it is
+    channels:  1 for gray, 3 for RGB; None: as in the file
+    size:      (rows, columns) to crop and resize to; None: its own size
     Shapes:    -> (C, H, W) uint8, values 0..255
-    Raises:    DataError if it is absent, unreadable or has more pixels than the limit;
+    Raises:    DataError if it is missing, unreadable or has more pixels than the limit;
                ImageError if its values cannot be bytes
     """
     with _opened(path, pixel_limit) as picture:
@@ -77,7 +77,7 @@ def decode(
             # A JPEG can be decoded at a half, a quarter or an eighth of its size, which saves time and memory.
             picture.draft(None, (_DRAFT * max(size), _DRAFT * max(size)))
         picture.load()
-        _check_pixels(path, picture.size, _limit(pixel_limit))  # an icon's header can promise less than it holds
+        _check_pixels(path, picture.size, _limit(pixel_limit))  # an icon may be larger than its header says
         flat = _flattened(ImageOps.exif_transpose(picture), path).convert("L" if channels == 1 else "RGB")
         fitted = flat if size is None else _fitted(flat, size)
         array = np.array(fitted, dtype=np.uint8)
@@ -91,19 +91,19 @@ def _limit(pixel_limit: int | None) -> int:
     except ValueError:
         limit = 0
     if limit < 1:
-        raise ConfigError(f"The pixel limit (PIXELRNN_PIXEL_LIMIT) must be a whole number above 0, but {text!r} came.")
+        raise ConfigError(f"The pixel limit (PIXELRNN_PIXEL_LIMIT) must be a whole number above 0, but got {text!r}.")
     return limit
 
 
 @contextmanager
 def _opened(path: Path, pixel_limit: int | None) -> Iterator[Image.Image]:
-    """An image whose header is read and within the limit; what decoding raises inside is put in words."""
+    """An opened image within the limit; errors from decoding it inside the block become clear DataErrors."""
     from PIL import Image, UnidentifiedImageError
 
     limit = _limit(pixel_limit)
     formats = sorted(set(picture_formats().values()))
     try:
-        # Pillow warns about odd files and about sizes; here a file is either read or refused in one sentence.
+        # Pillow warns about odd files and about sizes; here a file is either read or refused with one clear message.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with _own_limit(), path.open("rb") as stream, Image.open(stream, formats=formats) as picture:
@@ -115,17 +115,17 @@ def _opened(path: Path, pixel_limit: int | None) -> Iterator[Image.Image]:
         raise DataError(f"There is no file {path}. Check its name.") from error
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. Give a picture file that can be read.") from error
-    except Exception as error:  # Pillow's decoders let out many kinds on damaged files
+    except Exception as error:  # Pillow's decoders raise many kinds of errors on damaged files
         reason = str(error).split("\n")[0].replace(str(path), "the file")[:200]
         if isinstance(error, UnidentifiedImageError):
-            reason = "no known picture format"
+            reason = "not a known picture format"
         raise DataError(f"{path} cannot be read as a picture ({reason}). Replace or remove it.") from error
 
 
 @contextmanager
 def _own_limit() -> Iterator[None]:
-    """Pillow's limit against decompression bombs is for all of a program, and refuses what ours may allow: it is lifted
-    while a header is read and checked by us."""
+    """Pillow's limit against decompression bombs is global, and may be lower than ours: it is lifted while we read and
+    check a header."""
     from PIL import Image
 
     with _LOCK:
@@ -137,8 +137,8 @@ def _own_limit() -> Iterator[None]:
 
 
 _LOCK = threading.RLock()
-_LARGE = 4_000_000  # pixels from which on a picture that is made smaller is decoded at a fraction of its size
-_DRAFT = 4  # times the wanted size, at least, so that what is filtered afterwards decides how it looks
+_LARGE = 4_000_000  # pixels; above this, a picture that is to be reduced is decoded at a fraction of its size
+_DRAFT = 4  # at least this many times the requested size, so that the resizing filter determines the quality
 
 
 def _check_pixels(path: Path, size: tuple[int, int], limit: int) -> None:
@@ -164,7 +164,8 @@ def _flattened(picture: Image.Image, path: Path) -> Image.Image:
 
     if picture.mode == "F":
         raise ImageError(
-            f"{path} holds floating point values, but 8 or 16 bit integers are read. Save it with 8 bits per channel."
+            f"{path} holds floating point values, but only 8 or 16 bit integers can be read. Save it with 8 bits per "
+            "channel."
         )
     if picture.mode.startswith("I"):
         values = np.asarray(picture).astype(np.int64)
@@ -185,6 +186,6 @@ def _fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     if picture.size == (columns, rows):
         return picture
     scale = min(picture.width / columns, picture.height / rows)
-    # A whole number of pixels per new pixel is averaged exactly; everything else is filtered against aliasing.
+    # Reduction by a whole number averages blocks exactly; anything else uses an anti-aliasing filter.
     way = Image.Resampling.BOX if scale > 1 and scale.is_integer() else Image.Resampling.LANCZOS
     return ImageOps.fit(picture, (columns, rows), method=way)

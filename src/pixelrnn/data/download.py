@@ -1,7 +1,7 @@
-"""The files of public data sets that are fetched when a user has no copy: where they lie and their checksums.
+"""Files of public data sets that are downloaded if the user has no copy: their addresses and checksums.
 
-A table of ours around `pooch.retrieve`, as a file may have several addresses that are tried in turn; a pooch registry
-has one for each.
+This is our own table around `pooch.retrieve`, as a file may have several addresses, which are tried in turn; a pooch
+registry has only one per file.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pixelrnn.errors import DownloadError
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _CIFAR = "https://www.cs.toronto.edu/~kriz/"
 
-TIMEOUT = (10.0, 60.0)  # seconds until connected, and between two pieces of an answer
+TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two chunks of a response
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: the base addresses to try in turn (each ends with /), and the md5 of its bytes."""
+    """A published file: the base addresses to try in turn (each ends with /), and its MD5."""
 
     bases: tuple[str, ...]
     md5: str
@@ -40,10 +40,10 @@ REMOTE: dict[str, RemoteFile] = {
 
 
 def fetch(name: str, *, instead: str, progress: ProgressCallback | None = None) -> Path:
-    """The path of the file `name` of REMOTE in the cache, downloaded and checked first if it is not there.
+    """The path of the file `name` of REMOTE in the cache, downloaded and verified first if it is not there.
 
-    instead:  names what a user can put into the folder of PIXELRNN_DATA instead, for the message
-    Raises:   DownloadError if it cannot be fetched, or its checksum is not the published one
+    instead:  the files that a user can put into the PIXELRNN_DATA folder instead, for the message
+    Raises:   DownloadError if it cannot be downloaded, or its checksum is wrong
     """
     remote = REMOTE[name]
     reasons = []
@@ -88,26 +88,26 @@ def _reason(error: Exception) -> str:
         return f"no connection, {type(error).__name__}"
     if isinstance(error, OSError):
         return f"the cache folder cannot be written, {error.strerror or error}; set PIXELRNN_CACHE to one that can"
-    return "what came is not the published file: its checksum is wrong"
+    return "the downloaded file is not the published one: its checksum is wrong"
 
 
 class _Bar:
     """pooch's progress bar protocol (total, update, reset, close) on top of one callable."""
 
     def __init__(self, description: str, report: ProgressCallback) -> None:
-        self.total = 0  # pooch sets it when the server has answered
+        self.total = 0  # set by pooch once the server has responded
         self._done = 0
         self._description = description
         self._report = report
 
     def update(self, count: int) -> None:
-        # pooch counts whole pieces, also for the last one
+        # pooch counts full chunks, even for the last one
         self._done = min(self._done + count, self.total or self._done + count)
         self._report(self._description, self._done, self.total)
 
     def reset(self) -> None:
-        # pooch ends every bar by reset() and update(total); without a total the count so far is all there is
+        # pooch ends every bar with reset() and update(total); without a total, the count so far is kept
         self._done = 0 if self.total else self._done
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""

@@ -1,4 +1,4 @@
-"""The IDX format of MNIST: a magic number, the lengths of the dimensions, then bytes.
+"""The IDX format of MNIST: a magic number, the sizes of the dimensions, then bytes.
 
 Source:  LeCun, Cortes and Burges, The MNIST database of handwritten digits, "file formats"
 """
@@ -23,7 +23,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> Pixels:
     """The bytes of an IDX file, gzipped if its name ends with .gz.
 
     Shapes:  -> `shape` uint8
-    Raises:  DataError if the file is absent, damaged, or holds anything but unsigned bytes of that shape
+    Raises:  DataError if the file is missing, damaged, or holds anything but unsigned bytes of that shape
     """
     try:
         with path.open("rb") as raw:
@@ -40,17 +40,17 @@ def _parse(stream: IO[bytes], path: Path, shape: tuple[int, ...]) -> Pixels:
     magic = bytes((0, 0, _UNSIGNED_BYTE, len(shape)))
     if header[:4] != magic:
         raise DataError(
-            f"{path} is no IDX file of bytes in {len(shape)} dimension(s): it begins with "
+            f"{path} is not an IDX file of bytes in {len(shape)} dimension(s): it begins with "
             f"{header[:4].hex() or 'nothing'}, not {magic.hex()}. Get the file again."
         )
     if len(header) < 4 + 4 * len(shape):
-        raise DataError(f"{path} is cut off in its header. Get the file again.")
+        raise DataError(f"{path} is truncated in its header. Get the file again.")
     found = struct.unpack(f">{len(shape)}I", header[4:])
     if found != shape:
         raise DataError(f"{path} holds bytes of shape {found}, but {shape} was expected. Get the file again.")
     count = int(np.prod(shape))
-    content = stream.read(count + 1)  # one more than there should be shows what is too much
+    content = stream.read(count + 1)  # one byte more than expected, to detect a file that is too long
     if len(content) != count:
-        what = "cut off" if len(content) < count else "longer than its header says"
+        what = "truncated" if len(content) < count else "longer than its header says"
         raise DataError(f"{path} is {what}: {count} bytes were expected after the header. Get the file again.")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)

@@ -1,4 +1,4 @@
-"""What every data set is once it is read: one split of images of one size.
+"""What every reader returns: one split of a data set, with all images of the same size.
 
 Shapes:  images (N, C, H, W) uint8 with values 0..values-1, labels (N,) int64 or None
 """
@@ -18,14 +18,14 @@ from pixelrnn.data.pixels import Pixels as Pixels
 from pixelrnn.errors import ConfigError, ImageError, unknown
 
 PixelStore: TypeAlias = Pixels | OnDisk
-"""Images in memory, or on disk until they are read. Both have a shape, and are read by `images[places]`."""
+"""Images in memory, or on disk until they are read. Both have a shape and are read with `images[positions]`."""
 Labels: TypeAlias = npt.NDArray[np.int64]
 ProgressCallback: TypeAlias = Callable[[str, int, int], None]
 """Called with a description, the bytes done and the bytes in all (0 if that is not known)."""
 
 _LOOKED_AT = 1 << 25  # values
 SPLITS = ("train", "valid", "test")
-ALL = "all"  # of the images of a data set that is split here, as it comes without splits
+ALL = "all"  # every image of a data set that comes without splits and is otherwise split here
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class ImageData:
     """One split of a data set.
 
     Shapes:  images (N, C, H, W) uint8, values 0..values-1, read only, possibly on disk (`OnDisk`);
-             labels (N,) int64, places in class_names, or None where the data set has none
+             labels (N,) int64, indices into class_names, or None if the data set has none
     """
 
     name: str
@@ -44,9 +44,9 @@ class ImageData:
     values: int
     """The number of values a pixel can have in the source: 256 for bytes, 17 for the digits."""
     total: int | None = None
-    """The images of all splits, where the data set came without splits and is split here."""
+    """The number of images in all splits, if the data set came without splits and is split here."""
     skipped: int = 0
-    """Pictures of a folder that could not be read and were left out, as was asked for."""
+    """The number of unreadable pictures of a folder that were left out, as requested."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,7 +63,7 @@ class ImageData:
 
 
 def a_few(images: PixelStore) -> Pixels:
-    """The first images, of 32 million values at most (but one at least): enough to see what range they have."""
+    """The first images, at most 32 million values (but at least one image): enough to see their range."""
     return images[: max(1, _LOOKED_AT // math.prod(images.shape[1:]))]
 
 
@@ -76,25 +76,25 @@ def check_split(split: str, splits: tuple[str, ...] = SPLITS) -> None:
 def check_requested(size: tuple[int, int] | None, channels: int | None) -> None:
     """Raises ConfigError unless size is (rows, columns) of at least 1 and channels is 1, 3 or None."""
     if size is not None and (len(size) != 2 or min(size) < 1):
-        raise ConfigError(f"The size must be rows and columns of at least 1, but {size!r} came. Give it like (32, 32).")
+        raise ConfigError(f"The size must be rows and columns of at least 1, such as (32, 32), but got {size!r}.")
     if channels not in (None, 1, 3):
-        raise ConfigError(f"Images are read with 1 channel (gray) or 3 (colour), but {channels!r} came.")
+        raise ConfigError(f"Images are read with 1 channel (gray) or 3 (colour), but got {channels!r}.")
 
 
 def check_fits(data: ImageData, size: tuple[int, int] | None, channels: int | None) -> ImageData:
-    """Hands back `data`; raises ImageError if it has another size or channel count than was asked for.
+    """Return `data` unchanged; raises ImageError if its size or channel count is not the requested one.
 
-    For data sets that are used as they are. Only a folder of pictures is resized and converted.
+    For data sets that are used as they are: only folders of pictures are resized and converted.
     """
     if size is not None and tuple(size) != data.size:
         (rows, columns), (want_rows, want_columns) = data.size, size
         raise ImageError(
             f"{data.name} has images of {rows} x {columns} (rows x columns), but {want_rows} x {want_columns} was "
-            "asked for. Leave the size out: only folders of pictures are resized."
+            "requested. Leave the size out: only folders of pictures are resized."
         )
     if channels is not None and channels != data.channels:
         raise ImageError(
-            f"{data.name} has {data.channels} channel(s), but {channels} was asked for. "
+            f"{data.name} has {data.channels} channel(s), but {channels} was requested. "
             "Leave the channels out: only folders of pictures are converted."
         )
     return data

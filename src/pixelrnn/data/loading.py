@@ -1,4 +1,4 @@
-"""A data set by its name or its path: which reader it is for, and which splits it has."""
+"""Data sets by name or path: choose the reader, and list the splits."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ def load_data(
 ) -> ImageData:
     """One split (train, valid, test) of a data set, by name or by the path of a folder, `.npz` or `.npy` file.
 
-    "all" are all images of a folder or file that comes without splits, and would be split here.
+    "all" means every image of a folder or file that comes without splits, and would otherwise be split here.
 
-    A folder holds pictures, or what `pack` wrote. A name wins over a path: write ./mnist for a folder called mnist.
+    A folder holds pictures, or what `pack` wrote. A name takes precedence over a path: write ./mnist for a folder
+    called mnist.
 
-    size:      (rows, columns). Pictures of a folder are cropped and resized to it; other data must have it.
-    channels:  1 or 3. Pictures of a folder are converted to it; other data must have it.
+    size:      (rows, columns). Pictures of a folder are cropped and resized to it; other data must have it already.
+    channels:  1 or 3. Pictures of a folder are converted to it; other data must have it already.
     skip_broken:  leave out pictures of a folder that cannot be read; `ImageData.skipped` counts them
     progress:  called during a download: description, bytes done, bytes in all
     Shapes:    images (N, C, H, W) uint8, labels (N,) int64 or None
     Raises:    ConfigError for an unknown name, split, size or channels; ImageError for images that do not fit;
-               DataError for what is absent, unreadable, empty or too large; DownloadError for what cannot be fetched
+               DataError if it is missing, unreadable, empty or too large; DownloadError if it cannot be downloaded
 
     >>> data = load_data("digits", "test")
     >>> data.images.shape, data.values, data.labels[:5].tolist()
@@ -50,9 +51,9 @@ def load_data(
 
 
 def data_path(name_or_path: str | Path) -> Path | None:
-    """Where a data set lies: a folder, an `.npz` or `.npy` file; None for one that is known by its name.
+    """The path of a data set: a folder, an `.npz` or `.npy` file; None for a built-in one.
 
-    Raises:  ConfigError if there is none of that name or path
+    Raises:  ConfigError if there is no data set of that name or path
     """
     if isinstance(name_or_path, str) and name_or_path in BUILT_IN:
         return None
@@ -60,19 +61,19 @@ def data_path(name_or_path: str | Path) -> Path | None:
     if not path.exists():
         raise unknown("data set", name_or_path, BUILT_IN, "The path of a folder, .npz or .npy file works too.")
     if not path.is_dir() and path.suffix.lower() not in (".npz", ".npy"):
-        raise ConfigError(f"{path} is no data set. Give a folder of pictures, an .npz or .npy file, or a name.")
+        raise ConfigError(f"{path} is not a data set. Give a folder of pictures, an .npz or .npy file, or a name.")
     return path
 
 
 def holds_pictures(path: Path) -> bool:
-    """Whether a path is that of a folder of pictures, which are brought to any size, and not of what `pack` wrote."""
+    """Whether a path is a folder of pictures, which can be resized, rather than a packed data set."""
     return path.is_dir() and not holds_packed(path)
 
 
 def splits_in(name_or_path: str | Path) -> tuple[str, ...]:
-    """The splits of a data set that is no folder of pictures.
+    """The splits of a data set that is not a folder of pictures.
 
-    Raises:  ConfigError for an unknown name; DataError for what is damaged
+    Raises:  ConfigError for an unknown name; DataError if it is damaged
     """
     path = data_path(name_or_path)
     if path is None:

@@ -1,6 +1,6 @@
-"""Arrays out of `.npy` and `.npz` files from anywhere: headers first, limits, never a pickle.
+"""Arrays from untrusted `.npy` and `.npz` files: headers first, with size limits, never unpickling.
 
-Ours, around numpy's readers: `numpy.load` allocates what a header claims before it looks at what the file holds.
+We wrap numpy's readers because `numpy.load` allocates what a header claims before it checks what the file holds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DAMAGE = (
     ValueError,
     TypeError,
     KeyError,
-    NotImplementedError,  # a zip method that Python lacks
+    NotImplementedError,  # a zip compression method that Python lacks
     RuntimeError,  # an encrypted zip
     OverflowError,
     SyntaxError,
@@ -54,7 +54,7 @@ class ArrayHeader:
 def npz_headers(path: Path) -> dict[str, ArrayHeader]:
     """The header of every array of an `.npz` file, by name; no array is decoded.
 
-    Raises:  DataError if the file is absent, damaged, or holds pickled objects
+    Raises:  DataError if the file is missing, damaged, or holds pickled objects
     """
     with _words_for(path), zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".npy")]
@@ -68,8 +68,8 @@ def npz_headers(path: Path) -> dict[str, ArrayHeader]:
 def read_npz(path: Path, name: str, limit: int | None = None) -> npt.NDArray[Any]:
     """One array of an `.npz` file.
 
-    limit:   bytes that the array may take, SIZE_LIMIT if None; checked before anything is decoded
-    Raises:  DataError if the array is absent, damaged, pickled or too large
+    limit:   the most bytes that the array may take; None: SIZE_LIMIT; checked before anything is decoded
+    Raises:  DataError if the array is missing, damaged, pickled or too large
     """
     with _words_for(path), zipfile.ZipFile(path) as archive:
         member = archive.getinfo(f"{name}.npy")
@@ -77,7 +77,7 @@ def read_npz(path: Path, name: str, limit: int | None = None) -> npt.NDArray[Any
             header = _read_header(stream, path)
         check_bytes(header.bytes, f"{name} in {path}", limit)
         if member.file_size < header.bytes:
-            raise DataError(f"{path} is damaged: {name} is cut off. Get the file again.")
+            raise DataError(f"{path} is damaged: {name} is truncated. Get the file again.")
         with archive.open(member) as stream:
             array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
             return array
@@ -86,7 +86,7 @@ def read_npz(path: Path, name: str, limit: int | None = None) -> npt.NDArray[Any
 def read_npy(path: Path) -> npt.NDArray[Any]:
     """The array of an `.npy` file, memory-mapped read-only: it may be larger than memory.
 
-    Raises:  DataError if the file is absent, damaged or pickled, or promises a large array that it does not hold
+    Raises:  DataError if the file is missing, damaged or pickled, or claims a large array that it does not hold
     """
     with _words_for(path):
         with path.open("rb") as stream:
@@ -94,15 +94,15 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
         if header.bytes > path.stat().st_size:
             check_bytes(header.bytes, str(path))
         if not header.bytes:
-            return np.empty(header.shape, header.dtype)  # nothing cannot be mapped
+            return np.empty(header.shape, header.dtype)  # an empty array cannot be memory-mapped
         array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
         return array
 
 
 def check_npy(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-    """Checks by header and length, without reading it, that an `.npy` file holds such an array.
+    """Check, from the header and length alone, that an `.npy` file holds an array of this shape and type.
 
-    Raises:  DataError if it does not, or the file is absent or no array
+    Raises:  DataError if it does not, or if the file is missing or not an array
     """
     with _words_for(path), path.open("rb") as stream:
         header = _read_header(stream, path)
@@ -110,8 +110,8 @@ def check_npy(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
     expected = ArrayHeader(shape, np.dtype(dtype))
     if header != expected:
         raise DataError(
-            f"{path} is damaged: {expected.dtype} of shape {shape} was expected, but {header.dtype} of shape "
-            f"{header.shape} came. Get or write it again."
+            f"{path} is damaged: {expected.dtype} of shape {shape} was expected, but got {header.dtype} of shape "
+            f"{header.shape}. Get or write it again."
         )
     if missing:
         wrong = f"{abs(missing):,} bytes are {'missing' if missing > 0 else 'too many'}"
@@ -135,7 +135,7 @@ def _read_header(stream: IO[bytes], path: Path) -> ArrayHeader:
     elif version == (2, 0):
         shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
     else:
-        raise ValueError("only tables with named columns have a later format, and they are no images")
+        raise ValueError("later formats are for structured arrays, which are not images")
     if dtype.hasobject:
         raise DataError(f"{path} holds pickled Python objects, which are never read. Save plain integer arrays in it.")
     if any(length < 0 for length in shape):
@@ -145,13 +145,15 @@ def _read_header(stream: IO[bytes], path: Path) -> ArrayHeader:
 
 @contextlib.contextmanager
 def _words_for(path: Path) -> Iterator[None]:
-    """Puts whatever reading an unknown file can raise into one clear sentence."""
+    """Turn any error from reading an untrusted file into a DataError with one clear message."""
     try:
         yield
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}. Check its name.") from error
     except PermissionError as error:
-        raise DataError(f"{path} may not be read. Check its permissions.") from error
+        raise DataError(f"{path} cannot be read. Check its permissions.") from error
     except _DAMAGE as error:
         reason = str(error).split("\n")[0][:200]
-        raise DataError(f"{path} is damaged or no file of numpy arrays ({reason}). Get or write it again.") from error
+        raise DataError(
+            f"{path} is damaged or not a file of numpy arrays ({reason}). Get or write it again."
+        ) from error

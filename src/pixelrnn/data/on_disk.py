@@ -1,4 +1,4 @@
-"""Images that stay on disk: an `.npy` file of which only what is asked for is read."""
+"""Images that stay on disk: an `.npy` file that is read only on demand."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from pixelrnn.data.pixels import Pixels, as_pixels, look_up
 from pixelrnn.errors import DataError
 
 Positions: TypeAlias = SupportsIndex | slice | Sequence[int] | npt.NDArray[np.integer[Any]]
-"""Which images: one, a slice, or a list in any order, counted from 0, negative ones from the end."""
+"""Indices of images: one, a slice, or a list in any order; negative ones count from the end."""
 
 _CHUNK = 1 << 24  # bytes that `chunks` reads at once
 
 
 class OnDisk:
-    """Images in an `.npy` file, memory-mapped and read when they are asked for.
+    """Images in an `.npy` file, memory-mapped and read on demand.
 
-    `images[positions]` are just these images, an array in memory, as if `images` were one array. Further numbers and
-    slices may follow: `images[:9, 0]`. `np.asarray` reads everything. It is pickled by its path. (A `numpy.memmap`
-    would be pickled by its content, and could not change values as they are read.)
+    `images[positions]` reads just these images into an array, as if `images` were one array. Further integers and
+    slices may follow: `images[:9, 0]`. `np.asarray` reads everything. Only the path is pickled. (A `numpy.memmap`
+    would be pickled with its content, and could not map values as they are read.)
 
     Arguments:
-        path       an array that `as_pixels` knows
-        count      of the images in the file
+        path       a file with an array that `as_pixels` accepts
+        count      number of images in the file
         image      (C, H, W) of every image
-        positions  of the images that belong to it; None for all
-        table      value v becomes table[v] when it is read; None leaves values as they are
+        positions  indices of the images that belong to it; None for all
+        table      value v becomes table[v] when it is read; None leaves values unchanged
     Shapes:        (N, C, H, W) uint8; positions (N,) int64; table (K,) uint8
-    Raises:        when images are read: DataError if the file is not what it was any more; ImageError if a value is no
-                   byte or the table lacks it; IndexError for images that are not there
+    Raises:        when images are read: DataError if the file has changed; ImageError if a value is not a byte or not
+                   in the table; IndexError for images that do not exist
     """
 
     ndim = 4
@@ -59,7 +59,7 @@ class OnDisk:
 
     @property
     def nbytes(self) -> int:
-        """What the images would take in memory."""
+        """The bytes that the images would take in memory."""
         return math.prod(self.shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -82,27 +82,27 @@ class OnDisk:
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         if copy is False:
-            raise ValueError("Images on disk cannot be an array without a copy.")
+            raise ValueError("Images on disk cannot become an array without a copy.")
         return np.asarray(self[:], dtype=dtype)
 
     def through(self, table: Pixels) -> OnDisk:
-        """The same images, their values v replaced by table[v] when they are read.
+        """The same images, with each value v replaced by table[v] as it is read.
 
         Shapes:  table (K,) uint8
-        Raises:  ImageError if values go through a table already, and this one lacks some of that one's
+        Raises:  ImageError if there already is a table, and the new one lacks some of its values
         """
         path, count, image, positions, before = self._arguments
         return OnDisk(path, count, image, positions, table if before is None else look_up(before, table))
 
     def _inside(self, positions: Positions = slice(None), *rest: SupportsIndex | slice) -> Pixels:
-        """Images, and of them rows, columns and channels by numbers and slices."""
+        """Images, and channels, rows and columns of them, by integers and slices."""
         if not all(isinstance(each, (int, np.integer, slice)) for each in rest):
-            raise IndexError("Only numbers and slices can follow the choice of images.")
+            raise IndexError("Only integers and slices can follow the index of the images.")
         found = self[positions]
         return np.asarray(found[rest if found.ndim < self.ndim else (slice(None), *rest)])
 
     def _read(self, positions: npt.NDArray[np.int64]) -> Pixels:
-        """(M,) positions, each in 0..N-1 -> (M, C, H, W); the file is read from its beginning to its end."""
+        """(M,) positions, each in 0..N-1 -> (M, C, H, W); the file is read from front to back."""
         positions = positions if self._positions is None else self._positions[positions]
         order = np.argsort(positions, kind="stable")
         result = np.empty((len(positions), *self.shape[1:]), dtype=self.dtype)
@@ -120,7 +120,7 @@ class OnDisk:
 
 
 def chunks(images: Pixels | OnDisk) -> Iterator[Pixels]:
-    """The images in order, some at a time: no more than about 16 MB are in memory.
+    """The images in order, in chunks of at most about 16 MB.
 
     Shapes:  (N, C, H, W) -> (n, C, H, W), the n adding up to N
     """

@@ -1,14 +1,14 @@
-"""A packed data set, which may be larger than memory: written once, and read image by image.
+"""A packed data set, which may be larger than memory: written once, read image by image.
 
     faces-packed/
-      packed.json         format and version, name, number of values, image (C, H, W), class_names, and of each split
+      packed.json         format and version, name, number of values, image (C, H, W), class_names, and for each split
                           its files, each with its number of images and its SHA-256
       train.npy           (N, C, H, W) uint8
       train-labels.npy    (N,) int64, if the images have classes
       valid.npy ...
 
-The folder appears whole or not at all. Loading compares header and length of every file with packed.json, which is read
-as a file from anywhere; `check_packed` also compares the digests.
+The folder appears complete or not at all. Loading checks the header and length of every file against packed.json, which
+is treated as untrusted; `check_packed` also verifies the checksums.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Strict(BaseModel):
 
 
 class File(_Strict):
-    """A plain name inside the folder, the number of images in it or that it is about, the digest of its content."""
+    """A file of a split: its name in the folder, the number of images (or of their labels) in it, and its SHA-256."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.npy$")]
     images: _Least1
@@ -58,7 +58,7 @@ class Split(_Strict):
 
 
 class Index(_Strict):
-    """What packed.json says: `values` is the number of values a pixel can have, `image` (C, H, W)."""
+    """The contents of packed.json: `values` is the number of values a pixel can have, `image` (C, H, W)."""
 
     format: Literal["pixelrnn-packed"] = "pixelrnn-packed"
     version: Literal[2] = 2
@@ -77,7 +77,7 @@ def holds_packed(folder: Path) -> bool:
 def packed_splits(folder: Path) -> tuple[str, ...]:
     """The splits of a packed data set.
 
-    Raises:  DataError if packed.json is absent, damaged or of another version
+    Raises:  DataError if packed.json is missing, damaged or of another version
     """
     return tuple(_read_index(folder).splits)
 
@@ -85,7 +85,7 @@ def packed_splits(folder: Path) -> tuple[str, ...]:
 def load_packed(folder: str | Path, split: str) -> ImageData:
     """One split of a packed data set; its images stay on disk until they are read.
 
-    Raises:  DataError if a file is absent, damaged or of another version, or the data set lacks the split;
+    Raises:  DataError if a file is missing, damaged or of another version, or the data set lacks the split;
              ConfigError for an unknown split
     """
     check_split(split)
@@ -100,15 +100,15 @@ def load_packed(folder: str | Path, split: str) -> ImageData:
         return ImageData(index.name, split, images, None, (), index.values)
     labels = np.array(read_npy(folder / found.labels.file))
     if not 0 <= labels.min() <= labels.max() < len(index.class_names):
-        raise DataError(f"{folder} is damaged: a label is none of its {len(index.class_names)} classes. {_AGAIN}")
+        raise DataError(f"{folder} is damaged: a label is not one of its {len(index.class_names)} classes. {_AGAIN}")
     return ImageData(index.name, split, images, labels, index.class_names, index.values)
 
 
 def check_packed(folder: str | Path, progress: ProgressCallback | None = None) -> tuple[int, int]:
-    """Read every file of a packed data set and compare it with its digest; how many files and bytes that were.
+    """Verify the checksum of every file of a packed data set; returns the number of files and of bytes.
 
     progress:  called with a description, bytes done, bytes in all
-    Raises:    DataError if a file is absent or not what was written
+    Raises:    DataError if a file is missing or has changed
     """
     folder = Path(folder)
     index = _read_index(folder)
@@ -119,7 +119,7 @@ def check_packed(folder: str | Path, progress: ProgressCallback | None = None) -
     sizes = [(folder / file.file).stat().st_size for file in files]
     for number, file in enumerate(files):
         if _digest(folder / file.file) != file.sha256:
-            raise DataError(f"{folder / file.file} is damaged: its content is not what was written. {_AGAIN}")
+            raise DataError(f"{folder / file.file} is damaged: its checksum is wrong. {_AGAIN}")
         if progress is not None:
             progress(f"checking {index.name}", sum(sizes[: number + 1]), sum(sizes))
     return len(files), sum(sizes)
@@ -136,22 +136,22 @@ def write_packed(
     values: int = 256,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Write a packed data set. What is given is read once, in order; no more than one piece of it is in memory.
+    """Write a packed data set. The images are read once, in order, and only one piece is in memory at a time.
 
     Arguments:
-        folder       a new folder; it appears when all is written and flushed to the disk
-        splits       of each split its images, singly (C, H, W) or some at a time (n, C, H, W), uint8
+        folder       a new folder, which appears once everything is written and flushed to disk
+        splits       for each split its images, one at a time (C, H, W) or several (n, C, H, W), uint8
         image        (C, H, W) of every image
-        labels       of each split that has some, (N,) int64, positions in class_names
+        labels       for each labelled split, (N,) int64, indices into class_names
         values       number of values that a pixel can have: 0..values-1
-        on_images    called with the number of images that were written since the call before
+        on_images    called with the number of images written since the previous call
     Raises:          DataError if the folder exists or cannot be written, or a split has no images;
-                     ImageError if an image is of another shape, type or range; whatever reading the images raises
+                     ImageError if an image has the wrong shape, type or range; whatever reading the images raises
     """
     for split in splits:
         check_split(split)
     if not 1 <= image[0] <= 4:
-        raise ImageError(f"Images have 1 to 4 channels, but {image[0]} came.")
+        raise ImageError(f"Images have 1 to 4 channels, but got {image[0]}.")
     with _new_folder(Path(folder)) as new:
         found = {}
         for split, images in splits.items():
@@ -166,9 +166,9 @@ def write_packed(
 
 
 def check_free(folder: Path) -> None:
-    """Raises DataError if something of that name exists."""
+    """Raises DataError if the path exists."""
     if os.path.lexists(folder):
-        raise DataError(f"{folder} exists already, and nothing is overwritten. Choose another name, or remove it.")
+        raise DataError(f"{folder} already exists and is not overwritten. Choose another name, or remove it.")
 
 
 def _read_index(folder: Path) -> Index:
@@ -199,7 +199,7 @@ def _read_index(folder: Path) -> Index:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes its name when the block ends well, and is removed otherwise."""
+    """A temporary folder to write into, renamed to `folder` if the block succeeds and removed otherwise."""
     check_free(folder)
     temporary = folder.parent / f".{secrets.token_hex(8)}.tmp"
     try:
@@ -211,15 +211,15 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror or error}. Choose another place.") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # after the renaming there is nothing of that name
+        shutil.rmtree(temporary, ignore_errors=True)  # after the rename, it no longer exists
 
 
 def _checked(images: Iterable[Pixels], image: tuple[int, int, int], values: int, split: str) -> Iterator[Pixels]:
-    """Every piece as (n, C, H, W)."""
+    """Each piece as (n, C, H, W), checked."""
     for piece in images:
         if piece.shape[-3:] != image or piece.ndim not in (3, 4) or piece.dtype != np.uint8:
             raise ImageError(
-                f"The split {split!r} must hold uint8 images {image}, but {piece.dtype} of {piece.shape} came."
+                f"The split {split!r} must hold uint8 images {image}, but got {piece.dtype} of {piece.shape}."
             )
         check_values(piece, values)
         yield piece.reshape(-1, *image)
@@ -228,7 +228,7 @@ def _checked(images: Iterable[Pixels], image: tuple[int, int, int], values: int,
 def _write_images(
     path: Path, images: Iterable[Pixels], image: tuple[int, int, int], on_images: Callable[[int], None]
 ) -> File:
-    """An `.npy` file whose number of images is known only at its end: then its header is written once more."""
+    """Write an `.npy` file whose number of images is known only at the end, when its header is written again."""
     count = 0
     with replacing(path) as stream:
         _write_header(stream, 0, image)
@@ -242,7 +242,7 @@ def _write_images(
 
 
 def _write_header(stream: BinaryIO, count: int, image: tuple[int, int, int]) -> None:
-    """The header of an array; numpy leaves room in it, so that it is as long for every count."""
+    """Write the header of an array; numpy pads it, so its length does not depend on the count."""
     description = {"descr": "|u1", "fortran_order": False, "shape": (count, *image)}
     np.lib.format.write_array_header_1_0(stream, description)
 
@@ -257,7 +257,7 @@ def _write_labels(folder: Path, split: str, labels: Labels, count: int, class_na
 
 
 def _check_files(folder: Path, index: Index, split: Split) -> None:
-    """Raises DataError unless header and length of both files are those that packed.json promises."""
+    """Raises DataError unless the header and length of both files agree with packed.json."""
     _check_file(folder / split.images.file, (split.images.images, *index.image), np.uint8)
     if split.labels is not None:
         _check_file(folder / split.labels.file, (split.images.images,), "<i8")

@@ -1,4 +1,4 @@
-"""Any data set as a packed one: what is decoded, unpacked or downloaded once need not be again."""
+"""Pack any data set, so that it is decoded, unpacked or downloaded only once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pixelrnn.data.picture_folder import find_pictures
 
 @dataclass(frozen=True)
 class PackedSet:
-    """What was packed: the number of images of each split, (C, H, W) of an image, and the bytes of all images."""
+    """What was packed: the number of images in each split, the shape (C, H, W) of an image, and the total size."""
 
     counts: dict[str, int]
     image: tuple[int, int, int]
@@ -37,17 +37,17 @@ def pack(
     skip_broken: bool = False,
     progress: ProgressCallback | None = None,
 ) -> PackedSet:
-    """Write all splits of a data set into a new folder, see `packed`.
+    """Write all splits of a data set into a new folder (see `packed`).
 
-    Pictures of a folder are decoded one by one, and `.npy` files are read piece by piece, so that either may be larger
-    than memory.
+    Pictures of a folder are decoded one by one, and `.npy` files are read piece by piece, so either may be larger than
+    memory.
 
     Arguments:
         source          as for `load_data`
         size, channels  as for `load_data`
-        values          how many a pixel may have, 4 for 0..3; None: what the data set says, 256 for files
+        values          number of values a pixel can have: 4 for 0..3; None: that of the data set, 256 for files
         skip_broken     as for `load_data`
-        progress        called for a download and for what is written: description, bytes done, bytes in all
+        progress        called during a download and while writing: description, bytes done, bytes in all
     Raises:             as `load_data`; DataError if the folder exists or cannot be written
     """
     check_requested(size, channels)

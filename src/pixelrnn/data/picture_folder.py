@@ -10,7 +10,7 @@
       test/dogs/c.png
 
 Pictures directly inside the folder have no class; if any has none, the data set has no labels. Hidden files and
-files that are no pictures are passed over. Reading, cropping and colour: see `decode`.
+files that are not pictures are ignored. Reading, cropping and colour: see `decode`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validatio
 class Pictures:
     """The pictures of one split of a folder, none of them decoded yet.
 
-    Shapes:  image (C, H, W), what each is brought to; labels (N,) int64 or None
+    Shapes:  image (C, H, W), the shape each is converted to; labels (N,) int64 or None
     """
 
     files: tuple[Path, ...]
@@ -45,15 +45,15 @@ class Pictures:
     class_names: tuple[str, ...]
     pixel_limit: int | None
     total: int | None
-    """The pictures of all splits, where the folder came without splits."""
+    """The number of pictures in all splits, if the folder came without splits."""
     skipped: int
-    """Those that could not be read and were left out, of all splits."""
+    """The number of unreadable pictures that were left out, over all splits."""
 
     def __len__(self) -> int:
         return len(self.files)
 
     def decoded(self) -> Iterator[Pixels]:
-        """One picture after the other.
+        """The pictures, one at a time.
 
         Shapes:  (C, H, W) uint8
         Raises:  DataError if one is unreadable or too large; ImageError if its values cannot be bytes
@@ -75,10 +75,10 @@ def load_folder(
     """One split of a folder of pictures.
 
     size:         (rows, columns) to crop and resize every picture to; needed if they differ in size
-    channels:     1 gray, 3 RGB; None: gray if all pictures of all splits are
-    skip_broken:  leave out pictures that cannot be read, instead of an error that names them
+    channels:     1 for gray, 3 for RGB; None: gray if all pictures of all splits are
+    skip_broken:  leave out pictures that cannot be read, instead of raising an error that names them
     Raises:    DataError if the folder is empty, lacks the split, or a picture is unreadable or too large;
-               ImageError if sizes differ and none is given; ConfigError for a wrong split, size or channels
+               ImageError if sizes differ and none is given; ConfigError for an invalid split, size or channels
     """
     check_split(split, (*SPLITS, ALL))
     found = find_pictures(
@@ -107,11 +107,11 @@ def find_pictures(
     needed: str | None = None,
     skip_broken: bool = False,
 ) -> dict[str, Pictures]:
-    """The splits of a folder of pictures; none is decoded, but all headers are read unless size and channels are given.
+    """The splits of a folder; no picture is decoded, but all headers are read unless size and channels are given.
 
     size, channels:  as in `load_folder`
     needed:          a split that must be there
-    skip_broken:     as in `load_folder`; every picture is decoded once more for it
+    skip_broken:     as in `load_folder`; costs one extra decoding of every picture
     Raises:          as `load_folder`
     """
     check_requested(size, channels)
@@ -150,11 +150,11 @@ def find_pictures(
 
 
 class _File:
-    """A picture: where it lies, and its path within the split, which holds its class."""
+    """A picture: its path, and its path within the split, which starts with its class."""
 
     def __init__(self, root: Path, inside: str) -> None:
         self.path = root / inside
-        self.inside = inside  # with forward slashes everywhere, so that a folder splits alike on every system
+        self.inside = inside  # with forward slashes everywhere, so that a folder is split identically on every system
 
 
 def _broken(files: dict[str, list[_File]], pixel_limit: int | None) -> dict[Path, str]:
@@ -169,7 +169,7 @@ def _broken(files: dict[str, list[_File]], pixel_limit: int | None) -> dict[Path
 
 
 def _broken_error(path: Path, pixel_limit: int | None) -> DataError | None:
-    """One error that names all pictures of a folder that cannot be read, of all splits; None if there is but one."""
+    """One error that names all unreadable pictures of a folder, in all splits; None if there are fewer than two."""
     broken = _broken(_files_by_split(path, None)[0], pixel_limit)
     if len(broken) < 2:
         return None
@@ -190,7 +190,7 @@ def _class(file: _File) -> str:
 
 
 def _files_by_split(path: Path, needed: str | None) -> tuple[dict[str, list[_File]], int | None]:
-    """The files of each split that the folder has, or that it is split into; how many there are then.
+    """The files of each split that the folder has or is split into, and in the latter case their number.
 
     Raises:  DataError if the folder cannot be read, or holds too few pictures for the split that is needed
     """
@@ -208,7 +208,7 @@ def _files_by_split(path: Path, needed: str | None) -> tuple[dict[str, list[_Fil
     if not every:
         return {}, None
     if needed is not None:
-        split_places(len(every), needed, str(path))  # refuses what is too few
+        split_places(len(every), needed, str(path))  # raises DataError if there are too few
     parts = (ALL,) if needed == ALL else splits_of(len(every))
     files = {part: [every[place] for place in split_places(len(every), part, str(path))] for part in parts}
     return files, len(every)
@@ -224,7 +224,7 @@ def _walk(root: Path) -> Iterator[str]:
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         seen.add(os.path.realpath(folder))
-        # A link to a folder already seen would go round in circles.
+        # A link to a folder already seen would loop forever.
         folders[:] = [
             name
             for name in sorted(folders)

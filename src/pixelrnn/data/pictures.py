@@ -1,4 +1,4 @@
-"""Single pictures in and out: read one, read a mask, lay images out on a sheet, save it."""
+"""Single pictures: read one, read a mask, lay images out on a sheet, save it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _GAP_GRAY = 128
-_SHEET_WIDTH = 700  # pixels that a sheet is enlarged towards
+_SHEET_WIDTH = 700  # pixels: a sheet is enlarged to about this width
 
 
 def read_picture(
     path: str | Path, *, channels: int | None, size: tuple[int, int] | None = None, pixel_limit: int | None = None
 ) -> Pixels:
-    """A picture file as bytes, by the rules of a folder of pictures (see `decode`).
+    """A picture file as bytes, read as in a folder of pictures (see `decode`).
 
-    channels:     1 gray, 3 RGB, None as the file has it
-    size:         (rows, columns) to crop and resize to, None to keep it as it is
-    pixel_limit:  pixels it may have; None: PIXELRNN_PIXEL_LIMIT, or 4,000,000
+    channels:     1 for gray, 3 for RGB; None: as in the file
+    size:         (rows, columns) to crop and resize to; None: its own size
+    pixel_limit:  the most pixels it may have; None: PIXELRNN_PIXEL_LIMIT, or 200,000,000
     Shapes:       -> (C, H, W) uint8, values 0..255
-    Raises:       DataError if it is absent, unreadable or too large; ImageError if its values cannot be bytes;
-                  ConfigError for a wrong size, channels or limit
+    Raises:       DataError if it is missing, unreadable or too large; ImageError if its values cannot be bytes;
+                  ConfigError for an invalid size, channels or limit
     """
     check_requested(size, channels)
     return decode(Path(path), channels=channels, size=size, pixel_limit=pixel_limit)
@@ -42,7 +42,7 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Which pixels are known: white (128 or more as gray) in a picture of any format; transparent counts as white.
 
     Shapes:  -> (H, W) bool, True = known
-    Raises:  ImageError if the picture is not `size` (rows, columns); DataError if it is absent or unreadable
+    Raises:  ImageError if the picture is not `size` (rows, columns); DataError if it is missing or unreadable
     """
     check_requested(size, None)
     gray = decode(Path(path), channels=1)[0]
@@ -66,11 +66,11 @@ def grid(
 
     columns:  images per row; None: about as many as rows
     gap:      pixels between images, before enlargement
-    scale:    pixels per pixel; None: so that the sheet is about 700 wide
-    rows_of:  images come in groups of this many and each group begins a new row
+    scale:    side of that square; None: so that the sheet is about 700 pixels wide
+    rows_of:  size of a group of images; each group begins a new row
     Shapes:   images (N, C, H, W) integers 0..levels-1; C of 1 is gray, 3 is RGB, other C are shown as C gray
               planes side by side
-    Raises:   ImageError if images are of another shape, type or range; ConfigError for a number out of its range
+    Raises:   ImageError if the images have an invalid shape, type or range; ConfigError for a number out of range
     """
     from PIL import Image
 
@@ -96,21 +96,21 @@ def grid(
 
 
 def check_place(path: Path) -> None:
-    """Raises DataError if there is no folder for a file, or a folder of its name, or no such name is possible."""
+    """Raises DataError if a file's folder is missing, a folder has the file's name, or the name is invalid."""
     try:
         taken, place = path.is_dir(), path.parent.is_dir()
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
     if taken:
-        raise DataError(f"{path} is a folder. Name a file in it.")
+        raise DataError(f"{path} is a folder. Give the name of a file in it.")
     if not place:
-        raise DataError(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
+        raise DataError(f"There is no folder {path.parent} to write {path.name} into. Create it first.")
 
 
 def picture_format(path: Path) -> str:
     """The format of a picture's extension.
 
-    Raises:  DataError if it is unknown, or there is no place for the file
+    Raises:  DataError if it is unknown, or the file cannot be written there
     """
     from PIL import Image
 
@@ -122,9 +122,9 @@ def picture_format(path: Path) -> str:
 
 
 def save_picture(picture: Image.Image, path: str | Path) -> None:
-    """Writes a picture in the format of its extension; a file appears whole or not at all.
+    """Write a picture in the format of its extension, atomically.
 
-    Raises:  DataError if the extension is unknown or the place cannot be written
+    Raises:  DataError if the extension is unknown or the file cannot be written
     """
     path = Path(path)
     found = picture_format(path)
@@ -142,11 +142,11 @@ def _tiles(images: npt.NDArray[Any] | torch.Tensor, levels: int) -> Pixels:
     """(N, H, W) gray or (N, H, W, 3) colour bytes 0..255."""
     array: npt.NDArray[Any] = images if isinstance(images, np.ndarray) else images.detach().cpu().numpy()
     if array.ndim != 4 or 0 in array.shape:
-        raise ImageError(f"A sheet is made of images (N, C, H, W) with at least one image, but {array.shape} came.")
+        raise ImageError(f"A sheet is made of images (N, C, H, W) with at least one image, but got {array.shape}.")
     if not np.issubdtype(array.dtype, np.integer):
-        raise ImageError(f"A sheet is made of integers 0..{levels - 1}, but {array.dtype} came.")
+        raise ImageError(f"A sheet is made of integers 0..{levels - 1}, but got {array.dtype}.")
     if array.min() < 0 or array.max() >= levels:
-        raise ImageError(f"Images must hold 0..{levels - 1}, but values from {array.min()} to {array.max()} came.")
+        raise ImageError(f"Images must hold 0..{levels - 1}, but got values from {array.min()} to {array.max()}.")
     table = np.round(np.arange(levels) * 255 / (levels - 1)).astype(np.uint8)
     values: Pixels = table[array]
     count, channels, height, width = values.shape
@@ -157,4 +157,4 @@ def _tiles(images: npt.NDArray[Any] | torch.Tensor, levels: int) -> Pixels:
 
 def _check_least(name: str, value: int | None, least: int) -> None:
     if value is not None and value < least:
-        raise ConfigError(f"{name} of a sheet must be at least {least}, but {value} came.")
+        raise ConfigError(f"{name} of a sheet must be at least {least}, but got {value}.")

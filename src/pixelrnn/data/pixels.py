@@ -1,7 +1,7 @@
-"""Arrays of unknown order and type as images (N, C, H, W) of bytes, and values through a table.
+"""Arrays of any supported layout and type as images (N, C, H, W) of bytes, and values mapped through a table.
 
-Shapes:  (N, H, W) is gray. Of 4 dimensions, channels are the second, (N, C, H, W), if that is 1 to 4,
-         otherwise the last, (N, H, W, C), if that is 1 to 4. Where both are, (N, C, H, W) is taken.
+Shapes:  (N, H, W) is gray. With 4 dimensions, the channels are the second, (N, C, H, W), if that is 1 to 4,
+         otherwise the last, (N, H, W, C), if that is 1 to 4. If both are, (N, C, H, W) is assumed.
 Values:  integers 0..255
 """
 
@@ -21,10 +21,10 @@ _CHUNK = 1 << 24  # values checked at once
 
 
 def as_pixels(array: npt.NDArray[Any], what: str) -> Pixels:
-    """An array of images in the order (N, C, H, W), as bytes.
+    """An array of images in the layout (N, C, H, W), as bytes.
 
     Shapes:  (N, H, W), (N, C, H, W) or (N, H, W, C) integers 0..255 -> (N, C, H, W) uint8
-    Raises:  ImageError if the shape, type or range does not fit; `what` names the array
+    Raises:  ImageError if the shape, type or range is invalid; `what` names the array in the message
     """
     check_images(array.shape, array.dtype, what)
     if array.ndim == 3:
@@ -41,7 +41,7 @@ def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> Non
     """Raises ImageError unless type and shape are those of images."""
     if not np.issubdtype(dtype, np.integer):
         raise ImageError(
-            f"{what} must hold integers 0..255, but {dtype} came. Convert it, for example by "
+            f"{what} must hold integers 0..255, but got {dtype}. Convert it, for example with "
             "(255 * x).round().astype('uint8') for values from 0 to 1."
         )
     channels_fit = len(shape) == 3 or (len(shape) == 4 and (shape[1] in _CHANNELS or shape[3] in _CHANNELS))
@@ -53,7 +53,7 @@ def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> Non
 
 
 def look_up(values: npt.NDArray[Any], table: Pixels) -> Pixels:
-    """What a table says of values: table[values].
+    """Values mapped through a table: table[values].
 
     Shapes:  values of any shape, integers 0..K-1, table (K,) uint8 -> the shape of values, uint8
     Raises:  ImageError if a value is not in 0..K-1
@@ -66,13 +66,13 @@ def check_values(values: npt.NDArray[Any], count: int) -> None:
     """Raises ImageError unless all values are in 0..count-1."""
     if values.size and not (values.min() >= 0 and values.max() < count):
         raise ImageError(
-            f"Images must hold values 0..{count - 1}, but values from {values.min()} to {values.max()} came."
+            f"Images must hold values 0..{count - 1}, but got values from {values.min()} to {values.max()}."
         )
 
 
 def _check_range(part: npt.NDArray[Any], what: str) -> None:
     if part.size and (part.min() < 0 or part.max() > 255):
         raise ImageError(
-            f"{what} must hold values 0..255, but values from {part.min()} to {part.max()} came. "
+            f"{what} must hold values 0..255, but got values from {part.min()} to {part.max()}. "
             "Scale it and convert it to uint8."
         )

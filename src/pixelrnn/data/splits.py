@@ -15,12 +15,12 @@ _LEAST = 3  # images, so that every split has one
 
 
 def splits_of(count: int) -> tuple[str, ...]:
-    """The splits that `count` images are split into: too few are all for training."""
+    """The splits that `count` images are split into: if there are too few, all are for training."""
     return SPLITS if count >= _LEAST else ("train",)
 
 
 def split_places(count: int, split: str, name: str) -> npt.NDArray[np.int64]:
-    """The places, ascending, of the images that `split` gets out of `count`: always the same ones; of all, for "all".
+    """The sorted indices of the images of `split` among `count`: always the same ones; all of them for "all".
 
     With three images or more every split has at least one.
 

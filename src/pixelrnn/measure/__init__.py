@@ -1,1 +1,1 @@
-"""What is measured of a model: likelihood of a data set, verification by codes, receptive field and causality."""
+"""Measurements of a model: likelihood of a data set, verification by codes, receptive field and causality."""

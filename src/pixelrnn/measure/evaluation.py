@@ -1,4 +1,4 @@
-"""Likelihood of a whole data set, and honest baselines on the same images."""
+"""Likelihood of a whole data set, and simple baselines on the same images."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from pixelrnn.model.conditions import LABELS_HINT, condition_kind, condition_of,
 from pixelrnn.model.processes import Workers
 
 Result = TypeVar("Result")
-_DARK = 32  # an array file without a value as large as this or as the model's levels: are they bytes?
-_FEW = 64  # levels of a model: with more, dark images may well be below them
+_DARK = 32  # if no value in an array file reaches this or the model's levels, it may not hold bytes
+_FEW = 64  # levels of a model; with more, dark images could well stay below them
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model gives to a data set: nats per image (minus the log-probability: smaller is better), and the standard
-    error of their mean (None for a single image)."""
+    """The likelihood of a data set: nats per image (negative log-probability; lower is better), and the standard error
+    of their mean (None for a single image)."""
 
     data: str
     split: str
@@ -66,17 +66,17 @@ def load_like(
     values: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> ImageData:
-    """One split of a data set, read the way the model's own training set was; None is that training set.
+    """One split of a data set, read in the same way as the model's training set; None: that training set itself.
 
-    Arguments: values, how many a pixel may have: 4 for 0..3; None: what the data set or the training says, or 256
+    Arguments: values, the number that a pixel can have: 4 for 0..3; None: as in the data set or in training, or 256
     Raises:    ConfigError, DataError or ImageError if it does not exist, cannot be read or does not fit
     """
     settings = model.about.get("preset", {}).get("data", {})
     name = name_or_path or settings.get("name")
     if not name:
-        raise ConfigError("This model does not say what it was trained on. Name a data set:  --data NAME|PATH")
+        raise ConfigError("This model does not record what it was trained on. Name a data set:  --data NAME|PATH")
     if not name_or_path and name not in data_names() and not Path(name).exists():
-        raise ConfigError(f"The model learned from {name!r}, which is not here. Say where it is:  --data PATH")
+        raise ConfigError(f"The model was trained on {name!r}, which was not found. Give its path:  --data PATH")
     if name not in data_names() and holds_pictures(Path(name)):  # pictures are brought to the model's size and colours
         skip_broken = bool(settings.get("skip_broken"))
         data = load_data(name, split, size=model.size, channels=model.channels, skip_broken=skip_broken)
@@ -85,8 +85,8 @@ def load_like(
     if (data.size, data.channels) != (model.size, model.channels):
         raise ImageError(
             f"{data.name} has images of {data.size[0]} x {data.size[1]} with {data.channels} channel(s), but the model "
-            f"was trained on {model.size[0]} x {model.size[1]} with {model.channels}. Take data of that kind, or train "
-            "a model on these."
+            f"was trained on {model.size[0]} x {model.size[1]} with {model.channels}. Use data of that kind, or train "
+            "a model on this data."
         )
     values = values or settings.get("values")
     if values:
@@ -95,15 +95,15 @@ def load_like(
         some = a_few(data.images)
         if len(some) and int(some.max()) < max(model.levels, _DARK):
             raise ConfigError(
-                f"No value of {data.name} is above {int(some.max())}, though bytes 0..255 were expected. Say how many "
-                f"values there are, {model.levels} if they are the model's levels:  --values {model.levels}   if they "
-                "are dark bytes:  --values 256"
+                f"No value of {data.name} is above {int(some.max())}, but bytes 0..255 were expected. Give the number "
+                f"of values. If they are the model's levels:  --values {model.levels}   If they are dark bytes:  "
+                "--values 256"
             )
     return data
 
 
 def levels_for(model: PixelModel, data: ImageData) -> Levels:
-    """How the values of `data` become the model's levels: by the protocol that it was trained with."""
+    """How the values of `data` become the model's levels: by the protocol of its training."""
     binarise = model.about.get("preset", {}).get("data", {}).get("binarise") or None
     return Levels(data.values, model.levels, binarise if data.values > 2 else None)
 
@@ -120,11 +120,11 @@ def evaluate(
 ) -> Evaluation:
     """The mean nats per image and bits per dimension of every image of `data`.
 
-    Several processes, `with Workers(folder, processes=4) as workers: evaluate(workers, data)`, find what one does: they
-    take the same batches, and the nats of the images are joined in their order.
+    Several processes, `with Workers(folder, processes=4) as workers: evaluate(workers, data)`, give the same result as
+    one: they use the same batches, and the nats are joined in the order of the images.
 
-    Arguments: on_batch is called with (images done, images in all); use_condition=False leaves the condition out that a
-               conditional model learned with; count: of the first so many images only
+    Arguments: on_batch, called with (images done, images in all); use_condition=False evaluates a conditional model
+               without its condition; count, to evaluate only that many images, the first ones
     Raises:    DataError if there is no image; ImageError if the images do not fit the model
     """
     began = time.perf_counter()
@@ -148,8 +148,8 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The share of images, 0..1, whose most probable label is right, and its error: the standard deviation of what the
-    true share may be, all shares alike beforehand, which is not zero where all or none are right."""
+    """The fraction of images, 0..1, whose most probable label is correct, and its error: the posterior standard
+    deviation of the true fraction under a uniform prior, which is not zero even if all or none are correct."""
 
     images: int
     accuracy: float
@@ -165,10 +165,10 @@ def accuracy(
     on_batch: Callable[[int, int], None] | None = None,
     count: int | None = None,
 ) -> Accuracy:
-    """How often the label with the highest probability given the image, by Bayes' rule, is right.
+    """How often the label with the highest probability given the image, by Bayes' rule, is correct.
 
     Arguments: as for `evaluate`
-    Raises:    ConditionError if the model knows no classes; DataError if the data has none, or other ones, or no image
+    Raises:    ConditionError if the model has no classes; DataError if the data has none, different ones, or no image
     """
     _check_names(_here(model), data)
     if data.labels is None:
@@ -181,9 +181,9 @@ def accuracy(
 
 @torch.inference_mode()
 def verification(model: PixelModel, data: ImageData, *, count: int | None = None) -> Verification:
-    """How well distances between codes separate pairs of one class from others, of the first 2,000 images at most.
+    """How well distances between codes separate pairs of one class from others, for at most the first 2,000 images.
 
-    Raises: ConditionError if the model has no encoder; DataError if the data has no two classes, or no image
+    Raises: ConditionError if the model has no encoder; DataError if the data has fewer than two classes, or no image
     """
     most = MOST_IMAGES if count is None else min(count, MOST_IMAGES)
     found = [_tensors(model, batch) for batch in _batches(model, data, 64, most)]
@@ -194,13 +194,13 @@ def verification(model: PixelModel, data: ImageData, *, count: int | None = None
 
 
 def _check_names(model: PixelModel, data: ImageData) -> None:
-    """Raises DataError if the classes of the data are not the first of those that the model learned."""
+    """Raises DataError if the classes of the data are not the model's classes, or the first of them."""
     names, known = list(data.class_names), model.about.get("class_names")
     if known and names != known[: len(names)]:
         strange = [name for name in names if name not in known]
         raise DataError(
             f"The {len(names)} classes of {data.name} ({_few(names)}) are not the model's {len(known)} ({_few(known)})"
-            f"{f': it does not know {_few(strange)}' if strange else ''}. To tell it none:  --no-condition"
+            f"{f': it does not know {_few(strange)}' if strange else ''}. To leave the class out:  --no-condition"
         )
 
 
@@ -209,7 +209,7 @@ def _few(names: list[str]) -> str:
 
 
 class Batch(NamedTuple):
-    """Images as levels (B, C, H, W) and their labels (B,), as they travel to another process."""
+    """Images as levels (B, C, H, W) and their labels (B,), as they are sent to another process."""
 
     images: Pixels
     labels: Labels | None
@@ -227,7 +227,7 @@ def _nats(model: PixelModel, batch: Batch, use_condition: bool) -> npt.NDArray[n
 
 
 def _not_finite(model: PixelModel, images: Tensor, condition: dict[str, Any]) -> ModelError:
-    """The error for a model whose parameters are not finite, with the first pixel that it shows at."""
+    """The error for a model whose parameters are not finite, with the first pixel where it shows."""
     image, _, row, column = (~model.log_prob(images, **condition, reduce=False).isfinite()).nonzero()[0].tolist()
     return ModelError(
         f"{type(model.network).__name__} gave no finite log-probability to the pixel in row {row}, column {column} of "
@@ -262,7 +262,7 @@ def _of_batches(
     count: int | None,
     on_batch: Callable[[int, int], None] | None,
 ) -> Iterator[Result]:
-    """What `work` makes of each batch, in order; on_batch is called when the next one is asked for."""
+    """The result of `work` for each batch, in order; on_batch is called when the next one is requested."""
     batches = _batches(_here(model), data, batch_size, count)
     found = model.map(work, batches) if isinstance(model, Workers) else (work(model, batch) for batch in batches)
     total = len(data) if count is None else min(count, len(data))
@@ -273,10 +273,10 @@ def _of_batches(
 
 
 def _batches(model: PixelModel, data: ImageData, batch_size: int, count: int | None) -> Iterator[Batch]:
-    """The first `count` images as levels, with their labels; levels are those of the whole split, whatever the count.
+    """The first `count` images as levels, with their labels; levels do not depend on the count.
 
-    Random levels are drawn at once, because they are one stream of random numbers; others when their batch is asked
-    for, so that images that lie on disk are never in memory all together.
+    Random levels are drawn at once, because they come from one stream of random numbers; others are computed batch by
+    batch, so that images on disk are never all in memory.
     """
     if count is not None and count < 1:
         raise ConfigError(f"The count of images must be 1 or more, not {count}.")
@@ -304,7 +304,7 @@ class Baseline:
 def baselines(train: Pixels, test: Pixels, levels: int) -> list[Baseline]:
     """Uniform, the histogram of every pixel position, and PNG and WebP (lossless) of one sheet of all test images.
 
-    One sheet, so that the headers of the formats do not count. The histograms are those of the training images, with
+    A single sheet makes the headers of the formats negligible. The histograms are those of the training images, with
     one added to every count.
 
     Shapes: train (N, C, H, W), test (M, C, H, W), integers 0..levels-1; C is 1 or 3 for the two formats

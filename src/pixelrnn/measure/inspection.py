@@ -166,7 +166,7 @@ def _replace_the_future(
             parts = [each[index, :, row, column].chunk(groups)[colour] for each in (changed, plain)]
             if not torch.equal(*parts):
                 where = hidden[index].nonzero()[0].tolist()
-                raise _leak(model, (row, column, colour), where, "the parameters change with what comes from there on")
+                raise _leak(model, (row, column, colour), where, "the parameters change with it or what follows")
     return len(pixels) * groups
 
 

@@ -1,4 +1,4 @@
-"""Verification: whether the codes of two images tell that they are of one class, of one person, say."""
+"""Verification: do the codes of two images show that they are of one class, for example of one person?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from pixelrnn.errors import DataError
 from pixelrnn.model import PixelModel
 
-MOST_IMAGES = 2000  # images, which make two million pairs
+MOST_IMAGES = 2000  # these make two million pairs
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Verification:
     images: int
     same_pairs: int
     other_pairs: int
-    auc: float  # the share of (same, other) pairs of pairs that stand in the right order; 0.5 by chance
-    equal_error_rate: float  # where as many of either kind are wrong
-    nearest: float  # the share of images whose nearest other image is of the same class
+    auc: float  # how often a pair of one class is closer than another pair; 0.5 by chance
+    equal_error_rate: float  # where false accepts and false rejects are equally frequent
+    nearest: float  # the fraction of images whose nearest other image is of the same class
     roc: list[tuple[float, float]]  # (false accepts, true accepts), 21 points
 
     def as_dict(self) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class Verification:
 
 @torch.no_grad()
 def verify(model: PixelModel, images: Tensor, labels: Tensor) -> Verification:
-    """Compare the codes of all pairs of images (N, C, H, W) with labels (N,); of the first 2,000 images at most.
+    """Compare the codes of all pairs of images (N, C, H, W) with labels (N,); at most the first 2,000 images.
 
     Raises: ConditionError if the model has no encoder; DataError if all pairs are of one kind
     """
@@ -49,8 +49,8 @@ def verify(model: PixelModel, images: Tensor, labels: Tensor) -> Verification:
     between = distances[one, two].numpy()
     if same.all() or not same.any():
         raise DataError(
-            "Verification compares images of at least two classes, at least two of one of them; these are of "
-            f"{len(labels.unique())} classes, {len(labels)} images."
+            "Verification needs images of at least two classes, and two or more images of one of them, but got "
+            f"{len(labels)} images of {len(labels.unique())} classes."
         )
     accepted_wrongly, accepted_rightly, _ = roc_curve(same, -between, drop_intermediate=False)
     near = distances.fill_diagonal_(torch.inf).argmin(1)

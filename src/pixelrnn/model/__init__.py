@@ -1,6 +1,6 @@
-"""A model: network, head, condition and geometry as one thing that is saved as a folder.
+"""A model: network, head, condition and geometry as one object, saved as a folder.
 
-Reading a name or a folder needs no PyTorch, so `PixelModel` is imported when it is first asked for.
+Looking up names and folders needs no PyTorch, so `PixelModel` is imported on first use.
 """
 
 from __future__ import annotations

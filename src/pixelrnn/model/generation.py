@@ -1,4 +1,4 @@
-"""Drawing with a model: new images, rows as they come, completions; one generator under all of them."""
+"""Sampling from a model: new images, rows as they are finished, completions; one generator underlies all of them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 Row = tuple[int, int, Tensor]  # index of the first image of a batch, row, that row of the images
 OnRow = Callable[[int, int, Tensor], None]
 OnProgress = Callable[[int, int], None]
-"""Called with (pixels that are final, pixels in all), of all images."""
+"""Called with (final pixels, all pixels), counted over all images."""
 
 
 class GenerationMixin(nn.Module):
-    """The half of `PixelModel` that draws."""
+    """The part of `PixelModel` that samples."""
 
     network: Network
     head: Head
@@ -47,12 +47,12 @@ class GenerationMixin(nn.Module):
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """The dtype of the weights."""
 
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Of the weights."""
+        """The device of the weights."""
 
     @accepts_map
     def sample(
@@ -78,21 +78,24 @@ class GenerationMixin(nn.Module):
 
         Arguments:
             size         (H, W) of the new images, any; the trained size if left out
-            temperature  draws from p^(1/T): below 1 more probable images, 0 the most probable level everywhere
-            seed         the same seed gives the same images, image by image, whatever n and batch_size; None: a new one
-            method       "cached": every layer keeps its past; "compiled": the same, compiled, on a CPU; "auto": what is
-                         faster; "naive": one whole pass per pixel and colour, the slow oracle. The images are the same.
-            span         pixels of a row that "cached" guesses at once; None: what was fastest for this model so far.
-                         The images are the same.
-            label, vector, condition_map  the condition, one for all or one for each, as for `log_prob`
-            guidance     1 draws from p(image | condition); above 1 exaggerates it, at twice the price; 0 leaves it out
+            temperature  samples from p^(1/T): below 1, more probable images; 0: the most probable level everywhere
+            seed         the same seed gives the same images, image by image, whatever n and batch_size; None: random
+            method       "cached": every layer caches its past; "compiled": the same, compiled, on a CPU; "auto": the
+                         faster of these; "naive": one full pass per pixel and colour, the slow oracle. All give the
+                         same images.
+            span         pixels of a row that "cached" guesses at once, which does not change the images; None: the
+                         fastest for this model so far
+            label, vector, condition_map  the condition, one for all images or one for each, as for `log_prob`
+            guidance     1 samples from p(image | condition); above 1 exaggerates the condition, at twice the cost;
+                         0 ignores it
             order        the generation order, for a network that takes any; None: the network's own
             on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
-            on_progress  called with (pixels that are final, pixels in all)
-            start        index of the first image: these are images start .. start + n - 1 of the seed, so that many may
-                         be drawn in parts
-        Raises:          ConfigError for a number out of its range; ConditionError if a condition misfits or is missing;
-                         ModelError if the model's parameters are not finite; MemoryLimitError if it would not fit
+            on_progress  called with (final pixels, all pixels)
+            start        index of the first image: these are images start .. start + n - 1 of the seed, so that a large
+                         number can be sampled in parts
+        Raises:          ConfigError for a number out of range; ConditionError if the condition does not fit or guidance
+                         has none; ModelError if the model's parameters are not finite; MemoryLimitError if it would
+                         not fit into memory
 
         >>> import pixelrnn
         >>> model = pixelrnn.build("pixelcnn", size=(8, 8), levels=2, layers=2, width=4)
@@ -125,9 +128,9 @@ class GenerationMixin(nn.Module):
         guidance: float = 1.0,
         order: Order | None = None,
     ) -> Iterator[Row]:
-        """New images row by row, as they come: (index of the first image of the batch, row, that row (B, C, W)).
+        """New images row by row, as they finish: (index of the first image of the batch, row, that row (B, C, W)).
 
-        Arguments and errors are those of `sample`; only as much is computed as is asked for.
+        Arguments and errors are those of `sample`; rows are computed only as they are requested.
         """
         settings = SamplingSettings(
             temperature, seed, "auto", span, batch_size, guidance, label, vector, condition_map, order
@@ -154,19 +157,19 @@ class GenerationMixin(nn.Module):
         on_row: OnRow | None = None,
         on_progress: OnProgress | None = None,
     ) -> Tensor:
-        """Images with their unknown pixels drawn: (B, C, H, W) uint8; known pixels come back untouched.
+        """Images with their unknown pixels sampled: (B, C, H, W) uint8; known pixels are returned unchanged.
 
-        Every unknown pixel is drawn given all pixels before it in the generation order: raster order, or for a
-        multi-scale network the small image first. Known pixels further on are kept but not seen, so this is an exact
-        sample of the missing part where the known pixels precede the unknown ones (the top half known, say, in raster
-        order), and an approximation elsewhere. A network that takes any order completes any mask exactly along
-        `pixelrnn.canvas.known_first(known)`.
+        Every unknown pixel is conditioned on all pixels before it in the generation order: raster order, or for a
+        multi-scale network the small image first. Later known pixels are kept but not conditioned on, so this is an
+        exact sample of the missing part if the known pixels precede the unknown ones (in raster order, for example, if
+        the top half is known), and an approximation otherwise. A network that takes any order completes any mask
+        exactly in the order `pixelrnn.canvas.known_first(known)`.
 
         Arguments:
-            images  (B, C, H, W) integers; whatever stands at unknown pixels is not looked at, if it is in range
-            known   bool, broadcastable to (B, 1, H, W); True is known
+            images  (B, C, H, W) integers; values at unknown pixels are ignored, but must be in range
+            known   bool, broadcastable to (B, 1, H, W); True where known
             others  as for `sample`
-        Raises:     ImageError if images or mask do not fit; others as for `sample`
+        Raises:     ImageError if the images or the mask do not fit; others as for `sample`
 
         >>> import pixelrnn
         >>> model = pixelrnn.build("row-lstm", size=(6, 6), levels=4, layers=1, width=4)
@@ -187,11 +190,11 @@ class GenerationMixin(nn.Module):
     def generate(self, images: Tensor, known: Tensor | None, settings: SamplingSettings) -> Iterator[Settled]:
         """The one generator under `sample`, `sample_rows` and `complete`: pixels as they become final.
 
-        Arguments are checked at once, images are drawn when the next pixels are asked for. Every pixel of every image
-        is final in exactly one event, known ones too.
+        Arguments are checked immediately; pixels are sampled lazily. Every pixel of every image, known ones included,
+        becomes final in exactly one event.
 
         Arguments:
-            images  (N, C, H, W) uint8 on the model's device, contiguous: changed in place, batch after batch
+            images  (N, C, H, W) uint8 on the model's device, contiguous: modified in place, batch by batch
             known   (N, 1, H, W) bool: pixels that are kept; None for none
         Yields:     `Settled`, with `images` as indices into all N
         Raises:     as `sample`
@@ -232,7 +235,7 @@ class GenerationMixin(nn.Module):
         seed: int,
         start: int,
     ) -> Iterator[Settled]:
-        """One batch; under guidance the images are walked twice, side by side, and the second copy is not yielded."""
+        """Walk over one batch; with guidance over two copies of it side by side, of which the second is not yielded."""
         batch = len(images)
         numbers = uniforms(seed, range(start, start + batch), (images.shape[1], *images.shape[2:]))
         chooser: Chooser = Draw(numbers.to(self.device), settings.temperature)
@@ -269,9 +272,9 @@ class GenerationMixin(nn.Module):
             yield event
 
     def _method(self, settings: SamplingSettings, condition_map: Tensor | None) -> Method:
-        """The way to walk.
+        """How to walk.
 
-        Raises: ConfigError if a compiled walk is asked for and there is none
+        Raises: ConfigError if a compiled walk is requested but the model has none
         """
         if settings.method in ("cached", "naive"):
             return "naive" if settings.method == "naive" else "cached"
@@ -281,11 +284,11 @@ class GenerationMixin(nn.Module):
         if why is None:
             return "compiled"
         if settings.method == "compiled":
-            raise ConfigError(f"This model cannot be walked compiled: {why}. Use method='auto'.")
+            raise ConfigError(f"This model cannot be sampled with method='compiled': {why}. Use method='auto'.")
         return "cached"
 
     def not_compiled(self) -> str | None:
-        """Why the model cannot be walked compiled: the step that no program has, for instance; None if it can."""
+        """Why a walk with this model cannot be compiled, for instance an unsupported step; None if it can."""
         width = 0 if self.condition is None else self.condition.width
         maps = None if not width else torch.zeros(1, width, 1, 1)
         try:
@@ -310,7 +313,7 @@ class GenerationMixin(nn.Module):
         on_row: OnRow | None,
         on_progress: OnProgress | None,
     ) -> None:
-        """Draw all of `images`, in place, and call back."""
+        """Sample all of `images` in place, and call the callbacks."""
         events = self.generate(images, known, settings)
         if on_progress is not None:
             events = _counted(events, len(images) * images.shape[2] * images.shape[3], on_progress)
@@ -332,7 +335,7 @@ class GenerationMixin(nn.Module):
         return torch.zeros(shape, dtype=torch.uint8, device=self.device)
 
     def _check_walk_fits(self, images: Tensor, settings: SamplingSettings) -> None:
-        """Raises MemoryLimitError if a batch, and what a walk over it keeps, would not fit into memory."""
+        """Raises MemoryLimitError if a batch and the cache of a walk over it would not fit into memory."""
         batch = min(len(images), settings.batch_size) * (2 if settings.guidance != 1 else 1)
         _, channels, height, width = images.shape
         needed = batch * height * width * (8 * channels + 4 * channels + 2)  # random numbers; guesses and masks
@@ -343,7 +346,7 @@ class GenerationMixin(nn.Module):
 
     @torch.inference_mode()
     def _kept_by_a_walk(self, width: int) -> int:
-        """Numbers that a walk over one image of this width keeps."""
+        """The number of values that a walk over one image of this width caches."""
         kept = 0
         for stage in self.network.stages():
             if stage.network.orders == "any":
@@ -367,11 +370,11 @@ class GenerationMixin(nn.Module):
         return self.condition.checked(n, size, label, vector, condition_map, next(self.parameters()))
 
 
-_MANY_COLUMNS = 100_000  # of all images of a batch together: from here on it is worth finding out what a walk keeps
+_MANY_COLUMNS = 100_000  # of all images of a batch together: above this, it is worth measuring the cache of a walk
 
 
 def _rows(images: Tensor, batch_size: int, events: Iterator[Settled]) -> Iterator[Row]:
-    """Each row of each batch, from top to bottom, when all of its pixels and of the rows above are final."""
+    """Each row of each batch, from top to bottom, once its pixels and those of the rows above are final."""
     count, _, height, width = images.shape
     first, row, left = -1, 0, np.empty(0)
     for event in events:
@@ -394,7 +397,7 @@ def _counted(events: Iterator[Settled], total: int, on_progress: OnProgress) -> 
 
 
 def _evaluating(model: nn.Module, events: Iterator[Settled]) -> Iterator[Settled]:
-    """Dropout off for a while; a model that is not in training is not touched, so walks may run side by side."""
+    """Evaluation mode during the walk; a model already in it is not touched, so walks may run concurrently."""
     was = model.training
     if was:
         model.eval()

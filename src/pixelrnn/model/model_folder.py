@@ -1,13 +1,13 @@
-"""A trained model is a folder; some come with the package, and their names stand wherever a folder is asked for.
+"""A trained model is a folder; some come with the package, and can be named wherever a folder is expected.
 
-    config.json         what is needed to build it again, and the SHA-256 of the weights
-    model.safetensors   the weights; no time and no path inside
-    model.safetensors.new   the same, for a moment while a folder is written again
+    config.json         what is needed to rebuild the model, and the SHA-256 of the weights
+    model.safetensors   the weights; contains no timestamp and no path
+    model.safetensors.new   the same, temporarily, while a folder is being rewritten
     README.md           the model card
-    samples.png         what it makes (written by training)
+    samples.png         samples from the model (written by training)
 
 Nothing here is ever unpickled. The weights' hash is verified before they are read, because the format itself does not
-notice a flipped bit.
+detect a flipped bit.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class FolderConfig(Strict):
 
 
 def write_folder(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card: str) -> None:
-    """Write a model folder; one that is there already is replaced: a crash leaves the old model or the new one.
+    """Write a model folder, replacing an existing one: a crash leaves the old model or the new one.
 
-    The config says which weights it is of. It takes its place while both are there.
+    The config identifies its weights by their hash, and is replaced while the old and the new weights both exist.
 
-    Raises: RunFolderError if the folder cannot be written, or holds files of something else by these names
+    Raises: RunFolderError if the folder cannot be written, or holds unrelated files of the same names
     """
     from safetensors.torch import save
 
@@ -94,7 +94,7 @@ def holds_model(folder: Path) -> bool:
 def read_config(folder: Path) -> dict[str, Any]:
     """The config of a model folder, checked key by key.
 
-    Raises: ModelFolderError if the folder is missing, is no model folder, is of a newer format or is damaged
+    Raises: ModelFolderError if the folder is missing, is not a model folder, has a newer format or is damaged
     """
     path = folder / CONFIG
     if folder.is_file():
@@ -102,11 +102,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelFolderError(
             f"There is no model folder {folder}.{_like(folder)} Train one:  pixelrnn train PRESET --out {folder}   or "
-            "take one that comes with the package:  pixelrnn list weights"
+            "use one that comes with the package:  pixelrnn list weights"
         )
     if not path.is_file():
         raise ModelFolderError(
-            f"{folder} has no {CONFIG}, so it is no model folder (or its training has not reached its first save)."
+            f"{folder} has no {CONFIG}, so it is not a model folder (or its training has not saved a model yet)."
         )
     try:
         if path.stat().st_size > _LARGEST_CONFIG:
@@ -118,7 +118,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelFolderError(f'{path} does not say "format": "{FORMAT}"; it was not written by this package.')
     if config.get("format_version") != FORMAT_VERSION:
         raise ModelFolderError(
-            f"{path} has format version {config.get('format_version')!r}, this package reads {FORMAT_VERSION}. "
+            f"{path} has format version {config.get('format_version')!r}, but this package reads {FORMAT_VERSION}. "
             "Update pixelrnn."
         )
     try:
@@ -134,21 +134,21 @@ def shipped() -> dict[str, Path]:
 
 
 def folder_of(model: str | Path) -> Path:
-    """The folder of a model: that of a shipped one by its name, else the path itself.
+    """The folder of a model: that of a shipped one by name, or else the path itself.
 
-    A name wins over a path: write ./mnist for a folder called mnist.
+    A name takes precedence over a path: write ./mnist for a folder called mnist.
     """
     return (shipped().get(model) if isinstance(model, str) else None) or Path(model)
 
 
 def _like(folder: Path) -> str:
-    """A shipped model whose name is near."""
+    """A suggestion: the shipped model with a similar name, if any."""
     near = difflib.get_close_matches(str(folder).lower(), shipped(), n=1, cutoff=0.7)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def read_weights(folder: Path, config: dict[str, Any], largest: int) -> dict[str, Tensor]:
-    """The weights of a model folder, after their hash was verified; `largest` bytes at most.
+    """The weights of a model folder, with their hash verified; at most `largest` bytes.
 
     Raises: ModelFolderError if the file is missing, too large, changed or unreadable
     """
@@ -156,7 +156,7 @@ def read_weights(folder: Path, config: dict[str, Any], largest: int) -> dict[str
     from safetensors.torch import load
 
     path = folder / WEIGHTS
-    if _hash_of(folder / NEW_WEIGHTS) == config["sha256"]:  # the process that wrote them ended before the last move
+    if _hash_of(folder / NEW_WEIGHTS) == config["sha256"]:  # the process that wrote them ended before the final rename
         path = folder / NEW_WEIGHTS
     if not path.is_file():
         raise ModelFolderError(f"{folder} has no {WEIGHTS}: the weights are missing. Copy the folder again.")
@@ -182,7 +182,7 @@ def read_weights(folder: Path, config: dict[str, Any], largest: int) -> dict[str
 
 
 def _hash_of(path: Path) -> str:
-    """SHA-256 of a file, "" if there is none."""
+    """The SHA-256 of a file; "" if it does not exist."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,7 +16,7 @@ from pixelrnn.layers.condition import Condition
 from pixelrnn.model.encoder import ENCODERS
 
 LARGEST_IMAGE = 10**8
-"""Pixels of the images that a model is built for."""
+"""The most pixels of an image that a model can be built for."""
 _Size = Annotated[int, Field(ge=0, le=65536)]
 
 
@@ -24,23 +24,23 @@ class ConditionOptions(Strict):
     """What an image may be conditioned on."""
 
     classes: _Size = Field(default=0, description="labels 0..classes-1; 0 for no labels")
-    vector_size: _Size = Field(default=0, description="numbers of a vector; 0 for none")
+    vector_size: _Size = Field(default=0, description="length of the vector; 0 for none")
     map_channels: _Size = Field(default=0, description="channels of a condition map as large as the image; 0 for none")
     condition_width: Annotated[int, Field(ge=1, le=65536)] = Field(
-        default=32, description="feature maps of s, which the condition is made into and every layer is biased by"
+        default=32, description="feature maps of the condition map s, from which every layer gets a bias"
     )
     condition_spatial: bool = Field(
         default=False,
-        description="let label and vector bias by position: a deconvolution network makes the map s of them",
+        description="make s location-dependent: a deconvolution network turns label and vector into a map",
     )
     condition_dropout: Dropout = Field(
-        default=0.1, description="in training the condition is left out of an image with this probability"
+        default=0.1, description="in training, drop the condition of an image with this probability"
     )
     code_size: _Size = Field(
-        default=0, description="numbers of a vector that an encoder of the model makes of an image; 0 for no encoder"
+        default=0, description="length of the code that the model's encoder computes from an image; 0 for no encoder"
     )
     encoder: str = Field(default="conv", description='"conv" or "mdrnn"')
-    unit_code: bool = Field(default=False, description="codes are of length one")
+    unit_code: bool = Field(default=False, description="normalise codes to unit length")
 
 
 CONDITION: dict[str, Any] = ConditionOptions().model_dump()
@@ -48,7 +48,7 @@ CONDITION: dict[str, Any] = ConditionOptions().model_dump()
 
 
 def check_geometry(head: str, size: Sequence[int], channels: int, levels: int) -> None:
-    """Raises ConfigError for an unknown head, or a size, channels or levels out of their range."""
+    """Raises ConfigError for an unknown head, or for size, channels or levels out of range."""
     if head not in HEADS:
         raise unknown("head", head, HEADS)
     height, width = pair(size)
@@ -59,20 +59,20 @@ def check_geometry(head: str, size: Sequence[int], channels: int, levels: int) -
     if not (is_integer(channels) and 1 <= channels <= 256):
         raise ConfigError(f"channels must be a whole number from 1 to 256, not {channels!r}.")
     if not (is_integer(levels) and 2 <= levels <= 256):
-        raise ConfigError(f"levels must be from 2 to 256, a whole number, not {levels!r}.")
+        raise ConfigError(f"levels must be a whole number from 2 to 256, not {levels!r}.")
     if head == "bernoulli" and levels != 2:
-        raise ConfigError(f'The head "bernoulli" is for 2 levels, not {levels}. Take "categorical".')
+        raise ConfigError(f'The head "bernoulli" is for 2 levels, not {levels}. Use "categorical".')
 
 
 def build_condition(
     options: ConditionOptions, size: tuple[int, int], channels: int
 ) -> tuple[Condition | None, nn.Module | None]:
-    """The condition and the encoder that the options describe; None without.
+    """The condition and the encoder that the options describe, or None.
 
     Raises: ConfigError if they contradict each other
     """
     if options.code_size and options.vector_size:
-        raise ConfigError("A model has a vector (vector_size) or makes one of an image (code_size), not both.")
+        raise ConfigError("A model takes a vector (vector_size) or computes one from an image (code_size), not both.")
     vector_size = options.vector_size or options.code_size
     if not (options.classes or vector_size or options.map_channels):
         return None, None

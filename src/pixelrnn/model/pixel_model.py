@@ -27,18 +27,17 @@ from pixelrnn.sampling.pace import Pace
 class PixelModel(GenerationMixin, nn.Module):
     """An autoregressive image model: the exact probability of every pixel given the pixels before it.
 
-    Images are integers 0..levels-1 of shape (B, C, H, W), in and out; out they are uint8 on the model's device. Any
-    size may be asked for or given, `size` is the one it was trained on. `.to(device)` and `.double()` work as on any
-    module.
+    Images are integers 0..levels-1 of shape (B, C, H, W), as input and output; outputs are uint8 on the model's device.
+    They may have any size; `size` is the one for training. `.to(device)` and `.double()` work as on any module.
 
     Arguments:
         network   a name of `pixelrnn.network_names()`
         head      "bernoulli" (binary), "categorical" or "mcgsm"
         size      (H, W)
-        channels  colours, 1 to 256; red comes before green before blue
+        channels  number of colours, 1 to 256; red comes first, then green, then blue
         levels    2 to 256
-        options   of the network, of the head and of the condition (`CONDITION`), by their own names
-    Raises:       ConfigError for whatever does not exist or is out of its range
+        options   of the network, of the head and of the condition (`CONDITION`), by name
+    Raises:       ConfigError for an unknown name or a value out of range
     """
 
     def __init__(
@@ -73,26 +72,26 @@ class PixelModel(GenerationMixin, nn.Module):
         }
         self._pace, self._programs = Pace(), Programs()
         self.register_load_state_dict_pre_hook(rename_state)  # type: ignore[no-untyped-call]
-        self.about: dict[str, Any] = {}  # where it comes from: preset, data, results; saved with it
+        self.about: dict[str, Any] = {}  # provenance: preset, data, results; saved with the model
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """The dtype of the weights."""
         return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Of the weights."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @property
     def num_parameters(self) -> int:
-        """All weights, masked and frozen ones included."""
+        """The number of weights, including masked and frozen ones."""
         return sum(each.numel() for each in self.parameters())
 
     @property
     def dimensions(self) -> int:
-        """Pixels times colours of one image of the trained size."""
+        """Pixels times colours of one image of the training size."""
         return self.size[0] * self.size[1] * self.channels
 
     def forward(self, images: Images) -> Tensor:
@@ -115,14 +114,14 @@ class PixelModel(GenerationMixin, nn.Module):
         ones, (B, C, H, W). Differentiable with respect to the weights.
 
         Arguments:
-            label          0..classes-1, one for all images or one for each (B,); None: no label
+            label          0..classes-1, one for all images or one per image (B,); None: no label
             vector         (vector_size,) or (B, vector_size)
             condition_map  (map_channels, H, W) or (B, map_channels, H, W)
             order          the generation order, for a network that takes any; None: the network's own
-            check          False skips the checks: the arguments are tensors of the right shape, (B, ...), type and
-                           range, on the model's device
+            check          False skips the checks: the arguments must be tensors of the right shape, (B, ...), type
+                           and range, on the model's device
         Raises:            ImageError if the images do not fit the model, ConditionError if the condition does not,
-                           ConfigError if the network cannot take the order, MemoryLimitError if it would not fit
+                           ConfigError if the network cannot take the order, MemoryLimitError if memory is too small
 
         >>> import pixelrnn, torch
         >>> model = pixelrnn.build("gated-pixelcnn", size=(8, 8), levels=2, layers=2, width=4)
@@ -154,9 +153,9 @@ class PixelModel(GenerationMixin, nn.Module):
         condition_map: Numbers | None = None,
         check: bool = True,
     ) -> Tensor | None:
-        """The condition map s that a condition of n images is made into, as the network sees it; None without one.
+        """The condition map s of n images, as the network sees it; None without a condition.
 
-        Shapes: (n, condition_width, H, W), or (n, condition_width, 1, 1) where nothing has a place
+        Shapes: (n, condition_width, H, W), or (n, condition_width, 1, 1) if s does not depend on location
         Raises: ConditionError if the condition does not fit the model
         """
         condition: Any = (label, vector, condition_map)
@@ -166,7 +165,7 @@ class PixelModel(GenerationMixin, nn.Module):
         return found
 
     def encode(self, images: Images) -> Tensor:
-        """The code of images, for a model that has an encoder: (B, code_size), to be given as `vector`.
+        """The code of images, for a model that has an encoder: (B, code_size), to be passed as `vector`.
 
         Raises: ImageError if the images do not fit; ConditionError if the model has no encoder
         """
@@ -175,8 +174,8 @@ class PixelModel(GenerationMixin, nn.Module):
         pixels = checked_images(images, self.channels, self.levels, self.device)
         if tuple(pixels.shape[2:]) != self.size:
             raise ImageError(
-                f"The encoder was built for images of {self.size[0]}x{self.size[1]}, but they are "
-                f"{pixels.shape[2]}x{pixels.shape[3]}. Bring them to that size first."
+                f"The encoder was built for images of {self.size[0]}x{self.size[1]}, but these are "
+                f"{pixels.shape[2]}x{pixels.shape[3]}. Resize them first."
             )
         code: Tensor = self.encoder(scale(pixels, self.levels, self.dtype))
         return code
@@ -190,13 +189,15 @@ class PixelModel(GenerationMixin, nn.Module):
         """log p(label | image) by Bayes' rule, (B, classes): p(image | label) p(label), normalised.
 
         Arguments:
-            prior  p(label), (classes,), in any scale; None: as often as in training, if that is known, else uniform
+            prior  p(label), (classes,), in any scale; None: the frequencies in training, if known, else uniform
             condition  vector= or condition_map=, if the model takes them too
         Raises:    ImageError if the images do not fit; ConditionError if the model has no classes
         """
         classes = 0 if self.condition is None else self.condition.classes
         if not classes:
-            raise ConditionError("The model knows no labels, so it cannot classify. Build one with classes=10.")
+            raise ConditionError(
+                "The model is not conditioned on labels, so it cannot classify. Build one with classes=10."
+            )
         prior = self.about.get("class_counts", [1.0] * classes) if prior is None else prior
         weights = torch.as_tensor(prior, dtype=torch.float64, device=self.device)
         if (
@@ -204,17 +205,17 @@ class PixelModel(GenerationMixin, nn.Module):
             or not bool(((weights >= 0) & weights.isfinite()).all())
             or not bool(weights.sum() > 0)
         ):
-            raise ConditionError(f"The prior must be {classes} numbers that are not negative, but {prior!r} came.")
+            raise ConditionError(f"The prior must be {classes} non-negative numbers, not all zero, but got {prior!r}.")
         joint = torch.stack([self.log_prob(images, label=label, **condition) for label in range(classes)], 1).double()
         return (joint + (weights / weights.sum()).log()).log_softmax(1)
 
     def bits_per_dim(self, images: Images, **condition: Any) -> Tensor:
-        """Bits per pixel and colour, (B,): minus the nats, divided by H W C ln 2; conditions as for `log_prob`."""
+        """Bits per pixel and colour, (B,): the negative log-probability / (H W C ln 2). Conditions: see `log_prob`."""
         nats = self.log_prob(images, **condition, reduce=False)
         return -nats.sum((1, 2, 3)) / (nats[0].numel() * math.log(2)) if len(nats) else nats.sum((1, 2, 3))
 
     def save(self, folder: str | Path, card: str | None = None, *, half: bool = False) -> None:
-        """Write the model as a folder: config.json, model.safetensors, README.md; with `half`, the weights in 16 bits.
+        """Write the model as a folder: config.json, model.safetensors, README.md; with `half`, weights in float16.
 
         Raises: RunFolderError if the folder cannot be written
         """
@@ -224,21 +225,21 @@ class PixelModel(GenerationMixin, nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
-        """A model from its folder, or one that comes with the package by its name, ready for evaluation.
+        """Load a model from its folder, or one that comes with the package by name, in evaluation mode.
 
-        Nothing is unpickled and the weights' hash is verified. Weights in 16 bits become 32.
+        Nothing is unpickled, and the hash of the weights is verified. float16 weights become float32.
 
         Raises: ModelFolderError if a file is missing, damaged, or was not written by this package; ConfigError if the
-                device is not there
+                device is not available
         """
         path = folder_of(folder)
         config = folders.read_config(path)
         wanted = [config[key] for key in ("network", "head", "size", "channels", "levels", "options")]
         try:
-            with torch.device("meta"):  # weighed before memory is taken
+            with torch.device("meta"):  # find the sizes before allocating memory
                 expected = {name: each.shape for name, each in cls(*wanted).state_dict().items()}
         except (ConfigError, TypeError) as error:
-            raise ModelFolderError(f"{path / folders.CONFIG} describes no model: {error}") from error
+            raise ModelFolderError(f"{path / folders.CONFIG} does not describe a model: {error}") from error
         largest = 8 * sum(shape.numel() for shape in expected.values()) + 1_000_000
         tensors = renamed(folders.read_weights(path, config, largest))
         for name in {**expected, **tensors}:
@@ -246,7 +247,7 @@ class PixelModel(GenerationMixin, nn.Module):
             if found != expected.get(name) or not tensors[name].is_floating_point():
                 raise ModelFolderError(
                     f"The weights in {path} do not fit the network in its config: {name} should be "
-                    f"{_shape(expected.get(name))}, it is {_shape(found)}. Copy the folder again."
+                    f"{_shape(expected.get(name))}, but it is {_shape(found)}. Copy the folder again."
                 )
         model = cls(*wanted)
         if any(each.dtype == torch.float64 for each in tensors.values()):
@@ -256,7 +257,7 @@ class PixelModel(GenerationMixin, nn.Module):
         try:
             return model.to(device).eval()
         except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"The model cannot be put on the device {str(device)!r}: {error}") from error
+            raise ConfigError(f"The model cannot be moved to the device {str(device)!r}: {error}") from error
 
     def _plain_card(self) -> str:
         settings = ", ".join(f"{key}={value}" for key, value in self.config["options"].items())

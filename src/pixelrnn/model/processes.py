@@ -1,18 +1,18 @@
-"""Work that is split over processes: those that a launcher started, and workers that hold the model of a folder.
+"""Work split among processes: those started by a launcher, and workers that hold the model of a folder.
 
-Ours, on top of `concurrent.futures`: a worker of joblib's loky goes on with its job when its parent is killed, and
-the import of Lightning's cluster environments takes nearly two seconds, which `pixelrnn sample` would spend on three
-variables.
+We build on `concurrent.futures` ourselves: a worker of joblib's loky continues its job when its parent is killed, and
+importing Lightning's cluster environments takes nearly two seconds, which `pixelrnn sample` would spend on reading
+three variables.
 
-Work is cut into jobs that do not depend on the number of processes, and results come in the order of the jobs. So what
-is made of them does not depend on that number either, up to the rounding of another number of threads.
+Work is split into jobs independently of the number of processes, and results arrive in the order of the jobs. So the
+outcome does not depend on that number either, up to rounding, which varies with the number of threads.
 
     with Workers("runs/mnist", processes=4) as workers:
         for nats in workers.map(measure, batches):      # measure(model, batch)
             ...
 
-Workers are started anew (spawned), not forked: threads and CUDA do not survive a fork. A script that starts them needs
-the usual `if __name__ == "__main__":`.
+Workers are spawned, not forked: threads and CUDA do not survive a fork. A script that starts them needs the usual
+`if __name__ == "__main__":`.
 """
 
 from __future__ import annotations
@@ -44,28 +44,28 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 LAUNCHERS = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"))
-"""Where torchrun and SLURM's srun tell a process its number, how many there are, and its place on this machine."""
+"""Where torchrun and SLURM's srun put the rank of a process, the number of processes, and the rank on this machine."""
 _PATIENCE = 0.2  # seconds
-_AHEAD = 4  # jobs for each worker that are handed out before their results are asked for
+_AHEAD = 4  # jobs per worker that are submitted ahead of their results being consumed
 
 
 class Launched(NamedTuple):
-    """The place of this process among those of a launcher; `local` is its number on this machine."""
+    """The rank of this process among those of a launcher; `local` is its rank on this machine."""
 
     rank: int = 0
     world: int = 1
     local: int = 0
 
     def share(self, count: int) -> range:
-        """Which of `count` pieces of work are this process's own: every one is some process's, and only one's."""
+        """Which of `count` pieces of work belong to this process: each belongs to exactly one process."""
         return range(self.rank, count, self.world)
 
 
 def launched() -> Launched:
-    """What torchrun (RANK, WORLD_SIZE, LOCAL_RANK) or SLURM's srun say of this process; alone if there is neither.
+    """The rank given by torchrun (RANK, WORLD_SIZE, LOCAL_RANK) or SLURM's srun; without either, rank 0 of 1.
 
-    SLURM's SLURM_NTASKS is not asked, because a batch script has it too, of which only one process runs; in a step of
-    srun it is the same as SLURM_STEP_NUM_TASKS.
+    SLURM_NTASKS is not used, because it is also set in a batch script, which runs as a single process; within a step
+    of srun it equals SLURM_STEP_NUM_TASKS.
 
     Raises: ConfigError if they contradict each other
     """
@@ -85,18 +85,17 @@ def launched() -> Launched:
 
 
 class Workers:
-    """The model of a folder in several processes, as a context manager; with one process it is this one.
+    """The model of a folder in several processes, as a context manager; with one process, in this one.
 
-    Each worker loads the model from its folder and gets its share of this process's threads, and of the GPUs: the k-th
-    of this machine takes the k-th, round and round. When the block ends with an error, or this process is killed, they
-    end at once.
+    Each worker loads the model from its folder and gets its share of this process's threads; GPUs are assigned
+    round-robin. When the block ends with an error, or this process is killed, the workers end at once.
 
     Arguments:
         processes  1 or more; they are started when there is work
     Attributes:
-        model      of the folder, in this process; on the CPU if there are several
+        model      the model of the folder, in this process; on the CPU if there are several
         weights    the SHA-256 of its weights
-    Raises:        ConfigError for a number out of its range; what `PixelModel.load` raises
+    Raises:        ConfigError for a number out of range; whatever `PixelModel.load` raises
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu", processes: int = 1) -> None:
@@ -134,10 +133,10 @@ class Workers:
         self._pool = None
 
     def map(self, work: Callable[[PixelModel, Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
-        """work(model, job) of every job, in their order; jobs are asked for a few at a time.
+        """work(model, job) for every job, in order; jobs are consumed a few at a time.
 
-        Arguments: work, a function of a module; jobs and results travel between processes, so arrays and plain values
-        Raises:    ProcessError if a worker process ended by itself; whatever `work` raises
+        Arguments: work, a module-level function; jobs and results are pickled, so use arrays and plain values
+        Raises:    ProcessError if a worker process ended unexpectedly; whatever `work` raises
         """
         if self._pool is None:
             yield from (work(self.model, job) for job in jobs)
@@ -155,13 +154,13 @@ class Workers:
                 yield _result(waiting.popleft())
         except BrokenProcessPool as error:
             raise ProcessError(
-                f"One of the {self.processes} worker processes ended before its work was done; most often the memory "
-                "does not suffice for so many. All were ended. Take fewer processes."
+                f"One of the {self.processes} worker processes ended before its work was done, most often because "
+                "there is not enough memory for so many. All were stopped. Use fewer processes."
             ) from error
 
 
 def _begin(lifeline: Connection, number: Synchronized[int], device: str, threads: int) -> None:
-    """What a worker does first."""
+    """Initialise a worker."""
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     import torch
 
@@ -173,14 +172,14 @@ def _begin(lifeline: Connection, number: Synchronized[int], device: str, threads
 
 
 def _end_with(lifeline: Connection) -> None:
-    """Nothing is ever written into the lifeline: reading ends when the other side is closed, or its process dead."""
+    """End with the parent: nothing is ever written to the lifeline, so reading ends when it closes."""
     with contextlib.suppress(EOFError, OSError):
         lifeline.recv_bytes()
     os._exit(1)
 
 
 def _work(work: Callable[[PixelModel, Job], Result], folder: Path, weights: str, device: str, job: Job) -> Result:
-    """A job, in a worker."""
+    """Run a job in a worker."""
     return work(_loaded(folder, weights, device), job)
 
 
@@ -188,12 +187,12 @@ def _work(work: Callable[[PixelModel, Job], Result], folder: Path, weights: str,
 def _loaded(folder: Path, weights: str, device: str) -> PixelModel:
     """The model of a folder, loaded with a worker's first job.
 
-    Raises: ModelFolderError if its weights are not those of this SHA-256
+    Raises: ModelFolderError if the SHA-256 of its weights is not this one
     """
     model = _load(folder, device)
     if _weights_of(folder) != weights:
         raise ModelFolderError(
-            f"The model in {folder} was written anew while it was in use. Wait for its training to end, or work on a "
+            f"The model in {folder} was overwritten while it was in use. Wait for its training to end, or work on a "
             "copy of the folder."
         )
     return model
@@ -212,7 +211,7 @@ def _weights_of(folder: Path) -> str:
 
 
 def _take_gpu(device: str, number: int) -> None:
-    """Let "cuda" mean one of this machine's GPUs in this process."""
+    """Make "cuda" stand for one of this machine's GPUs in this process."""
     if device == "cuda":
         import torch
 
@@ -220,7 +219,7 @@ def _take_gpu(device: str, number: int) -> None:
 
 
 def _result(future: Future[Result]) -> Result:
-    """What a future gives; Ctrl-C is looked for while it does not."""
+    """The result of a future, checking for Ctrl-C while waiting."""
     while True:
         with _uninterrupted():
             if wait([future], _PATIENCE).done:
@@ -229,8 +228,8 @@ def _result(future: Future[Result]) -> Result:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits for the block to end: in the middle of the pool it could leave a lock closed for ever. And it never
-    comes to a process that is started in it, which takes over what is blocked here."""
+    """Defer Ctrl-C to the end of the block: inside the pool it could leave a lock held forever. A process started in
+    the block inherits the blocked signal, so it never receives Ctrl-C."""
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Names of version 0.1 that are still understood."""
+"""Names of version 0.1 that are still accepted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WEIGHTS = (
 
 
 def renamed(weights: dict[str, Any]) -> dict[str, Any]:
-    """Weights by their present names, so that folders and checkpoints of version 0.1 load.
+    """Weights under their current names, so that folders and checkpoints of version 0.1 load.
 
     >>> renamed({"network.layers.0.told_above.conv.weight": 1})
     {'network.layers.0.bias_above.conv.weight': 1}
@@ -39,13 +39,15 @@ def rename_state(module: nn.Module, state: dict[str, Any], *_: Any) -> None:
 
 
 def accepts_map(method: Callable[P, R]) -> Callable[P, R]:
-    """Accepts `map=` for `condition_map=`, with a warning; it goes with version 1.0."""
+    """Accepts `map=` for `condition_map=`, with a warning; to be removed in version 1.0."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if "map" in kwargs:
             warnings.warn(
-                "map= is called condition_map= now; it is accepted until version 1.0.", FutureWarning, stacklevel=2
+                "map= is now called condition_map=; the old name is accepted until version 1.0.",
+                FutureWarning,
+                stacklevel=2,
             )
             kwargs["condition_map"] = kwargs.pop("map")
         return method(*args, **kwargs)

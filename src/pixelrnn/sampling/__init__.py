@@ -1,1 +1,1 @@
-"""Pixels, one after the other: the walk over an image, what chooses the pixels, and how far it looks ahead."""
+"""Sampling: the walk over an image, how its pixels are chosen, and how far ahead it guesses."""

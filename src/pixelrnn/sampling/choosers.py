@@ -1,4 +1,4 @@
-"""What chooses the pixels of a walk, given their probabilities."""
+"""Choosers: what decides the pixels of a walk, given their probabilities."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 
 Pmf = Callable[[Tensor, int], Tensor]
 """The probabilities of one colour, given the earlier colours of the same pixels: (B, C, w), channel -> (B, w, levels),
-float64. Where the network itself masks colours, they are given the guess of the earlier colours instead."""
+float64. If the network itself masks colours, the earlier colours are those of the guess."""
 
 
 class Span(NamedTuple):
-    """The pixels that are to be chosen at once, of some images of the batch."""
+    """The pixels to choose at once, in some images of the batch."""
 
     images: Tensor | None  # indices into the batch, sorted; None: all of it
     where: Tensor  # (w,) flat pixel indices, row * W + column, in generation order
-    channels: range  # the colours that are asked for, in order
-    open: Tensor  # (B, C, w) bool: neither settled before nor known; what is chosen elsewhere is thrown away
+    channels: range  # the colours to choose, in order
+    open: Tensor  # (B, C, w) bool: neither settled nor known; choices elsewhere are discarded
     guess: Tensor  # (B, C, w): what the network was run on
 
     def of(self, x: Tensor) -> Tensor:
-        """What stands there in x (batch, C, H * W): (B, C, w)."""
+        """The values of x (batch, C, H * W) at these pixels: (B, C, w)."""
         pixels = x.index_select(2, self.where)
         return pixels if self.images is None else pixels.index_select(0, self.images)
 
@@ -32,23 +32,23 @@ class Span(NamedTuple):
 class Chooser(Protocol):
     """What decides the pixels of a walk.
 
-    A chooser with a state, a decoder that reads a stream for instance, goes through the open positions of an image in
-    generation order (pixel by pixel, and within a pixel colour by colour) and stops after the first one where what it
-    chose is not the guess: everything behind it rests on a wrong guess, is thrown away and will be asked for again. So
-    every position of every image is decided exactly once, in order, whatever the spans. Where the network sees no
-    colours of the pixel itself (`Head.groups` is 1), all colours of a pixel are one position. A chooser without a state
-    may decide all positions.
+    A stateful chooser, such as a decoder that reads a stream, must go through the open positions of an image in
+    generation order (pixel by pixel, and within a pixel colour by colour) and stop after the first one where its choice
+    differs from the guess: everything after it is conditioned on a wrong guess, is discarded and will be requested
+    again. So every position of every image is decided exactly once, in order, whatever the spans. If the network does
+    not see the earlier colours of the pixel itself (`Head.groups` is 1), all colours of a pixel are one position. A
+    stateless chooser may decide all positions.
     """
 
     def choose(self, span: Span, pmf: Pmf) -> Tensor:
-        """The levels of all pixels of the span: (B, C, w); where they are not open, anything."""
+        """The levels of all pixels of the span: (B, C, w); arbitrary where they are not open."""
 
 
 def uniforms(seed: int, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
     """The random numbers of some images: (len(indices), C, H, W) float64 in [0, 1).
 
-    Those of an image depend on the seed and on its own index, and on nothing else: the same image comes out whatever
-    the batch, the device or the algorithm.
+    Those of an image depend only on the seed and its own index: the result is the same image whatever the batch, the
+    device or the algorithm.
 
     >>> torch.equal(uniforms(0, [7], (1, 2, 2))[0], uniforms(0, [3, 7], (1, 2, 2))[1])
     True
@@ -58,9 +58,9 @@ def uniforms(seed: int, indices: Sequence[int], shape: tuple[int, int, int]) -> 
 
 
 class Draw:
-    """Draws every pixel by inverse CDF from fixed uniform numbers (B, C, H, W).
+    """Draws every pixel by inverse transform sampling from fixed uniform random numbers (B, C, H, W).
 
-    `temperature` T draws from p^(1/T), normalised: below 1 safer images, 0 always the most probable level.
+    `temperature` T draws from p^(1/T), normalised: below 1, more probable images; 0: always the most probable level.
     """
 
     def __init__(self, numbers: Tensor, temperature: float = 1.0) -> None:
@@ -74,7 +74,7 @@ class Draw:
         return pixels
 
     def draw(self, pmf: Tensor, numbers: Tensor) -> Tensor:
-        """The first level whose cumulated probability exceeds the number: (B, w, levels), (B, w) -> (B, w)."""
+        """The first level whose cumulative probability exceeds the number: (B, w, levels), (B, w) -> (B, w)."""
         if self.temperature == 0:
             return pmf.argmax(-1)
         if self.temperature != 1:
@@ -84,18 +84,18 @@ class Draw:
         if pmf.shape[-1] == 2:
             return (pmf[..., :1] <= number * pmf.sum(-1, keepdim=True))[..., 0]
         cumulated = pmf.cumsum(-1)
-        # Times the sum, which rounding may leave below one: a level of probability zero is never drawn.
+        # Scaled by the sum, which rounding may leave below one: so a level of probability zero is never drawn.
         return (cumulated <= number * cumulated[..., -1:]).sum(-1)
 
 
 class Guide:
     """Classifier-free guidance: lets `chooser` choose from probabilities that exaggerate the condition, or weaken it.
 
-    The walk's images come twice, the first half with the condition and the second without; both halves get the same
-    pixels. Of strength g, probabilities are in proportion to p(without) (p(with) / p(without))^g: 1 is p(with), 0 is
-    p(without), above 1 the condition is exaggerated.
+    The batch of the walk holds every image twice, the first half with the condition and the second without; both halves
+    get the same pixels. With strength g, probabilities are proportional to p(without) (p(with) / p(without))^g: 1 gives
+    p(with), 0 gives p(without), and above 1 the condition is exaggerated.
 
-    Source: Ho and Salimans, Classifier-Free Diffusion Guidance, 2022, arXiv 2207.12598, here for a discrete pixel
+    Source: Ho and Salimans, Classifier-Free Diffusion Guidance, 2022, arXiv 2207.12598, here for discrete pixels
     """
 
     def __init__(self, chooser: Chooser, strength: float) -> None:
@@ -103,7 +103,7 @@ class Guide:
 
     def choose(self, span: Span, pmf: Pmf) -> Tensor:
         """What `chooser` chooses from the guided probabilities, for both copies of every image."""
-        # The two copies of an image always stand at the same position, so they are at work together.
+        # The two copies of an image are always at the same position, so both are active or neither is.
         images = None if span.images is None else span.images.chunk(2)[0]
         half = span._replace(images=images, open=span.open.chunk(2)[0], guess=span.guess.chunk(2)[0])
 
@@ -115,4 +115,4 @@ class Guide:
         return self.chooser.choose(half, guided).repeat(2, 1, 1)
 
 
-_SMALLEST = 1e-300  # of a probability, before its logarithm
+_SMALLEST = 1e-300  # lower bound on a probability before taking its logarithm

@@ -1,4 +1,4 @@
-"""How many pixels a walk looks ahead: chosen from what its passes took and from how often its guesses were right."""
+"""How many pixels a walk guesses ahead: chosen from the duration of its passes and how often its guesses are right."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _WIDTHS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256,
 
 
 class Pace:
-    """Learns two things of a model on a machine, pass by pass, and chooses the width of the next span from them.
+    """Estimates two things, pass by pass, for a model on a machine, and chooses the width of the next span from them.
 
-    * What a pass takes: a + b w + c w n seconds for a span of w pixels in n images. Small operations are bound by a,
-      a recurrence that goes pixel by pixel by b, arithmetic by c.
-    * How probable it is that a guess is wrong, at every position alike. Then out of m guessed positions
-      (1 - q^m) / (1 - q) are settled by a pass, the first wrong one included.
+    * The duration of a pass: a + b w + c w n seconds for a span of w pixels in n images. Overhead is in a, a
+      recurrence that goes pixel by pixel in b, arithmetic in c.
+    * The probability q that a guess is right, assumed equal at every position. Then a pass over m guessed positions
+      settles (1 - q^m) / (1 - q) of them on average, including the first wrong one.
 
-    The width with the most settled positions per second is taken. Widths change how long a walk takes, never its
-    images. What was learnt counts from the next of every few passes on, so that choosing costs little beside a pass.
+    The width that settles the most positions per second is chosen. Widths affect how long a walk takes, never its
+    images. The estimates are updated only every few passes, so that choosing costs little compared with a pass.
 
     >>> pace = Pace()
     >>> for width in (1, 8, 16):  # a pass takes as long for one pixel as for many, and guesses are often right
@@ -33,15 +33,15 @@ class Pace:
         self._terms = np.array([1.0, 0.0, 0.0])  # a, b, c
         self._settled, self._wrong = 2.0, 0.05
         self._count = 0
-        self._chosen: dict[tuple[bytes, int, int], int] = {}  # since the terms were fitted last
+        self._chosen: dict[tuple[bytes, int, int], int] = {}  # since the terms were last fitted
 
     def width(self, ahead: np.ndarray, left: int, images: int, groups: int) -> int:
         """The next span's width.
 
         Arguments:
-            ahead   columns by which each image that is not finished is ahead of the span's first
-            left    columns up to the end of the row
-            images  that are computed, finished or not
+            ahead   columns by which each unfinished image is ahead of the span's first column
+            left    columns left in the row
+            images  number of images that are computed, finished or not
             groups  positions per column: colours that are chosen one after the other
         """
         key = (ahead.tobytes(), images, groups)
@@ -54,13 +54,13 @@ class Pace:
         return min(self._chosen[key], left)
 
     def learn(self, settled: int, wrong: int) -> None:
-        """A pass settled this many positions, of which so many had been guessed wrong."""
+        """Record a pass: how many positions it settled, and how many of these had been guessed wrong."""
         self._settled = 0.95 * self._settled + settled
         self._wrong = 0.95 * self._wrong + wrong
 
     def time(self, width: int, images: int, seconds: float) -> None:
-        """A pass took so many seconds."""
-        if not self._passes:  # a pass of one pixel may be all overhead: so the first to come is not too wide
+        """Record the duration of a pass."""
+        if not self._passes:  # assume that one pixel takes half as long, so that the next span is not too wide
             self._passes.append((1.0, images, seconds / 2))
         self._passes.append((width, images, seconds))
         self._count += 1
@@ -70,7 +70,7 @@ class Pace:
 
 
 def _fit(passes: np.ndarray) -> np.ndarray:
-    """a, b and c, none below 0, that make the squares of the relative errors of a + b w + c w n smallest."""
+    """The non-negative a, b and c that minimise the squared relative errors of a + b w + c w n."""
     width, images, seconds = passes.T
     columns = np.stack([np.ones_like(width), width, width * images], 1) / seconds[:, None]
     size = np.linalg.norm(columns, axis=0)

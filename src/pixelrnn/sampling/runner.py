@@ -1,4 +1,4 @@
-"""How a network is run on a few pixels at a time: with a memory of its past, or on the whole image each time."""
+"""Running a network on a few pixels at a time: with a cache of its past, or on the whole image each time."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class Runner(Protocol):
     """Runs a network on spans of a run of pixels."""
 
     def begin(self, run: Tensor) -> None:
-        """Go on with the next run: (w,) flat indices of its pixels. All images are at work again."""
+        """Start the next run: (w,) flat indices of its pixels. All images are active again."""
 
     def only(self, images: Tensor) -> None:
-        """Leave these images of the batch at work until the next run."""
+        """Keep only these images of the batch active until the next run."""
 
     def write(self, first: int, pixels: Tensor) -> None:
-        """Let the network see pixels (B, C, w) of the images at work, from the `first` of the run on."""
+        """Show the network pixels (B, C, w) of the active images, from pixel `first` of the run on."""
 
     def params(self, first: int, width: int) -> Tensor:
-        """The parameters of `width` pixels from the `first` of the run on, for the images at work: (B, params, w)."""
+        """The parameters of `width` pixels from pixel `first` of the run on, for the active images: (B, params, w)."""
 
     def skip(self, first: int, width: int) -> None:
-        """These pixels are known in every image: do what later parameters need, and nothing else."""
+        """Skip pixels that are known in every image, computing only what later parameters need."""
 
 
 class Cached:
-    """Raster order, on the incremental canvas: every layer keeps its past."""
+    """Raster order, on the incremental canvas: every layer caches its past."""
 
     def __init__(
         self, network: Network, images: Tensor, dtype: torch.dtype, condition_map: Tensor | None, order: Order | None
@@ -61,7 +61,7 @@ class Cached:
 
 
 class Uncached:
-    """Any order, on whole images: one whole pass for every span, whatever its width."""
+    """Any order, on whole images: one full pass for every span, whatever its width."""
 
     def __init__(
         self, network: Network, images: Tensor, dtype: torch.dtype, condition_map: Tensor | None, order: Order | None
@@ -92,4 +92,4 @@ class Uncached:
         return params.flatten(2)[:, :, self.run[first : first + width]]
 
     def skip(self, first: int, width: int) -> None:
-        """Nothing is kept but the pixels."""
+        """Nothing to do: only the pixels are stored."""

@@ -1,4 +1,4 @@
-"""What sampling, completion and streaming have in common: the settings of a walk, checked once."""
+"""The settings that sampling, completion and streaming share, checked once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METHODS = ("auto", "cached", "compiled", "naive")
 class SamplingSettings:
     """How images are drawn; `PixelModel.sample` explains each.
 
-    Raises: ConfigError for a value out of its range
+    Raises: ConfigError for a value out of range
 
     >>> SamplingSettings(temperature=-1.0)
     Traceback (most recent call last):
@@ -55,5 +55,5 @@ class SamplingSettings:
 
     @property
     def condition(self) -> tuple[Any, Any, Any]:
-        """Label, vector and map, as they were given."""
+        """Label, vector and map, as given."""
         return self.label, self.vector, self.condition_map

@@ -11,10 +11,10 @@ Levels = npt.NDArray[np.uint8]
 
 
 class Settlement(NamedTuple):
-    """What a pass over a span has settled, of n images.
+    """What a pass over a span has settled in n images.
 
     values   (n, C, w): the span's pixels; those that are not settled are the next guess
-    settled  (n,): how many positions of the span are final now, from its beginning on
+    settled  (n,): number of leading positions of the span that are final now
     wrong    (n,) bool: whether a guess was contradicted
     """
 
@@ -26,11 +26,11 @@ class Settlement(NamedTuple):
 def open_positions(
     settled: npt.NDArray[np.int64], unknown: npt.NDArray[np.bool_] | None, shape: tuple[int, int, int], groups: int
 ) -> npt.NDArray[np.bool_]:
-    """Where the pixels of a span are still open: neither settled before nor known.
+    """Where the pixels of a span are still open: neither settled nor known.
 
     Arguments:
-        settled  (n,): positions of the span that are settled, from its beginning on. A position is a pixel, or with
-                 several colour groups a colour of a pixel: (pixel 0, red), (pixel 0, green), ...
+        settled  (n,): number of leading positions of the span that are settled. A position is a pixel, or with several
+                 colour groups a colour of a pixel: (pixel 0, red), (pixel 0, green), ...
         unknown  (n, w): pixels that are not known; None for all
         shape    (n, C, w)
     Shapes:      -> (n, C, w) bool
@@ -54,15 +54,15 @@ def open_positions(
 def settle(guess: Levels, chosen: Levels, open_: npt.NDArray[np.bool_], groups: int) -> Settlement:
     """Accept what was chosen up to and including the first position where it contradicts the guess.
 
-    Up to there the network was run on the right pixels, so what was chosen is what one position after the other would
-    have chosen; beyond it, what was chosen is only the better guess. What is not open keeps its value, and settles with
-    what stands before it.
+    Up to there the network was run on the right pixels, so the choices are those of sampling one position at a time;
+    beyond it, they are only better guesses. A position that is not open keeps its value, and is settled together with
+    those before it.
 
     Shapes: guess, chosen, open_ (n, C, w)
 
     A span of four pixels was guessed as 4 4 4 4, and 4 4 7 9 was chosen: three pixels are final, because the third was
     chosen given two right ones; 9 was chosen after a wrong third pixel, so it is a guess. In a second image the first
-    two pixels were settled before, and all guesses turn out right.
+    two pixels were settled before, and all guesses turn out to be right.
 
     >>> guess = np.array([[[4, 4, 4, 4]], [[1, 2, 3, 3]]], dtype=np.uint8)
     >>> chosen = np.array([[[4, 4, 7, 9]], [[0, 0, 3, 3]]], dtype=np.uint8)

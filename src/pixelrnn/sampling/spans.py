@@ -1,9 +1,9 @@
 """Spans: the network is run on several pixels of a run at once, and guesses that were right are settled.
 
-The pixels that are not chosen yet hold a guess. What is chosen is right up to and including the first pixel where it
-contradicts the guess (`settle`); all of it is the guess of the next pass. So the images do not depend on the spans,
-which only save passes: where a model is sure of itself, a row takes a few. This is speculative sampling, or Jacobi
-iteration, with the model as its own draft.
+Pixels that are not chosen yet hold a guess. The choices are right up to and including the first pixel that contradicts
+its guess (`settle`); the others are the guess of the next pass. So the images do not depend on the spans, which only
+save passes: where a model is confident, a row takes only a few. This is speculative sampling, or Jacobi iteration, with
+the model as its own draft model.
 
 Source: Wiggers and Hoogeboom, Predictive Sampling with Forecasting Autoregressive Models, 2020, arXiv 2002.09928; Song
 et al., Accelerating Feedforward Computation via Parallel Nonlinear Equation Solving, 2021, arXiv 2002.03629.
@@ -35,18 +35,18 @@ def pmf_of(head: Head, params: Tensor) -> Pmf:
 
 
 class SpanWalk(StageWalk):
-    """A stage in spans, on PyTorch.
+    """Walks over a stage in spans, with PyTorch.
 
     Pixels are settled position by position: pixel by pixel, and within a pixel colour by colour, if the network sees
-    earlier colours of the pixel (`groups`). A feature never depends on the last colour of its own pixel, so with the
-    pass that settles a pixel its features are final as well.
+    earlier colours of the pixel (`groups`). A feature never depends on the last colour of its own pixel, so the
+    features of a pixel are final after the pass that settles it.
     """
 
     def __init__(self, stage: Stage, work: Work, settled_before: Tensor, pace: Pace | int) -> None:
         super().__init__(stage, work, settled_before)
         self.pace = pace
-        # The last pixels of a run may be of an earlier stage, and a run of another order may go on in another row: then
-        # a row is final before its run is.
+        # The last pixels of a run may belong to an earlier stage, and in another order a run may continue in another
+        # row: then a row is final before its run is.
         self.writes_each_pass = self.later_stage or work.order is not None
         runner = Uncached if stage.network.orders == "any" else Cached
         self.runner: Runner = runner(stage.network, self.grid, work.dtype, self.condition_map, work.order)
@@ -64,7 +64,7 @@ class SpanWalk(StageWalk):
         settled = np.zeros(len(guess), dtype=int)  # positions of the run, of every image
         at_work, images, timed = np.arange(len(guess)), None, False
         while (waiting := settled[at_work] < end).any():
-            if 2 * waiting.sum() <= len(at_work):  # the others rest; not one by one, as it takes time
+            if 2 * waiting.sum() <= len(at_work):  # drop finished images, but not one by one, as that takes time
                 at_work, waiting = at_work[waiting], waiting[waiting]
                 images = torch.from_numpy(at_work).to(self.pixels.device)
                 self.runner.only(images)
@@ -72,7 +72,7 @@ class SpanWalk(StageWalk):
             ahead = old[waiting] // groups
             first = int(ahead.min())
             count = _leading(known_by_all[first:])
-            known = count > 0  # in every image: the network is run for what it keeps, nothing is chosen
+            known = count > 0  # in every image: the network only fills its cache, nothing is chosen
             count = count or self._width(ahead - first, len(run) - first, len(at_work))
             span, began = slice(first, first + count), time.perf_counter()
             values = guess[at_work, :, span]
@@ -85,11 +85,11 @@ class SpanWalk(StageWalk):
                 )
                 values, new = self._pass(span, on_device[span], images, values, open_, old)
                 guess[at_work, :, span] = values
-                if timed and isinstance(self.pace, Pace):  # the first also does what is done once for the run
+                if timed and isinstance(self.pace, Pace):  # the first pass also does what is done once per run
                     self.pace.time(count, len(at_work), time.perf_counter() - began)
                 timed = True
             settled[at_work] = new
-            if self.writes_each_pass or (new >= end).all():  # then the images that rest have finished before
+            if self.writes_each_pass or (new >= end).all():  # the inactive images have finished before
                 self._write(indices, on_device, guess)
             begins, ends = old[:, None] // groups, new[:, None] // groups
             if (ends > begins).any():
@@ -105,7 +105,7 @@ class SpanWalk(StageWalk):
         open_: npt.NDArray[np.bool_],
         settled: npt.NDArray[np.int64],
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """A pass on the guesses: what the span's pixels are now, and how many positions of the run are settled."""
+        """One pass over the guesses: the new pixels of the span, and how many positions of the run are settled."""
         first, groups, device = span.start, self.head.groups, where.device
         params = self.runner.params(first, span.stop - first)
         check_finite(params, self.network, images, where, self.width)
@@ -125,13 +125,13 @@ class SpanWalk(StageWalk):
         return result.values, new
 
     def _guess(self, run: npt.NDArray[np.int64], unknown: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-        """What the pixels of a run are at first taken for, where they are not known: those above them, (B, C, w)."""
+        """The first guess for the pixels of a run, (B, C, w): the known pixels, and elsewhere those above."""
         above = self.host[:, :, self.indices[np.maximum(run - self.columns, 0)]]
         above[:, :, run < self.columns] = 0
         return above if unknown.all() else np.where(unknown[:, None], above, self.host[:, :, self.indices[run]])
 
     def _scaled(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
-        """As the network sees them."""
+        """The pixels as the network sees them."""
         return scale(torch.from_numpy(pixels).to(self.pixels.device), self.head.levels, self.dtype)
 
     def _width(self, ahead: npt.NDArray[np.int64], left: int, images: int) -> int:
@@ -141,7 +141,7 @@ class SpanWalk(StageWalk):
 
 
 def _leading(known: npt.NDArray[np.bool_]) -> int:
-    """How many of the first pixels are known.
+    """The number of leading pixels that are known.
 
     >>> _leading(np.array([True, True, False, True]))
     2

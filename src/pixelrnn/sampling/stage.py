@@ -1,4 +1,4 @@
-"""One stage of a walk: what all ways of choosing the pixels of a run have in common."""
+"""One stage of a walk: what all methods of choosing the pixels of a run share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pixelrnn.sampling.choosers import Chooser
 
 
 class Settled(NamedTuple):
-    """Pixels that have become final in a pass, of some images of the batch. Each pixel of each image does so once."""
+    """Pixels that became final in a pass, in some images of the batch. Each pixel of each image does so once."""
 
     images: npt.NDArray[np.int64]  # (n,) indices into the batch
     where: Tensor  # (w,) flat pixel indices, row * W + column, in generation order
@@ -29,14 +29,14 @@ class Settled(NamedTuple):
     final: npt.NDArray[np.bool_]  # (n, w): which of them; the others are guesses, or were final before
 
     def write_to(self, images: Tensor) -> None:
-        """Put the pixels into the images of the batch (B, C, H, W), guesses too."""
+        """Write the pixels into the images of the batch (B, C, H, W), guesses included."""
         images.flatten(2)[torch.from_numpy(self.images)[:, None], :, self.where] = (
             torch.from_numpy(self.values).movedim(1, 2).to(images.device)
         )
 
 
 class Work(NamedTuple):
-    """What is to be done: the arguments of `walk` that every stage needs."""
+    """The arguments of `walk` that every stage needs."""
 
     head: Head
     images: Tensor
@@ -54,9 +54,9 @@ class StageWalk(ABC):
         self.head, self.chooser, self.dtype = work.head, work.chooser, work.dtype
         step, (height, width) = stage.step, work.images.shape[2:]
         self.pixels = work.images.flatten(2)  # (B, C, H * W), a view
-        self.host = self.pixels.cpu().numpy()  # the same memory, or a copy of what is on an accelerator
+        self.host = self.pixels.cpu().numpy()  # shares memory with `pixels`, or is a copy if they are on an accelerator
         self.unknown = ~work.known.flatten(1).cpu().numpy()  # (B, H * W)
-        self.settled_before = settled_before.flatten().numpy()  # in an earlier stage
+        self.settled_before = settled_before.flatten().numpy()  # (H * W,) in an earlier stage
         self.later_stage = bool(settled_before.any())
         self.indices = np.arange(height * width).reshape(height, width)[::step, ::step].flatten()
         self.width = width
@@ -71,7 +71,7 @@ class StageWalk(ABC):
         self.columns = grid.shape[3]
 
     def events(self) -> Iterator[Settled]:
-        """Choose run after run; nothing is run after the last pixel that has to be chosen."""
+        """Choose run after run; the network is not run beyond the last pixel that has to be chosen."""
         somewhere: npt.NDArray[np.bool_] = np.logical_or.reduce(self.unknown)
         left = int(np.count_nonzero(somewhere[self.indices]))  # pixels that must be chosen in some image
         for run in self.order.runs():
@@ -88,13 +88,13 @@ class StageWalk(ABC):
         """Choose the pixels of a run, and write them into the images."""
 
     def _write(self, indices: npt.NDArray[np.int64], where: Tensor, values: npt.NDArray[np.uint8]) -> None:
-        """Put final pixels into the images."""
+        """Write final pixels into the images."""
         self.host[:, :, indices] = values
         if self.pixels.device.type != "cpu":
             self.pixels[:, :, where] = torch.from_numpy(values).to(self.pixels.device)
 
     def _known(self, run: Tensor) -> Iterator[Settled]:
-        """Pixels that are known in every image, and behind the last that is not."""
+        """Pixels that are known in every image, after the last one that is not."""
         indices = self.indices[run.numpy()]
         values = self.host[:, :, indices]
         final = np.ones((len(values), len(run)), dtype=bool)
@@ -107,7 +107,7 @@ class StageWalk(ABC):
         values: npt.NDArray[np.uint8],
         final: npt.NDArray[np.bool_],
     ) -> Iterator[Settled]:
-        """What became final, without what an earlier stage has settled."""
+        """The event for what became final, without what an earlier stage has settled."""
         if self.later_stage:
             final = final & ~self.settled_before[where.numpy()]
         if not self.later_stage or final.any():
@@ -115,8 +115,8 @@ class StageWalk(ABC):
 
 
 def check_finite(params: Tensor, network: Network, images: Tensor | None, where: Tensor, width: int) -> None:
-    """Raises ModelError if parameters (B, params, w) are not finite: a picture of them would be worthless."""
-    if math.isfinite(float(params.sum())):  # one quick look: what is not finite stays so in a sum
+    """Raises ModelError if parameters (B, params, w) are not finite: samples would be meaningless."""
+    if math.isfinite(float(params.sum())):  # a quick check: a sum with a non-finite term is not finite
         return
     if bool(params.isfinite().all()):
         return

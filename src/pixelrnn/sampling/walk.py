@@ -1,11 +1,11 @@
 """The one loop over pixels.
 
-`walk` goes through images in generation order (stage by stage, if the network has several), asks the network for the
-probabilities of the next pixels and lets a chooser say what they are. The loop is the same for every network, head and
-use, and yields what it settles: sampling, completion, progress bars and the rows of `sample_rows` all read from it.
+`walk` goes through images in generation order (stage by stage, if the network has several), gets the probabilities of
+the next pixels from the network, and lets a chooser decide these pixels. The loop is the same for every network, head
+and use, and yields what it settles: sampling, completion, progress bars and the rows of `sample_rows` all read from it.
 
-There are three ways to go, which give the same images: compiled, pixel by pixel (`compiled`); on PyTorch, in spans of
-several pixels with guesses (`spans`); and the naive one below, the oracle for both.
+There are three methods, which give the same images: compiled, pixel by pixel (`compiled`); with PyTorch, in spans of
+several guessed pixels (`spans`); and the naive one below, the oracle for both.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def walk(
         dtype    of the network's weights
         known    (B, 1, H, W) bool: pixels that keep their value; None for none
         order    the generation order, for a network that takes any; None for the network's own
-        method   "cached": every layer keeps its past; "compiled": the same, compiled, for choosers that draw; "naive": one whole pass per pixel and colour, slow and evident,
-                 the oracle for the other
-        pace     how wide spans are: a number of pixels, or what chooses it; the images do not depend on it
-        programs the compiled programs that were made for the network before
+        method   "cached": every layer caches its past; "compiled": the same, compiled, for choosers that draw; "naive":
+                 one full pass per pixel and colour, slow and simple, the oracle for the others
+        pace     the width of spans in pixels, or what chooses it; the images do not depend on it
+        programs the programs compiled for the network so far
         condition_map  (B, maps, H, W), or (B, maps, 1, 1) if it is the same everywhere
-    Yields:      the pixels that became final, known ones too, pass after pass; those of a run stand in `images` when
-                 all of it is final
+    Yields:      the pixels that became final, known ones included, pass after pass; those of a run are in `images`
+                 once all of it is final
     Raises:      ModelError if the network gives parameters that are not finite
     """
     known = torch.zeros_like(images[:, :1], dtype=torch.bool) if known is None else known.clone()
@@ -81,7 +81,7 @@ def walk(
 
 
 def _naive(network: Network, work: Work) -> Iterator[Settled]:
-    """The oracle: for every pixel and colour that is not known, the whole network on the whole image."""
+    """The oracle: for every unknown pixel and colour, the whole network on the whole image."""
     head, images, known, chooser, dtype, order, condition_map = work
     batch, channels, height, width = images.shape
     every, groups = np.arange(batch), head.groups
