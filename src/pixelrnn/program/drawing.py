@@ -7,12 +7,12 @@ from numba import njit
 
 from pixelrnn.program.elementary import OPTIONS
 from pixelrnn.program.kernels import place, run
-from pixelrnn.program.vectors import get, meet, view
+from pixelrnn.program.vectors import apart, get, meet, view
 
 READING = 4  # columns that could be computed in the time that reading the weights takes
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def locate(operands, row, at):
     """Where every operand is in this row: (first, rows, size of a row, row offset) -> a place."""
     for index in range(len(operands)):
@@ -20,7 +20,7 @@ def locate(operands, row, at):
         at[index] = first + (row + down) % rows * size
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def prepare(
     code,
     once,
@@ -51,8 +51,25 @@ def prepare(
     first, single = np.int64(0), np.int64(1)
     if begins == 2 and member == 0:
         late = np.int64(1 << 30)
-        run(
-            code, once[0], once[1], late, at, steps, chunks, places, memory, wide, weights, image, images, first, single
+        apart(
+            run,
+            (
+                code,
+                once[0],
+                once[1],
+                late,
+                at,
+                steps,
+                chunks,
+                places,
+                memory,
+                wide,
+                weights,
+                image,
+                images,
+                first,
+                single,
+            ),
         )
     if members > 1:
         meet(meeting, members)
@@ -63,47 +80,56 @@ def prepare(
             if member == 0:
                 for pixel in range(width):
                     x = pixel if along > 0 else width - 1 - pixel
-                    run(
-                        code,
-                        begin,
-                        end,
-                        row,
-                        at,
-                        steps,
-                        chunks,
-                        places,
-                        memory,
-                        wide,
-                        weights,
-                        image,
-                        images,
-                        x,
-                        single,
+                    apart(
+                        run,
+                        (
+                            code,
+                            begin,
+                            end,
+                            row,
+                            at,
+                            steps,
+                            chunks,
+                            places,
+                            memory,
+                            wide,
+                            weights,
+                            image,
+                            images,
+                            x,
+                            single,
+                        ),
                     )
             if members > 1:
                 meet(meeting, members)
         elif members == 1:
-            run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, first, width)
+            apart(
+                run,
+                (code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, first, width),
+            )
         else:
             for one in range(begin, end):
                 if right > left:
                     columns = right - left
-                    run(
-                        code,
-                        one,
-                        one + 1,
-                        row,
-                        at,
-                        steps,
-                        chunks,
-                        places,
-                        memory,
-                        wide,
-                        weights,
-                        image,
-                        images,
-                        left,
-                        columns,
+                    apart(
+                        run,
+                        (
+                            code,
+                            one,
+                            one + 1,
+                            row,
+                            at,
+                            steps,
+                            chunks,
+                            places,
+                            memory,
+                            wide,
+                            weights,
+                            image,
+                            images,
+                            left,
+                            columns,
+                        ),
                     )
                 meet(meeting, members)
 
@@ -149,7 +175,7 @@ def guide(pmf, without, strength):
         pmf[k] /= total
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def finite(memory, at, n):
     """Whether n numbers are finite."""
     for k in range(at, at + n):
@@ -158,7 +184,7 @@ def finite(memory, at, n):
     return True
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def decide(checks, colour, pmf, levels, at, steps, memory, wide, number, image, x, copies, temperature, strength):
     """The level of one colour of a pixel by its probabilities; -1 - copy if that copy's parameters are not finite."""
     for index in range(len(checks)):
@@ -174,7 +200,7 @@ def decide(checks, colour, pmf, levels, at, steps, memory, wide, number, image, 
     return pick(chances, number, temperature)
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def draw(
     code,
     passes,
@@ -220,7 +246,9 @@ def draw(
             all_known = all_known and known[i, spot]
         for colour in range(len(drawn) + 1):
             begin, end = passes[1 if all_known else 0, colour]
-            run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, x, single)
+            apart(
+                run, (code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, x, single)
+            )
             if colour == len(drawn):
                 break
             pmf, as_seen, as_integer = drawn[colour]
@@ -254,7 +282,7 @@ def draw(
     return -1
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def draw_ahead(
     code,
     passes,
@@ -308,12 +336,34 @@ def draw_ahead(
             if given > first:
                 begin, after = passes[1, 0]
                 lanes = given - first
-                run(code, begin, after, row, at, steps, chunks, places, memory, wide, weights, i, copies, first, lanes)
+                apart(
+                    run,
+                    (
+                        code,
+                        begin,
+                        after,
+                        row,
+                        at,
+                        steps,
+                        chunks,
+                        places,
+                        memory,
+                        wide,
+                        weights,
+                        i,
+                        copies,
+                        first,
+                        lanes,
+                    ),
+                )
                 first = given
                 continue
             lanes = lookahead(pace, end - first)
             begin, after = passes[0, 0]
-            run(code, begin, after, row, at, steps, chunks, places, memory, wide, weights, i, copies, first, lanes)
+            apart(
+                run,
+                (code, begin, after, row, at, steps, chunks, places, memory, wide, weights, i, copies, first, lanes),
+            )
             settled = lanes
             for x in range(first, first + lanes):
                 spot = row * width + x
@@ -339,7 +389,7 @@ def draw_ahead(
     return -1
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def lookahead(pace, left):
     """How many pixels to run on guesses: so that most are settled in a given time."""
     right = 1 - pace[1] / pace[0]

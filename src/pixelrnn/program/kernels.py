@@ -18,7 +18,8 @@ import numpy as np
 from numba import njit
 
 from pixelrnn.program import operations as ops
-from pixelrnn.program.elementary import OPTIONS, exp, largest, log_ndtr, sigmoid, tanh, total
+from pixelrnn.program.elementary import OPTIONS, largest, log_ndtr, total
+from pixelrnn.program.formulas import Vectors, elementwise, lstm
 from pixelrnn.program.vectors import LANES, VECTOR_BYTES, get, product, put, view
 
 _SINGLE = [product(1, panels) for panels in range(1, ops.PANELS + 1)]
@@ -27,7 +28,7 @@ _1, _2, _3, _4 = _SINGLE
 _M1, _M2, _M3, _M4 = _MANY
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def linear(memory, weights, y, y_step, n, x, x_step, inputs, weight, lanes):
     """out += weights @ inputs for some lanes, whose outputs stand `y_step` apart and whose inputs `x_step` apart."""
     width = VECTOR_BYTES // memory.itemsize
@@ -62,103 +63,71 @@ def linear(memory, weights, y, y_step, n, x, x_step, inputs, weight, lanes):
         weight += inputs * panels * width
 
 
+_COPY = elementwise(1, 1, lambda v, a: a)
+_RELU = elementwise(1, 1, Vectors.relu)
+_TANH = elementwise(1, 1, Vectors.tanh)
+_SIGMOID = elementwise(1, 1, Vectors.sigmoid)
+_EXP = elementwise(1, 1, Vectors.exp)
+_NEG = elementwise(1, 1, Vectors.negative)
+_ABS = elementwise(1, 1, Vectors.absolute)
+_ADD = elementwise(2, 1, Vectors.add)
+_SUB = elementwise(2, 1, Vectors.subtract)
+_MUL = elementwise(2, 1, Vectors.multiply)
+_DIV = elementwise(2, 1, Vectors.divide)
+_MAXIMUM = elementwise(2, 1, Vectors.larger)
+_MINIMUM = elementwise(2, 1, Vectors.smaller)
+_GATE = elementwise(2, 1, Vectors.gate)
+_LSTM = lstm(1, False)
+_LSTM_OF_PRODUCT = lstm(1, True)
+_LSTM_2 = lstm(2, False)
+_LSTM_2_OF_PRODUCT = lstm(2, True)
+
+
 @njit(**OPTIONS)
-def pointwise(operation, y, a, a_unit, b, b_unit, c, c_unit):
-    """y[k] = operation(a[k], b[k], c[k]); what networks do most has a loop of its own, which vectorises."""
-    n = len(y)
-    if operation == ops.RELU and a_unit == 1:
-        zero = type(a[0])(0)
-        for k in range(n):
-            y[k] = zero if a[k] < zero else a[k]
-    elif operation == ops.TANH and a_unit == 1:
-        for k in range(n):
-            y[k] = tanh(a[k])
-    elif operation == ops.SIGMOID and a_unit == 1:
-        for k in range(n):
-            y[k] = sigmoid(a[k])
-    elif operation == ops.EXP and a_unit == 1:
-        for k in range(n):
-            y[k] = exp(a[k])
+def pointwise(operation, memory, n, y, a, a_unit, b, b_unit, c, c_unit):
+    """n times y = operation(a, b, c), which stand at these places."""
+    if operation == ops.COPY:
+        _COPY(memory, n, (y, a), (a_unit,))
+    elif operation == ops.RELU:
+        _RELU(memory, n, (y, a), (a_unit,))
+    elif operation == ops.TANH:
+        _TANH(memory, n, (y, a), (a_unit,))
+    elif operation == ops.SIGMOID:
+        _SIGMOID(memory, n, (y, a), (a_unit,))
+    elif operation == ops.EXP:
+        _EXP(memory, n, (y, a), (a_unit,))
+    elif operation == ops.NEG:
+        _NEG(memory, n, (y, a), (a_unit,))
+    elif operation == ops.ABS:
+        _ABS(memory, n, (y, a), (a_unit,))
+    elif operation == ops.ADD:
+        _ADD(memory, n, (y, a, b), (a_unit, b_unit))
+    elif operation == ops.SUB:
+        _SUB(memory, n, (y, a, b), (a_unit, b_unit))
+    elif operation == ops.MUL:
+        _MUL(memory, n, (y, a, b), (a_unit, b_unit))
+    elif operation == ops.DIV:
+        _DIV(memory, n, (y, a, b), (a_unit, b_unit))
+    elif operation == ops.MAXIMUM:
+        _MAXIMUM(memory, n, (y, a, b), (a_unit, b_unit))
+    elif operation == ops.MINIMUM:
+        _MINIMUM(memory, n, (y, a, b), (a_unit, b_unit))
     elif operation == ops.GATE:
-        for k in range(n):
-            y[k] = tanh(a[k]) * sigmoid(b[k])
-    elif operation == ops.ADD and a_unit == 1 and b_unit == 1:
-        for k in range(n):
-            y[k] = a[k] + b[k]
-    elif operation == ops.MUL and a_unit == 1 and b_unit == 1:
-        for k in range(n):
-            y[k] = a[k] * b[k]
-    elif operation == ops.COPY and a_unit == 1:
-        for k in range(n):
-            y[k] = a[k]
-    elif operation == ops.SUB and a_unit == 1 and b_unit == 0:
-        one = b[0]
-        for k in range(n):
-            y[k] = a[k] - one
-    elif operation == ops.DIV and a_unit == 1 and b_unit == 0:
-        one = b[0]
-        for k in range(n):
-            y[k] = a[k] / one
+        _GATE(memory, n, (y, a, b), (a_unit, b_unit))
     else:
         for k in range(n):
-            y[k] = _one(operation, a[k * a_unit], b[k * b_unit], c[k * c_unit])
-
-
-@njit(**OPTIONS)
-def _one(operation, a, b, c):
-    if operation == ops.ADD:
-        return a + b
-    if operation == ops.SUB:
-        return a - b
-    if operation == ops.MUL:
-        return a * b
-    if operation == ops.DIV:
-        return a / b
-    if operation == ops.MAXIMUM:
-        return b if b > a else a
-    if operation == ops.MINIMUM:
-        return b if b < a else a
-    if operation == ops.WHERE:
-        return b if a != 0 else c
-    if operation == ops.RELU:
-        return type(a)(0) if a < 0 else a
-    if operation == ops.NEG:
-        return -a
-    if operation == ops.ABS:
-        return abs(a)
-    if operation == ops.LOG:
-        return np.log(a)
-    if operation == ops.EXPM1:
-        return np.expm1(a)
-    if operation == ops.LOG_NDTR:
-        return type(a)(log_ndtr(np.float64(a)))
-    if operation == ops.TANH:
-        return tanh(a)
-    if operation == ops.SIGMOID:
-        return sigmoid(a)
-    if operation == ops.EXP:
-        return exp(a)
-    return a
-
-
-@njit(**OPTIONS)
-def cell(h, c, gates, width, one, two, forget_gates, product):
-    """Some channels of an LSTM cell: gates [o, f.., i, g] `width` apart, and the one or two cell states carried over."""
-    n, other = len(h), (forget_gates - 1) * width
-    forget = view(gates, width, n)
-    into, new = view(gates, 2 * width + other, n), view(gates, 3 * width + other, n)
-    for k in range(n):
-        c[k] = sigmoid(into[k]) * tanh(new[k]) + sigmoid(forget[k]) * one[k]
-    if forget_gates == 2:
-        forget = view(gates, 2 * width, n)
-        for k in range(n):
-            c[k] += sigmoid(forget[k]) * two[k]
-    if product:
-        for k in range(n):
-            h[k] = tanh(sigmoid(gates[k]) * c[k])
-    else:
-        for k in range(n):
-            h[k] = sigmoid(gates[k]) * tanh(c[k])
+            number = get(memory, a + k * a_unit)
+            if operation == ops.LOG:
+                number = np.log(number)
+            elif operation == ops.EXPM1:
+                number = np.expm1(number)
+            elif operation == ops.LOG_NDTR:
+                number = type(number)(log_ndtr(np.float64(number)))
+            elif number != 0:  # WHERE
+                number = get(memory, b + k * b_unit)
+            else:
+                number = get(memory, c + k * c_unit)
+            put(memory, y + k, number)
 
 
 @njit(**OPTIONS)
@@ -167,26 +136,19 @@ def place(operand, at, steps, image, column):
     return get(at, operand) + image * get(steps, 2 * operand) + column * get(steps, 2 * operand + 1)
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def multiply(line, at, steps, chunks, memory, weights, image, column, lanes, across):
     """A product, with what is added to it before and its relu behind."""
     n, out, bias = get(line, 1), get(line, 2), get(line, 7)
     y_at, y_step = place(out, at, steps, image, column), get(steps, 2 * out + across)
+    a, b = get(line, 3), get(line, 5)
     for lane in range(lanes):
-        y = view(memory, y_at + lane * y_step, n)
-        if bias >= 0:
-            x = view(weights, bias, n)
-            for k in range(n):
-                put(y, k, get(x, k))
-        else:
-            for k in range(n):
-                put(y, k, type(y[0])(0))
-        for field in range(3, 7, 2):
-            o = get(line, field)
-            if o >= 0:
-                x = view(memory, place(o, at, steps, image, column) + lane * get(steps, 2 * o + across), n)
-                for k in range(n):
-                    put(y, k, get(y, k) + get(x, k))
+        y = y_at + lane * y_step
+        start(memory, weights, y, bias, n)
+        if a >= 0:
+            _ADD(memory, n, (y, y, place(a, at, steps, image, column) + lane * get(steps, 2 * a + across)), (1, 1))
+        if b >= 0:
+            _ADD(memory, n, (y, y, place(b, at, steps, image, column) + lane * get(steps, 2 * b + across)), (1, 1))
     first = get(line, 9)
     for chunk in range(3 * first, 3 * (first + get(line, 10)), 3):
         o = get(chunks, chunk)
@@ -206,77 +168,119 @@ def multiply(line, at, steps, chunks, memory, weights, image, column, lanes, acr
         o = get(line, 8)
         z_at, z_step = place(o, at, steps, image, column), get(steps, 2 * o + across)
         for lane in range(lanes):
-            y, z = view(memory, y_at + lane * y_step, n), view(memory, z_at + lane * z_step, n)
-            zero = type(y[0])(0)
-            for k in range(n):
-                number = get(y, k)
-                put(z, k, zero if number < zero else number)
+            _RELU(memory, n, (z_at + lane * z_step, y_at + lane * y_step), (1,))
 
 
 @njit(**OPTIONS)
-def instruct(line, at, steps, chunks, places, memory, weights, image, column, lanes, across):
-    """Do one instruction for some lanes: images from `image` on, or columns from `column` on if `across` is 1.
+def start(memory, weights, y, bias, n):
+    """The bias, or zeros."""
+    if bias >= 0:
+        for k in range(n):
+            put(memory, y + k, get(weights, bias + k))
+    else:
+        for k in range(n):
+            put(memory, y + k, type(memory[0])(0))
 
-    An operand o stands at at[o] + image * steps[2 * o] + column * steps[2 * o + 1].
+
+@njit(**OPTIONS)
+def compute(line, at, steps, memory, image, column, lanes, across):
+    """Do a pointwise operation or a reduction for some lanes: images from `image` on, or columns from `column` on.
+
+    Lanes are columns if `across` is 1. An operand o stands at at[o] + image * steps[2 * o] + column * steps[2 * o + 1].
     """
-    operation = get(line, 0)
-    if operation == ops.LINEAR:
-        multiply(line, at, steps, chunks, memory, weights, image, column, lanes, across)
-        return
-    n, out, a, b, c = get(line, 1), get(line, 2), get(line, 3), get(line, 5), get(line, 7)
+    operation, n, out, more = get(line, 0), get(line, 1), get(line, 2), get(line, 9)
+    a, b, c = get(line, 3), get(line, 5), get(line, 7)
     y_at, y_step = place(out, at, steps, image, column), get(steps, 2 * out + across)
     a_at, a_step = place(a, at, steps, image, column), get(steps, 2 * a + across)
     b_at, b_step = place(b, at, steps, image, column), get(steps, 2 * b + across)
     c_at, c_step = place(c, at, steps, image, column), get(steps, 2 * c + across)
-    more = get(line, 9)
-    for lane in range(lanes):
-        here, first = y_at + lane * y_step, a_at + lane * a_step
-        second, third = b_at + lane * b_step, c_at + lane * c_step
+    for _ in range(lanes):
         if operation <= ops.LAST_POINTWISE:
-            y = view(memory, here, n)
-            x, z, w = view(memory, first, n), view(memory, second, n), view(memory, third, n)
-            pointwise(operation, y, x, get(line, 4), z, get(line, 6), w, get(line, 8))
-        elif operation == ops.SUM or operation == ops.MAX:
+            pointwise(operation, memory, n, y_at, a_at, get(line, 4), b_at, get(line, 6), c_at, get(line, 8))
+        else:
             for k in range(n):
-                x = view(memory, first + k * more, more)
-                put(memory, here + k, total(x) if operation == ops.SUM else largest(x))
-        elif operation == ops.GATHER:
-            for k in range(2 * more, 2 * (more + n), 2):
-                put(memory, here + get(places, k), get(memory, first + get(places, k + 1)))
-        elif operation == ops.CELL:
-            o = get(places, 2 * more)
-            one = view(memory, place(o, at, steps, image, column) + lane * get(steps, 2 * o + across), n)
-            o = get(places, 2 * more + 1)
-            two = view(memory, place(o, at, steps, image, column) + lane * get(steps, 2 * o + across), n)
-            h, new, gates = view(memory, here, n), view(memory, second, n), view(memory, first, n)
-            cell(h, new, gates, get(line, 6), one, two, get(line, 10), get(line, 8) == 1)
+                x = view(memory, a_at + k * more, more)
+                put(memory, y_at + k, total(x) if operation == ops.SUM else largest(x))
+        y_at += y_step
+        a_at += a_step
+        b_at += b_step
+        c_at += c_step
+
+
+@njit(**OPTIONS)
+def recur(line, at, steps, places, memory, image, column, lanes, across):
+    """An LSTM cell for some lanes."""
+    n, out, a, b, more = get(line, 1), get(line, 2), get(line, 3), get(line, 5), get(line, 9)
+    y_at, y_step = place(out, at, steps, image, column), get(steps, 2 * out + across)
+    a_at, a_step = place(a, at, steps, image, column), get(steps, 2 * a + across)
+    b_at, b_step = place(b, at, steps, image, column), get(steps, 2 * b + across)
+    o = get(places, 2 * more)
+    one_at, one_step = place(o, at, steps, image, column), get(steps, 2 * o + across)
+    o = get(places, 2 * more + 1)
+    two_at, two_step = place(o, at, steps, image, column), get(steps, 2 * o + across)
+    width, forget_gates, product_inside = get(line, 6), get(line, 10), get(line, 8) == 1
+    for _ in range(lanes):
+        o, f, i = a_at, a_at + width, a_at + (forget_gates + 1) * width
+        if forget_gates == 1:
+            places_, units = (y_at, b_at, o, f, i, i + width, one_at), (1, 1, 1, 1, 1)
+            if product_inside:
+                _LSTM_OF_PRODUCT(memory, n, places_, units)
+            else:
+                _LSTM(memory, n, places_, units)
+        else:
+            both, ones = (y_at, b_at, o, f, f + width, i, i + width, one_at, two_at), (1, 1, 1, 1, 1, 1, 1)
+            if product_inside:
+                _LSTM_2_OF_PRODUCT(memory, n, both, ones)
+            else:
+                _LSTM_2(memory, n, both, ones)
+        y_at += y_step
+        b_at += b_step
+        a_at += a_step
+        one_at += one_step
+        two_at += two_step
 
 
 @njit(**OPTIONS)
 def run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, column, columns):
     """Some instructions, each for all images from `image` on and all columns from `column` on."""
+    across, turns, lanes = 0, 1, images
+    if columns > 1:
+        across, turns, lanes = 1, images, columns
     for index in range(begin, end):
         line = view(code, index * ops.FIELDS, ops.FIELDS)
         if row < get(line, 11):
             continue
-        across, turns, lanes = 0, 1, images
-        if columns > 1:
-            across, turns, lanes = 1, images, columns
         operation = get(line, 0)
-        for turn in range(turns):
-            if operation == ops.CAST or operation == ops.UNCAST:
-                out, a, n, unit = get(line, 2), get(line, 3), get(line, 1), get(line, 4)
-                y, x = place(out, at, steps, image + turn, column), place(a, at, steps, image + turn, column)
-                for _ in range(lanes):
-                    if operation == ops.CAST:
-                        for k in range(n):
-                            put(wide, y + k, np.float64(get(memory, x + k * unit)))
-                    else:
-                        for k in range(n):
-                            put(memory, y + k, type(memory[0])(get(wide, x + k * unit)))
-                    y += get(steps, 2 * out + across)
-                    x += get(steps, 2 * a + across)
+        for i in range(image, image + turns):
+            if operation == ops.LINEAR:
+                multiply(line, at, steps, chunks, memory, weights, i, column, lanes, across)
+            elif operation == ops.CELL:
+                recur(line, at, steps, places, memory, i, column, lanes, across)
+            elif operation == ops.GATHER or operation == ops.CAST or operation == ops.UNCAST:
+                move(operation, line, at, steps, places, memory, wide, i, column, lanes, across)
             elif get(line, 12) == 1:
-                instruct(line, at, steps, chunks, places, wide, weights, image + turn, column, lanes, across)
+                compute(line, at, steps, wide, i, column, lanes, across)
             else:
-                instruct(line, at, steps, chunks, places, memory, weights, image + turn, column, lanes, across)
+                compute(line, at, steps, memory, i, column, lanes, across)
+
+
+@njit(**OPTIONS)
+def move(operation, line, at, steps, places, memory, wide, image, column, lanes, across):
+    """Numbers from anywhere, or from one kind to the other."""
+    n, out, a, unit, first = get(line, 1), get(line, 2), get(line, 3), get(line, 4), 2 * get(line, 9)
+    y, x = place(out, at, steps, image, column), place(a, at, steps, image, column)
+    for _ in range(lanes):
+        if operation == ops.CAST:
+            for k in range(n):
+                put(wide, y + k, np.float64(get(memory, x + k * unit)))
+        elif operation == ops.UNCAST:
+            for k in range(n):
+                put(memory, y + k, type(memory[0])(get(wide, x + k * unit)))
+        elif get(line, 12) == 1:
+            for k in range(first, first + 2 * n, 2):
+                put(wide, y + get(places, k), get(wide, x + get(places, k + 1)))
+        else:
+            for k in range(first, first + 2 * n, 2):
+                put(memory, y + get(places, k), get(memory, x + get(places, k + 1)))
+        y += get(steps, 2 * out + across)
+        x += get(steps, 2 * a + across)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from pixelrnn.canvas import scale
+from pixelrnn.program import block
+from pixelrnn.program.native import entry
 from pixelrnn.program.steps import Phase
 from pixelrnn.program.tables import Tables
 
@@ -53,9 +55,6 @@ class Machine:
         copies: int,
         threads: int | None = None,
     ) -> None:
-        from pixelrnn.program import drawing
-
-        self._drawing = drawing
         self.tables, self.width, self.batch, self.copies = tables, width, batch, copies
         threads, images = torch.get_num_threads() if threads is None else threads, batch // copies
         shares = max(1, min(threads, images))
@@ -75,6 +74,8 @@ class Machine:
         self._begun = -1
         if self._condition is not None and self._condition.shape[2:] == (1, 1):
             self._write_condition(0)
+        self._entry = entry("float64" if dtype == torch.float64 else "float32")
+        self._blocks = [[self._block(share, member) for member in range(self._members)] for share in range(shares)]
 
     def __enter__(self) -> Self:
         return self
@@ -159,34 +160,23 @@ class Machine:
         if begins:
             if self._condition is not None and self._condition.shape[2:] != (1, 1):
                 self._write_condition(row)
-            self._drawing.locate(self.places, row, self.at)
-        tables = self.tables
-        common = (self.at, self.steps, tables.chunks, tables.places, self.memory, self.wide, tables.weights)
+            self._call(self._blocks[0][0], block.LOCATE, row=row)
+        for each in self._blocks:
+            for one in each:
+                one[[block.PIXELS, block.KNOWN, block.NUMBERS]] = [
+                    every.ctypes.data for every in (pixels, known, numbers)
+                ]
+                one[block.AREA] = known.shape[1]
+                one[[block.TEMPERATURE, block.STRENGTH]] = np.array([temperature, strength]).view(np.int64)
 
         def prepare(share: int, member: int) -> None:
-            self._drawing.prepare(
-                tables.code,
-                tables.image,
-                tables.row,
-                *common,
-                begins,
-                row,
-                self.width,
-                *self._shares[share],
-                member,
-                self._members,
-                self._meetings[share],
-            )
+            self._call(self._blocks[share][member], block.PREPARE, row=row, begins=begins)
 
         def draw(share: int) -> int:
             if begins and self._members == 1:
                 prepare(share, 0)
-            settings = (row, column, columns, self.width, *self._shares[share], self.copies, temperature, strength)
-            arguments = (tables.code, tables.passes, tables.checks, tables.drawn, *common, self.scaled)
-            if self.ahead:
-                pace = self._paces[share]
-                return int(self._drawing.draw_ahead(*arguments, pixels, known, numbers, *settings, pace))
-            return int(self._drawing.draw(*arguments, pixels, known, numbers, *settings))
+            work = block.DRAW_AHEAD if self.ahead else block.DRAW
+            return self._call(self._blocks[share][0], work, row=row, column=column, columns=columns)
 
         shares, members = range(len(self._shares)), range(self._members)
         if begins and self._members > 1:
@@ -195,6 +185,56 @@ class Machine:
             if bad >= 0:
                 return bad // columns, column + bad % columns
         return None
+
+    def _block(self, share: int, member: int) -> npt.NDArray[np.int64]:
+        """The block of a thread, with all that stays."""
+        tables = self.tables
+        arrays = {
+            block.MEMORY: self.memory,
+            block.WIDE: self.wide,
+            block.WEIGHTS: tables.weights,
+            block.SCALED: self.scaled,
+            block.CODE: tables.code,
+            block.CHUNKS: tables.chunks,
+            block.PLACES: tables.places,
+            block.ONCE: tables.image,
+            block.SEGMENTS: tables.row,
+            block.PASSES: tables.passes,
+            block.CHECKS: tables.checks,
+            block.DRAWN: tables.drawn,
+            block.OPERANDS: self.places,
+            block.AT: self.at,
+            block.STEPS: self.steps,
+            block.MEETING: self._meetings[share],
+            block.PACE: self._paces[share],
+        }
+        assert all(each.flags.c_contiguous for each in arrays.values())
+        numbers = {
+            block.N_SEGMENTS: len(tables.row),
+            block.N_COLOURS: len(tables.drawn),
+            block.N_CHECKS: len(tables.checks),
+            block.N_OPERANDS: len(self.places),
+            block.LEVELS: len(self.scaled),
+            block.BATCH: self.batch,
+            block.COPIES: self.copies,
+            block.WIDTH: self.width,
+            block.IMAGE: self._shares[share][0],
+            block.IMAGES: self._shares[share][1],
+            block.MEMBER: member,
+            block.MEMBERS: self._members,
+        }
+        made = np.zeros(block.SIZE, dtype=np.int64)
+        for field, each in arrays.items():
+            made[field] = each.ctypes.data
+        for field, number in numbers.items():
+            made[field] = number
+        return made
+
+    def _call(
+        self, one: npt.NDArray[np.int64], work: int, *, row: int, begins: int = 0, column: int = 0, columns: int = 0
+    ) -> int:
+        one[[block.WORK, block.ROW, block.BEGINS, block.COLUMN, block.COLUMNS]] = work, row, begins, column, columns
+        return self._entry(one)
 
     def _all(self, work: Any, parts: list[tuple[int, ...]]) -> list[Any]:
         """All parts of some work at the same time, a thread for each; this thread does the first."""

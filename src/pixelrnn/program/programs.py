@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 import zlib
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
+from pixelrnn.program.native import is_installed, vector_bytes
 from pixelrnn.program.recording import record
 from pixelrnn.program.steps import UnknownStepError
 from pixelrnn.program.tables import Tables, tables
@@ -53,7 +53,7 @@ class Programs:
         Raises: UnknownStepError, which says why there is none
         """
         weights = next(network.parameters())
-        if importlib.util.find_spec("numba") is None:
+        if not is_installed():
             raise UnknownStepError("numba is not installed")
         if weights.device.type != "cpu" or weights.dtype not in (torch.float32, torch.float64):
             raise UnknownStepError(
@@ -79,10 +79,8 @@ class Programs:
 def _make(network: Network, head: Head, kind: Kind) -> Made | UnknownStepError:
     try:
         program = record(network, head, kind[0], kind[1:])
-        from pixelrnn.program.vectors import VECTOR_BYTES  # numba, only now
-
         number = np.float64 if kind[0] == torch.float64 else np.float32
-        made = tables(program, number, VECTOR_BYTES // np.dtype(number).itemsize)
+        made = tables(program, number, vector_bytes() // np.dtype(number).itemsize)
         return Made(made, -1 if program.condition is None else program.condition.index)
     except UnknownStepError as error:
         return error

@@ -52,6 +52,17 @@ class Recorded(torch.Tensor):
         return made
 
     @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Write down what networks use most before PyTorch takes it apart.
+
+        Everything else goes on to `__torch_dispatch__`, for which PyTorch imports its distributed tensors: that takes
+        longer than all the rest.
+        """
+        recording = next(each.recording for each in tree_leaves((args, kwargs)) if isinstance(each, Recorded))
+        made = recording.function(func, args, kwargs or {})
+        return super().__torch_function__(func, types, args, kwargs or {}) if made is NotImplemented else made
+
+    @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Write an operation down."""
         recording = next(each.recording for each in tree_leaves((args, kwargs)) if isinstance(each, Recorded))
@@ -186,11 +197,36 @@ class Recording(Canvas):
 
     # ---- what lies between the verbs
 
+    def function(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """A function of PyTorch, as a network calls it, with stand-ins among its arguments."""
+        name = getattr(func, "__name__", "").strip("_")
+        if name in _MOVING and "out" not in kwargs:
+            return self._moved(func, args, kwargs)
+        if name in _FUNCTIONS and not any(kwargs.values()):
+            return self._pointwise(_FUNCTIONS[name], args)
+        if name == "double":
+            return (
+                args[0]
+                if torch.float64 in (args[0].dtype, self.dtype)
+                else self._pointwise("copy", args, torch.float64)
+            )
+        if name == "dropout" and not kwargs.get("training", True):
+            return args[0]
+        if name in ("softmax", "log_softmax") and len(args) == 2 and not kwargs:
+            return (_softmax if name == "softmax" else _log_softmax)(*args)
+        if name == "logsumexp" and not kwargs:
+            return _logsumexp(*args)
+        if name in ("clamp_max", "clamp_min"):
+            return _ALIASES[getattr(aten, name)](*args, **kwargs)
+        if name in ("sum", "amax") and not kwargs.get("dtype"):
+            return self._reduced("max" if name == "amax" else "sum", *args, **kwargs)
+        return NotImplemented
+
     def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operation of PyTorch with stand-ins among its arguments."""
         packet = func.overloadpacket
         if packet in _MOVES:
-            return self._moved(packet, func, args, kwargs)
+            return self._moved(aten.reshape.default if packet in (aten.view, aten._unsafe_view) else func, args, kwargs)
         if packet is aten._to_copy:
             x, dtype = args[0], kwargs.get("dtype", args[0].dtype)
             if dtype == x.dtype or self.dtype == dtype == torch.float64:
@@ -236,22 +272,21 @@ class Recording(Canvas):
             self._constants[key] = made
         return self._constants[key]
 
-    def _moved(self, packet: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    def _moved(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Views, copies and concatenations, done on the elements."""
         dtypes = {each.dtype for each in tree_leaves(args) if isinstance(each, Recorded)}
         dtype = torch.float64 if torch.float64 in dtypes else self.dtype
+        together = func in (aten.cat.default, aten.stack.default, torch.cat, torch.stack)
 
         def place(x: Any) -> Any:
             if isinstance(x, Recorded):
                 x = x if x.dtype == dtype else self._pointwise("copy", [x], dtype)
                 return x.elements
-            if isinstance(x, Tensor) and packet in (aten.cat, aten.stack):
+            if isinstance(x, Tensor) and together:
                 elements = self.constant(x, double=self._is_double(dtype))
                 return torch.from_numpy(elements).reshape(x.shape)
             return x
 
-        if packet in (aten.view, aten._unsafe_view):
-            func = aten.reshape.default
         moved = func(*tree_map(place, args), **tree_map(place, kwargs))
         if isinstance(moved, Tensor):
             return Recorded(moved, dtype, self)
@@ -265,7 +300,7 @@ class Recording(Canvas):
                 raise UnknownStepError(f"a power of {operands[1]}")
             operation, operands = "mul", [operands[0], operands[0]]
         tensors = [each for each in operands if isinstance(each, Tensor)]
-        shape = torch.broadcast_shapes(*(each.shape for each in tensors))
+        shape = np.broadcast_shapes(*(tuple(each.shape) for each in tensors))
         if dtype is None:
             dtypes = {each.dtype for each in tensors if isinstance(each, Recorded)}
             wide = any(each.dtype == torch.float64 and each.ndim for each in tensors)
@@ -337,15 +372,16 @@ class Recording(Canvas):
         along: int = 0,
     ) -> Recorded:
         """weight @ inputs + bias + plus, as (1, N, 1, 1)."""
-        zero = self._is_zero(inputs)
-        inputs, weight, mask = inputs[~zero], weight.detach()[:, torch.from_numpy(~zero)], mask[:, ~zero]
+        used = mask.any(0) & ~self._is_zero(inputs)
+        weight = weight.detach()
+        if not used.all():
+            inputs, mask, weight = inputs[used], mask[:, used], weight[:, torch.from_numpy(used)]
         added = [] if plus is None else [self.consecutive(_elements(plus, self), double=False)]
-        used = mask.any(0)
-        inputs, mask, weight = inputs[used], mask[:, used], weight[:, torch.from_numpy(used)]
         for each in (inputs, *added):
             self._read(each)
         phase = self._phase(inputs, *added)
-        level = np.where(mask, self._level(inputs), 0).max(1) if len(inputs) else np.zeros(len(mask), dtype=np.int64)
+        known = self._level(inputs)
+        level = np.where(mask, known, 0).max(1) if known.any() else np.zeros(len(mask), dtype=np.int64)
         for each in added:
             level = np.maximum(level, self._level(each))
         out = self._new_map(phase, level, double=False)
@@ -496,6 +532,27 @@ _MOVES = {
     aten.repeat,
     aten.flip,
 }
+_MOVING = {
+    "getitem",
+    "movedim",
+    "split",
+    "chunk",
+    "narrow",
+    "expand",
+    "unflatten",
+    "flatten",
+    "repeat_interleave",
+    "reshape",
+    "stack",
+    "cat",
+    "permute",
+    "transpose",
+    "unsqueeze",
+    "squeeze",
+    "unbind",
+    "flip",
+}
+"""Functions by name that only move numbers around."""
 _POINTWISE = {
     aten.add: "add",
     aten.sub: "sub",
@@ -515,6 +572,26 @@ _POINTWISE = {
     aten.expm1: "expm1",
     aten.special_log_ndtr: "log_ndtr",
 }
+_FUNCTIONS = {
+    name: name
+    for name in (
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "relu",
+        "tanh",
+        "sigmoid",
+        "exp",
+        "log",
+        "neg",
+        "abs",
+        "expm1",
+        "where",
+        "pow",
+    )
+} | {"special_log_ndtr": "log_ndtr", "maximum": "maximum", "minimum": "minimum"}
+"""Functions by name of one number from one or more, and the operation of each."""
 _REDUCTIONS = {aten.sum: "sum", aten.amax: "max"}
 _ALIASES: dict[Any, Callable[..., Any]] = {
     aten._softmax: _softmax,

@@ -14,12 +14,13 @@ from llvmlite import ir
 from llvmlite.binding import address_of_symbol
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-_FEATURES: str = cpu_target.target_context.codegen().magic_tuple()[2]
-VECTOR_BYTES = 64 if "+avx512f" in _FEATURES else 32  # of a vector; the kernels' cache is separate for each processor
+from pixelrnn.program.formulas import Vectors
+from pixelrnn.program.native import vector_bytes
+
+VECTOR_BYTES = vector_bytes()
 AHEAD = 2048  # bytes of weights that are fetched before they are read, if they serve one lane only
 LANES = (
     4 if VECTOR_BYTES == 64 else 2
@@ -46,6 +47,25 @@ def view(typing: Any, array: Any, begin: Any, count: Any) -> Any:
         return made._getvalue()
 
     return array(array, types.intp, types.intp), build
+
+
+@intrinsic
+def array_at(typing: Any, address: Any, shape: Any, number: Any) -> Any:
+    """The array of this shape that stands at an address: contiguous, and not counted."""
+    kind = types.Array(number.dtype, len(shape), "C")
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        made = context.make_array(kind)(context, builder)
+        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+        lengths = cgutils.unpack_tuple(builder, arguments[1])
+        steps = [size]
+        for length in lengths[:0:-1]:
+            steps.insert(0, builder.mul(steps[0], length))
+        data = builder.inttoptr(arguments[0], context.get_data_type(kind.dtype).as_pointer())
+        populate_array(made, data=data, shape=lengths, strides=steps, itemsize=size, meminfo=None)
+        return made._getvalue()
+
+    return kind(address, shape, number), build
 
 
 @intrinsic
@@ -113,6 +133,23 @@ _YIELD = next((name for name in ("sched_yield", "SwitchToThread") if address_of_
 
 
 @intrinsic
+def apart(typing: Any, function: Any, arguments: Any) -> Any:
+    """function(*arguments), never inlined: a large function that is called from several places is compiled once."""
+    called = function.get_call_type(typing, arguments.types, {})
+
+    def build(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        result = context.get_function(function, called)(builder, cgutils.unpack_tuple(builder, values[1]))
+        name = function.dispatcher.overloads[called.args].fndesc.llvm_func_name
+        for block in builder.function.blocks:
+            for each in block.instructions:
+                if isinstance(each, ir.CallInstr) and each.callee.name == name:
+                    each.attributes.add("noinline")
+        return result
+
+    return called.return_type(function, arguments), build
+
+
+@intrinsic
 def as_float(typing: Any, bits: Any) -> Any:
     """The float that has these bits."""
     kind = {types.int32: types.float32, types.int64: types.float64}[bits]
@@ -165,10 +202,9 @@ class _Tile:
         self, context: Any, builder: Any, signature: Any, arguments: Any, lanes: int, panels: int, splits: int
     ) -> None:
         self.builder, self.lanes, self.panels, self.splits = builder, lanes, panels, splits
-        self.number = context.get_value_type(signature.args[0].dtype)
-        self.size = context.get_abi_sizeof(self.number)
-        self.width = VECTOR_BYTES // self.size
-        self.vector = ir.VectorType(self.number, self.width)
+        number = context.get_value_type(signature.args[0].dtype)
+        self.size = context.get_abi_sizeof(number)
+        self.v = Vectors(builder, number, 8 * self.size)
         memory, weights = (
             context.make_array(kind)(context, builder, each).data
             for kind, each in zip(signature.args[:2], arguments[:2], strict=True)
@@ -183,9 +219,9 @@ class _Tile:
         self.weights = builder.gep(weights, [weight])
 
     def build(self) -> None:
-        zero = ir.Constant(self.vector, [0.0] * self.width)
+        zero = self.v.constant(0.0)
         sums = [
-            zero if split else self._load(self.builder.gep(output, [_int(panel * self.width)]))
+            zero if split else self.v.load(self._panel(output, panel))
             for output in self.outputs
             for panel in range(self.panels)
             for split in range(self.splits)
@@ -194,8 +230,14 @@ class _Tile:
         if self.splits > 1:
             at, sums = self._loop(at, 1, sums)
         while len(sums) > self.lanes * self.panels:
-            sums = [self.builder.fadd(one, other) for one, other in zip(sums[::2], sums[1::2], strict=True)]
-        self._store(sums)
+            sums = [self.v.add(one, other) for one, other in zip(sums[::2], sums[1::2], strict=True)]
+        for lane, output in enumerate(self.outputs):
+            for panel in range(self.panels):
+                count = self.valid if panel == self.panels - 1 else _int(self.v.width)
+                self.v.store(sums[lane * self.panels + panel], self._panel(output, panel), count)
+
+    def _panel(self, pointer: Any, panel: int) -> Any:
+        return self.builder.gep(pointer, [_int(panel * self.v.width)])
 
     def _loop(self, begin: Any, step: int, sums: list[Any]) -> tuple[Any, list[Any]]:
         """`step` inputs at a time as long as there are so many: the input that comes next, and the sums."""
@@ -203,23 +245,23 @@ class _Tile:
         head, body, done = (builder.append_basic_block() for _ in range(3))
         builder.branch(head)
         builder.position_at_end(head)
-        at, running = builder.phi(begin.type), [builder.phi(self.vector) for _ in sums]
+        at, running = builder.phi(begin.type), [builder.phi(self.v.kind) for _ in sums]
         after = builder.add(at, _int(step))
         builder.cbranch(builder.icmp_signed("<=", after, self.inputs), body, done)
         builder.position_at_end(body)
         new = list(running)
         for split in range(step):
             here = builder.add(at, _int(split))
-            first = builder.gep(self.weights, [builder.mul(here, _int(self.panels * self.width))])
-            weights = [self._load(builder.gep(first, [_int(panel * self.width)])) for panel in range(self.panels)]
+            first = builder.gep(self.weights, [builder.mul(here, _int(self.panels * self.v.width))])
+            weights = [self.v.load(self._panel(first, panel)) for panel in range(self.panels)]
             if self.lanes == 1:
                 for panel in range(self.panels):
-                    self._prefetch(builder.gep(first, [_int(panel * self.width + AHEAD // self.size)]))
+                    self._prefetch(builder.gep(self._panel(first, panel), [_int(AHEAD // self.size)]))
             for lane, source in enumerate(self.sources):
-                number = self._spread(builder.load(builder.gep(source, [here])))
+                number = self.v.splat(builder.load(builder.gep(source, [here])))
                 for panel, weight in enumerate(weights):
                     index = (lane * self.panels + panel) * self.splits + split
-                    new[index] = self._add_product(number, weight, new[index])
+                    new[index] = self.v.add_product(number, weight, new[index])
         for phi, first, next_ in zip([at, *running], [begin, *sums], [after, *new], strict=True):
             phi.add_incoming(first, before)
             phi.add_incoming(next_, builder.block)
@@ -227,54 +269,12 @@ class _Tile:
         builder.position_at_end(done)
         return at, running
 
-    def _load(self, pointer: Any) -> Any:
-        return self.builder.load(self.builder.bitcast(pointer, self.vector.as_pointer()), align=self.size)
-
     def _prefetch(self, pointer: Any) -> None:
         """Let the processor fetch what will soon be read."""
         kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         flags = [ir.Constant(ir.IntType(32), flag) for flag in (0, 3, 1)]  # to be read, into every cache, data
         self.builder.call(function, [self.builder.bitcast(pointer, ir.IntType(8).as_pointer()), *flags])
-
-    def _spread(self, number: Any) -> Any:
-        """A vector of the same number."""
-        kind = ir.VectorType(number.type, self.width)
-        undefined = ir.Constant(kind, ir.Undefined)
-        one = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
-        return self.builder.shuffle_vector(one, undefined, zeros)
-
-    def _add_product(self, a: Any, b: Any, c: Any) -> Any:
-        """a * b + c, in one rounding where the processor has such an instruction."""
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        name = f"llvm.fmuladd.v{self.width}f{8 * self.size}"
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
-
-    def _store(self, sums: list[Any]) -> None:
-        builder, pointer = self.builder, self.vector.as_pointer()
-        last = []
-        for output in self.outputs:
-            for panel in range(self.panels):
-                number = sums.pop(0)
-                place = builder.bitcast(builder.gep(output, [_int(panel * self.width)]), pointer)
-                if panel < self.panels - 1:
-                    builder.store(number, place, align=self.size)
-                else:
-                    last.append((number, place))
-        with builder.if_else(builder.icmp_signed(">=", self.valid, _int(self.width))) as (full, partial):
-            with full:
-                for number, place in last:
-                    builder.store(number, place, align=self.size)
-            with partial:
-                integers, bits = ir.VectorType(ir.IntType(64), self.width), ir.VectorType(ir.IntType(1), self.width)
-                index = ir.Constant(integers, list(range(self.width)))
-                mask = builder.icmp_signed("<", index, self._spread(self.valid))
-                kind = ir.FunctionType(ir.VoidType(), [self.vector, pointer, ir.IntType(32), bits])
-                name = f"llvm.masked.store.v{self.width}f{8 * self.size}.p0"
-                store = cgutils.get_or_insert_function(builder.module, kind, name)
-                for number, place in last:
-                    builder.call(store, [number, place, ir.Constant(ir.IntType(32), self.size), mask])
 
 
 def _int(value: int) -> Any:

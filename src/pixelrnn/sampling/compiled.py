@@ -31,7 +31,7 @@ class CompiledWalk(StageWalk):
         # Under guidance the two copies of an image, with its condition and without, are neighbours.
         self.images = np.arange(batch).reshape(self.copies, -1).T.flatten()
         self.drawn = np.ascontiguousarray(self.host[:, :, self.indices][self.images])
-        self.known = ~self.unknown[:, self.indices][self.images]
+        self.known = np.ascontiguousarray(~self.unknown[:, self.indices][self.images])
         self.numbers = np.ascontiguousarray(draw.numbers.numpy()[:, :, self.indices])
         s = self.condition_map
         s = None if s is None else s[torch.from_numpy(self.images)]

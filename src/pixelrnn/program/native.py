@@ -1,0 +1,167 @@
+"""The machine code of the kernels: compiled once for a processor, kept on disk, and loaded without numba.
+
+Loading takes a few hundredths of a second, as much as an import; compiling takes some seconds. The folder is
+`kernels` in the user's cache folder (`PIXELRNN_KERNELS` names another); where it cannot be written, the code is
+compiled in each process. A file is named by the hash of everything that it was made from, appears whole or not at all,
+and is read back only with the checksum that it begins with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelrnn.files import write_atomic
+
+Entry = Callable[[npt.NDArray[np.int64]], int]
+"""Takes the address of a block; returns -1, or where parameters are not finite."""
+
+_SOURCES = ("block", "operations", "formulas", "vectors", "elementary", "kernels", "drawing", "entry")
+_lock = threading.Lock()
+_entries: dict[str, Entry] = {}
+_engines: list[Any] = []  # that own the code
+
+
+def processor() -> tuple[str, str]:
+    """Name and features of the processor that code is made for, as LLVM names them; numba's variables count."""
+    from llvmlite import binding
+
+    name = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    return name, binding.get_host_cpu_features().flatten() if features is None else features
+
+
+def vector_bytes() -> int:
+    """How wide vectors are."""
+    return 64 if "+avx512f" in processor()[1].split(",") else 32
+
+
+def is_installed() -> bool:
+    """Whether there is a compiler."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def is_loaded(number: str) -> bool:
+    """Whether the code for "float32" or "float64" is in this process."""
+    return number in _entries
+
+
+def is_compiled(number: str) -> bool:
+    """Whether it is in this process or on disk."""
+    return is_loaded(number) or _file(number).is_file()
+
+
+def entry(number: str) -> Entry:
+    """The compiled function for "float32" or "float64": from this process, from disk, or compiled now."""
+    with _lock:
+        if number not in _entries:
+            code = _read(_file(number))
+            if code is None:
+                code = _compile(number)
+                with contextlib.suppress(OSError):
+                    _file(number).parent.mkdir(parents=True, exist_ok=True)
+                    write_atomic(_file(number), code)
+            _entries[number] = _load(code)
+        return _entries[number]
+
+
+def compile_in_background(number: str) -> None:
+    """Let another process of low priority put the code on disk, if nothing does yet; this one goes on."""
+    if number in _started or is_compiled(number):
+        return
+    _started.add(number)
+    command = [sys.executable, "-m", "pixelrnn.program.native", number]
+    with contextlib.suppress(OSError):
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+_started: set[str] = set()
+
+
+def _folder() -> Path:
+    import platformdirs
+
+    return Path(os.environ.get("PIXELRNN_KERNELS") or Path(platformdirs.user_cache_dir("pixelrnn")) / "kernels")
+
+
+def _file(number: str) -> Path:
+    return _folder() / f"{_key()}-{number}.o"
+
+
+@functools.cache
+def _key() -> str:
+    """A hash of all that the code depends on."""
+    folder = Path(__file__).parent
+    parts = [(folder / f"{name}.py").read_bytes() for name in _SOURCES]
+    parts += [importlib.metadata.version(name).encode() for name in ("numba", "llvmlite")]
+    parts += [each.encode() for each in (*processor(), platform.platform(), platform.python_version())]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+
+
+def _compile(number: str) -> bytes:
+    from pixelrnn.program.entry import compile_entry
+
+    name, code = compile_entry({"float32": np.float32, "float64": np.float64}[number])
+    body = name.encode() + b"\0" + code
+    return hashlib.sha256(body).digest() + body
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        code = path.read_bytes()
+    except OSError:
+        return None
+    return code if hashlib.sha256(code[32:]).digest() == code[:32] else None
+
+
+def _load(code: bytes) -> Entry:
+    from llvmlite import binding
+
+    name, _, machine_code = code[32:].partition(b"\0")
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    cpu, features = processor()
+    machine = binding.Target.from_default_triple().create_target_machine(
+        cpu=cpu, features=features, codemodel="jitdefault"
+    )
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+    engine.add_object_file(binding.ObjectFileRef.from_data(machine_code))
+    engine.finalize_object()
+    _engines.append(engine)
+    address = engine.get_function_address(name.decode())
+    kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)  # numba's own convention
+    function = kind(address)
+
+    def call(block: npt.NDArray[np.int64]) -> int:
+        returned, unused = ctypes.c_int64(-1), ctypes.c_void_p()
+        function(ctypes.addressof(returned), ctypes.addressof(unused), block.ctypes.data)
+        return returned.value
+
+    return call
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(AttributeError, OSError):
+        os.nice(10)
+    entry(sys.argv[1])
