@@ -35,17 +35,17 @@ def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | N
         s = None if condition_map is None else condition_map[:, :, :: stage.step, :: stage.step]
         if stage.condition_map is not None:
             s = stage.condition_map(scale(pixels, model.levels, torch.float64), s)
-        made = Programs().of(stage.network, model.head, s)
-        every_pass = np.stack([made.tables.passes[0]] * 2)  # also where all pixels are known
-        tables = dataclasses.replace(made.tables, passes=every_pass)
+        tables = Programs().of(stage.network, model.head, s)
+        every_pass = np.stack([tables.passes[0]] * 2)  # also where all pixels are known
+        tables = dataclasses.replace(tables, passes=every_pass)
         batch, _, height, width = pixels.shape
-        machine = Machine(tables, model.levels, width, batch, torch.float64, s, made.condition, 1)
+        machine = Machine(tables, model.levels, (height, width), batch, torch.float64, s, 1)
         flat = np.ascontiguousarray(pixels.flatten(2).numpy().astype(np.uint8))
         known, numbers = np.ones((batch, height * width), dtype=bool), np.zeros(flat.shape)
         found = torch.zeros(batch, model.head.num_params, height, width)
         for row in range(height):
             for column in range(width):
-                assert machine.draw(row, column, 1, flat, known, numbers, 1.0, 1.0) is None
+                assert machine.draw(row, 1, column, 1, flat, known, numbers, 1.0, 1.0) is None
                 at = 0
                 for operand, n, _ in tables.checks:
                     first, rows, line, down = machine.places[operand]

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-LOCATE, PREPARE, DRAW, DRAW_AHEAD = range(4)
-"""The kinds of work."""
+BEGIN, PREPARE, DRAW, DRAW_AHEAD = range(4)
+"""The kinds of work: begin a row, do what is done once for it, draw some columns of some rows."""
 
 (
     WORK,
@@ -31,6 +31,7 @@ LOCATE, PREPARE, DRAW, DRAW_AHEAD = range(4)
     STEPS,
     MEETING,
     PACE,
+    CONDITION,  # 0 if there is none, or none that differs from row to row
     # lengths
     N_SEGMENTS,
     N_COLOURS,
@@ -39,11 +40,15 @@ LOCATE, PREPARE, DRAW, DRAW_AHEAD = range(4)
     LEVELS,
     BATCH,
     AREA,
+    IMAGE_SIZE,
+    CONDITION_LINE,  # numbers in a row of an image's condition map
     # settings
     COPIES,
     WIDTH,
+    CONDITION_AT,  # operand
     BEGINS,
     ROW,
+    ROWS,
     COLUMN,
     COLUMNS,
     IMAGE,
@@ -53,5 +58,5 @@ LOCATE, PREPARE, DRAW, DRAW_AHEAD = range(4)
     # the bits of a float64 each
     TEMPERATURE,
     STRENGTH,
-) = range(SIZE := 40)
+) = range(SIZE := 45)
 """The fields."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -13,64 +15,33 @@ READING = 4  # columns that could be computed in the time that reading the weigh
 
 
 @njit(**OPTIONS, inline="always")
-def locate(operands, row, at):
-    """Where every operand is in this row: (first, rows, size of a row, row offset) -> a place."""
+def begin_row(state, operands, row, condition, where, image, images, size):
+    """Look up where every operand is in this row, and put a row of the condition map where it is read.
+
+    operands   (n, 4): first, rows, size of a row, row offset
+    condition  (images, H, numbers in a row), without numbers if there is none; `where` is its operand, `size` that of
+               an image's memory
+    """
     for index in range(len(operands)):
-        first, rows, size, down = operands[index]
-        at[index] = first + (row + down) % rows * size
+        first, rows, row_size, down = operands[index]
+        state.at[index] = first + (row + down) % rows * row_size
+    for i in range(image, image + images):
+        for k in range(condition.shape[2]):
+            state.memory[state.at[where] + i * size + k] = condition[i, row, k]
 
 
 @njit(**OPTIONS, inline="always")
-def prepare(
-    code,
-    once,
-    segments,
-    at,
-    steps,
-    chunks,
-    places,
-    memory,
-    wide,
-    weights,
-    begins,
-    row,
-    width,
-    image,
-    images,
-    member,
-    members,
-    meeting,
-):
+def prepare(state, once, segments, begins, row, width, image, images, member, members, meeting):
     """Do what is done once for a row, for the images from `image` on; a team of threads shares its columns.
 
     once      (2,): the instructions for whole images, done if `begins` is 2
-    segments  (n, 3): begin, end, along: those for whole rows, done if `begins` is 1 or 2; where `along` is not 0, pixel
-              by pixel in that direction
+    segments  (n, 3): begin, end, along: those for whole rows; where `along` is not 0, pixel by pixel in that direction
     meeting   (1,): where the `members` of a team wait for each other, after each instruction
     """
     first, single = np.int64(0), np.int64(1)
     if begins == 2 and member == 0:
         late = np.int64(1 << 30)
-        apart(
-            run,
-            (
-                code,
-                once[0],
-                once[1],
-                late,
-                at,
-                steps,
-                chunks,
-                places,
-                memory,
-                wide,
-                weights,
-                image,
-                images,
-                first,
-                single,
-            ),
-        )
+        apart(run, (state, once[0], once[1], late, image, images, first, single))
     if members > 1:
         meet(meeting, members)
     left, right = width * member // members, width * (member + 1) // members
@@ -80,57 +51,15 @@ def prepare(
             if member == 0:
                 for pixel in range(width):
                     x = pixel if along > 0 else width - 1 - pixel
-                    apart(
-                        run,
-                        (
-                            code,
-                            begin,
-                            end,
-                            row,
-                            at,
-                            steps,
-                            chunks,
-                            places,
-                            memory,
-                            wide,
-                            weights,
-                            image,
-                            images,
-                            x,
-                            single,
-                        ),
-                    )
+                    apart(run, (state, begin, end, row, image, images, x, single))
             if members > 1:
                 meet(meeting, members)
         elif members == 1:
-            apart(
-                run,
-                (code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, first, width),
-            )
+            apart(run, (state, begin, end, row, image, images, first, width))
         else:
             for one in range(begin, end):
                 if right > left:
-                    columns = right - left
-                    apart(
-                        run,
-                        (
-                            code,
-                            one,
-                            one + 1,
-                            row,
-                            at,
-                            steps,
-                            chunks,
-                            places,
-                            memory,
-                            wide,
-                            weights,
-                            image,
-                            images,
-                            left,
-                            columns,
-                        ),
-                    )
+                    apart(run, (state, one, one + 1, row, image, images, left, right - left))
                 meet(meeting, members)
 
 
@@ -184,132 +113,89 @@ def finite(memory, at, n):
     return True
 
 
-@njit(**OPTIONS, inline="always")
-def decide(checks, colour, pmf, levels, at, steps, memory, wide, number, image, x, copies, temperature, strength):
-    """The level of one colour of a pixel by its probabilities; -1 - copy if that copy's parameters are not finite."""
-    for index in range(len(checks)):
-        operand, count, of_colour = checks[index]
-        if of_colour == colour:
-            for copy in range(copies):
-                if not finite(memory, place(operand, at, steps, image + copy, x), count):
-                    return -1 - copy
-    here = place(pmf, at, steps, image, x)
-    chances = view(wide, here, levels)
-    if copies == 2:
-        guide(chances, view(wide, here + get(steps, 2 * pmf), levels), strength)
-    return pick(chances, number, temperature)
-
-
-@njit(**OPTIONS, inline="always")
-def draw(
-    code,
-    passes,
-    checks,
-    drawn,
-    at,
-    steps,
-    chunks,
-    places,
-    memory,
-    wide,
-    weights,
-    scaled,
-    pixels,
-    known,
-    numbers,
-    row,
-    column,
-    columns,
-    width,
-    image,
-    images,
-    copies,
-    temperature,
-    strength,
-):
-    """Draw some columns of a row, pixel by pixel and colour by colour, for the images from `image` on.
-
-    Of `copies` 2, images come in pairs, with the condition and without, for guidance. Returns -1, or where parameters
-    are not finite: image * columns + column.
+class Drawing(NamedTuple):
+    """What is drawn, and how.
 
     passes    (2, C + 1, 2): the instructions before each colour of a pixel, and after the last; in the second line, for
               a pixel that is known in all images
     checks    (m, 3): operand, n, colour of the parameters that must be finite
     drawn     (C, 3): the operands of the probabilities, of the pixel as the network sees it, and as an integer
+    scaled    (levels,): a pixel as the network sees it
     pixels    (images, C, H * W), known (images, H * W), numbers (images / copies, C, H * W)
+    copies    2 if images come in pairs, with the condition and without, for guidance
     """
-    levels, single = len(scaled), np.int64(1)
+
+    passes: Any
+    checks: Any
+    drawn: Any
+    scaled: Any
+    pixels: Any
+    known: Any
+    numbers: Any
+    copies: Any
+    temperature: Any
+    strength: Any
+
+
+@njit(**OPTIONS, inline="always")
+def decide(state, drawing, colour, image, x, spot):
+    """The level of one colour of a pixel by its probabilities; -1 - copy if that copy's parameters are not finite."""
+    checks, copies = drawing.checks, drawing.copies
+    for index in range(len(checks)):
+        operand, count, of_colour = checks[index]
+        if of_colour == colour:
+            for copy in range(copies):
+                here = place(operand, state.at, state.steps, image + copy, x)
+                if not finite(state.memory, here, count):
+                    return -1 - copy
+    pmf, levels = drawing.drawn[colour, 0], len(drawing.scaled)
+    here = place(pmf, state.at, state.steps, image, x)
+    chances = view(state.wide, here, levels)
+    if copies == 2:
+        guide(chances, view(state.wide, here + get(state.steps, 2 * pmf), levels), drawing.strength)
+    return pick(chances, drawing.numbers[image // copies, colour, spot], drawing.temperature)
+
+
+@njit(**OPTIONS, inline="always")
+def show(state, drawing, colour, image, x, level):
+    """Let the network see a pixel."""
+    as_seen, as_integer = drawing.drawn[colour, 1], drawing.drawn[colour, 2]
+    state.memory[place(as_seen, state.at, state.steps, image, x)] = drawing.scaled[level]
+    state.wide[place(as_integer, state.at, state.steps, image, x)] = level
+
+
+@njit(**OPTIONS, inline="always")
+def draw(state, drawing, row, column, columns, width, image, images):
+    """Draw some columns of a row, pixel by pixel and colour by colour, for the images from `image` on.
+
+    Returns -1, or where parameters are not finite: image * H * W + pixel.
+    """
+    pixels, known, copies = drawing.pixels, drawing.known, drawing.copies
+    colours, single = len(drawing.drawn), np.int64(1)
     for x in range(column, column + columns):
         spot = row * width + x
         all_known = True
         for i in range(image, image + images):
             all_known = all_known and known[i, spot]
-        for colour in range(len(drawn) + 1):
-            begin, end = passes[1 if all_known else 0, colour]
-            apart(
-                run, (code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, x, single)
-            )
-            if colour == len(drawn):
+        for colour in range(colours + 1):
+            begin, end = drawing.passes[1 if all_known else 0, colour]
+            apart(run, (state, begin, end, row, image, images, x, single))
+            if colour == colours:
                 break
-            pmf, as_seen, as_integer = drawn[colour]
             for i in range(image, image + images, copies):
                 if not known[i, spot]:
-                    number = numbers[i // copies, colour, spot]
-                    level = decide(
-                        checks,
-                        colour,
-                        pmf,
-                        levels,
-                        at,
-                        steps,
-                        memory,
-                        wide,
-                        number,
-                        i,
-                        x,
-                        copies,
-                        temperature,
-                        strength,
-                    )
+                    level = decide(state, drawing, colour, i, x, spot)
                     if level < 0:
-                        return (i - 1 - level) * columns + x - column
+                        return (i - 1 - level) * pixels.shape[2] + spot
                     for copy in range(copies):
                         pixels[i + copy, colour, spot] = level
                 for copy in range(copies):
-                    level = np.int64(pixels[i + copy, colour, spot])
-                    memory[place(as_seen, at, steps, i + copy, x)] = scaled[level]
-                    wide[place(as_integer, at, steps, i + copy, x)] = level
+                    show(state, drawing, colour, i + copy, x, np.int64(pixels[i + copy, colour, spot]))
     return -1
 
 
 @njit(**OPTIONS, inline="always")
-def draw_ahead(
-    code,
-    passes,
-    checks,
-    drawn,
-    at,
-    steps,
-    chunks,
-    places,
-    memory,
-    wide,
-    weights,
-    scaled,
-    pixels,
-    known,
-    numbers,
-    row,
-    column,
-    columns,
-    width,
-    image,
-    images,
-    copies,
-    temperature,
-    strength,
-    pace,
-):
+def draw_ahead(state, drawing, row, column, columns, width, image, images, pace):
     """As `draw`, for images of one colour, one after the other: several pixels at a time, on guesses.
 
     What is drawn is right up to and including the first pixel that is not what was guessed, as in
@@ -317,72 +203,43 @@ def draw_ahead(
 
     pace      (2,): pixels that were settled, and guesses that were wrong, of late
     """
-    levels, end = len(scaled), column + columns
-    pmf, as_seen, as_integer = drawn[0]
+    pixels, known, copies = drawing.pixels, drawing.known, drawing.copies
+    end = column + columns
     for i in range(image, image + images, copies):
         for x in range(column, end):  # the first guess is the pixel above
             spot = row * width + x
             for copy in range(i, i + copies):
                 if not known[i, spot]:
                     pixels[copy, 0, spot] = pixels[copy, 0, spot - width] if row > 0 else 0
-                level = np.int64(pixels[copy, 0, spot])
-                memory[place(as_seen, at, steps, copy, x)] = scaled[level]
-                wide[place(as_integer, at, steps, copy, x)] = level
+                show(state, drawing, 0, copy, x, np.int64(pixels[copy, 0, spot]))
         first = column
         while first < end:
             given = first
             while given < end and known[i, row * width + given]:
                 given += 1
             if given > first:
-                begin, after = passes[1, 0]
-                lanes = given - first
-                apart(
-                    run,
-                    (
-                        code,
-                        begin,
-                        after,
-                        row,
-                        at,
-                        steps,
-                        chunks,
-                        places,
-                        memory,
-                        wide,
-                        weights,
-                        i,
-                        copies,
-                        first,
-                        lanes,
-                    ),
-                )
+                begin, after = drawing.passes[1, 0]
+                apart(run, (state, begin, after, row, i, copies, first, given - first))
                 first = given
                 continue
             lanes = lookahead(pace, end - first)
-            begin, after = passes[0, 0]
-            apart(
-                run,
-                (code, begin, after, row, at, steps, chunks, places, memory, wide, weights, i, copies, first, lanes),
-            )
+            begin, after = drawing.passes[0, 0]
+            apart(run, (state, begin, after, row, i, copies, first, lanes))
             settled = lanes
             for x in range(first, first + lanes):
                 spot = row * width + x
                 if known[i, spot]:
                     continue
-                number = numbers[i // copies, 0, spot]
-                level = decide(
-                    checks, 0, pmf, levels, at, steps, memory, wide, number, i, x, copies, temperature, strength
-                )
+                level = decide(state, drawing, 0, i, x, spot)
                 if level < 0:
                     if settled < lanes:  # only a guess
                         break
-                    return (i - 1 - level) * columns + x - column
+                    return (i - 1 - level) * pixels.shape[2] + spot
                 if level != pixels[i, 0, spot]:
                     settled = min(settled, x - first + 1)
                     for copy in range(i, i + copies):
                         pixels[copy, 0, spot] = level
-                        memory[place(as_seen, at, steps, copy, x)] = scaled[level]
-                        wide[place(as_integer, at, steps, copy, x)] = level
+                        show(state, drawing, 0, copy, x, level)
             pace[0] = 0.98 * pace[0] + settled
             pace[1] = 0.98 * pace[1] + (1 if settled < lanes else 0)
             first += settled

@@ -10,7 +10,7 @@ from numba import njit
 from pixelrnn.program.vectors import get
 
 FAST = {"contract", "nsz"}  # products and sums may be fused, but not taken in another order
-# Without references that are counted: counting takes longer than a small product, and threads would wait for each other.
+# Without reference counts: they take longer than a small product, and threads would wait for each other.
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST, "_nrt": False}
 
 

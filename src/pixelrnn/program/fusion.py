@@ -44,10 +44,10 @@ def _gate(step: Step, made: dict[int, Step], readers: Counter[int]) -> Fused | N
         return None
     factors = [_source(each, step, made, readers) for each in step.inputs]
     for one, other in (factors, factors[::-1]):
-        if isinstance(one, Pointwise) and isinstance(other, Pointwise):
-            if (one.operation, other.operation) == ("tanh", "sigmoid"):
-                gate = replace(step, operation="gate", inputs=[one.inputs[0], other.inputs[0]])
-                return [one.out, other.out], gate
+        if not (isinstance(one, Pointwise) and isinstance(other, Pointwise)):
+            continue
+        if (one.operation, other.operation) == ("tanh", "sigmoid"):
+            return [one.out, other.out], replace(step, operation="gate", inputs=[one.inputs[0], other.inputs[0]])
     return None
 
 

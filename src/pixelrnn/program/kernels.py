@@ -14,6 +14,8 @@ is n consecutive numbers, 0 that it is one number.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -241,30 +243,6 @@ def recur(line, at, steps, places, memory, image, column, lanes, across):
 
 
 @njit(**OPTIONS)
-def run(code, begin, end, row, at, steps, chunks, places, memory, wide, weights, image, images, column, columns):
-    """Some instructions, each for all images from `image` on and all columns from `column` on."""
-    across, turns, lanes = 0, 1, images
-    if columns > 1:
-        across, turns, lanes = 1, images, columns
-    for index in range(begin, end):
-        line = view(code, index * ops.FIELDS, ops.FIELDS)
-        if row < get(line, 11):
-            continue
-        operation = get(line, 0)
-        for i in range(image, image + turns):
-            if operation == ops.LINEAR:
-                multiply(line, at, steps, chunks, memory, weights, i, column, lanes, across)
-            elif operation == ops.CELL:
-                recur(line, at, steps, places, memory, i, column, lanes, across)
-            elif operation == ops.GATHER or operation == ops.CAST or operation == ops.UNCAST:
-                move(operation, line, at, steps, places, memory, wide, i, column, lanes, across)
-            elif get(line, 12) == 1:
-                compute(line, at, steps, wide, i, column, lanes, across)
-            else:
-                compute(line, at, steps, memory, i, column, lanes, across)
-
-
-@njit(**OPTIONS)
 def move(operation, line, at, steps, places, memory, wide, image, column, lanes, across):
     """Numbers from anywhere, or from one kind to the other."""
     n, out, a, unit, first = get(line, 1), get(line, 2), get(line, 3), get(line, 4), 2 * get(line, 9)
@@ -284,3 +262,41 @@ def move(operation, line, at, steps, places, memory, wide, image, column, lanes,
                 put(memory, y + get(places, k), get(memory, x + get(places, k + 1)))
         y += get(steps, 2 * out + across)
         x += get(steps, 2 * a + across)
+
+
+class State(NamedTuple):
+    """A program at work: all arrays are flat."""
+
+    code: Any
+    at: Any
+    steps: Any
+    chunks: Any
+    places: Any
+    memory: Any
+    wide: Any
+    weights: Any
+
+
+@njit(**OPTIONS)
+def run(state, begin, end, row, image, images, column, columns):
+    """Some instructions, each for all images from `image` on and all columns from `column` on."""
+    at, steps, memory, wide = state.at, state.steps, state.memory, state.wide
+    across, turns, lanes = 0, 1, images
+    if columns > 1:
+        across, turns, lanes = 1, images, columns
+    for index in range(begin, end):
+        line = view(state.code, index * ops.FIELDS, ops.FIELDS)
+        if row < get(line, 11):
+            continue
+        operation = get(line, 0)
+        for i in range(image, image + turns):
+            if operation == ops.LINEAR:
+                multiply(line, at, steps, state.chunks, memory, state.weights, i, column, lanes, across)
+            elif operation == ops.CELL:
+                recur(line, at, steps, state.places, memory, i, column, lanes, across)
+            elif operation == ops.GATHER or operation == ops.CAST or operation == ops.UNCAST:
+                move(operation, line, at, steps, state.places, memory, wide, i, column, lanes, across)
+            elif get(line, 12) == 1:
+                compute(line, at, steps, wide, i, column, lanes, across)
+            else:
+                compute(line, at, steps, memory, i, column, lanes, across)

@@ -17,6 +17,7 @@ from pixelrnn.program.native import entry
 from pixelrnn.program.steps import Phase
 from pixelrnn.program.tables import Tables
 
+_WORTH_A_THREAD = 20e6  # multiplications
 _FEW = 2  # images of a thread: one read of the weights serves more pixels of a row than images
 _TEAMWORK = (
     10e6  # multiplications of a row's part that are worth a second thread: starting it takes a tenth of a millisecond
@@ -24,7 +25,7 @@ _TEAMWORK = (
 
 
 class Machine:
-    """Draws a batch of images with a program, row by row.
+    """Draws a batch of images with a program, rows one after the other.
 
     Every image has memory of its own: for each map so many rows, each with its margins, all channels of a pixel side by
     side. Maps that other pixels do not read have room for one pixel only, unless pixels are drawn ahead.
@@ -35,7 +36,7 @@ class Machine:
     Arguments:
         tables     of the program
         levels     of a pixel
-        width      of the images
+        size       of the images, (H, W)
         batch      images
         dtype      float32 or float64
         condition  the condition map, (batch, maps, H, W) or (batch, maps, 1, 1), None without one
@@ -47,16 +48,17 @@ class Machine:
         self,
         tables: Tables,
         levels: int,
-        width: int,
+        size: tuple[int, int],
         batch: int,
         dtype: torch.dtype,
         condition: Tensor | None,
-        condition_index: int,
         copies: int,
         threads: int | None = None,
     ) -> None:
-        self.tables, self.width, self.batch, self.copies = tables, width, batch, copies
+        height, width = size
+        self.tables, self.width, self._area, self.batch, self.copies = tables, width, height * width, batch, copies
         threads, images = torch.get_num_threads() if threads is None else threads, batch // copies
+        threads = max(1, min(threads, int(tables.cost * height * width * batch / _WORTH_A_THREAD)))
         shares = max(1, min(threads, images))
         cuts = [copies * (images * part // shares) for part in range(shares + 1)]
         self._shares = [(begin, end - begin) for begin, end in pairwise(cuts)]
@@ -69,11 +71,10 @@ class Machine:
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self._lay_out(np.float64 if dtype == torch.float64 else np.float32)
         self.scaled = scale(torch.arange(levels), levels, dtype).numpy()
-        self._condition = None if condition is None else condition.numpy()
-        self._condition_at = condition_index
-        self._begun = -1
-        if self._condition is not None and self._condition.shape[2:] == (1, 1):
-            self._write_condition(0)
+        self._begun = False
+        self._condition = np.zeros((batch, height, 0), self.memory.dtype)
+        if condition is not None and tables.condition >= 0:
+            self._bring(condition.numpy())
         self._entry = entry("float64" if dtype == torch.float64 else "float32")
         self._blocks = [[self._block(share, member) for member in range(self._members)] for share in range(shares)]
 
@@ -125,23 +126,23 @@ class Machine:
             places.append((first + (left + dx) * channels + channel, rows, row, dy))
             steps.append((0 if is_shared else size, channels))
         self.places = np.array(places, dtype=np.int64).reshape(-1, 4)
-        self.at = np.zeros(len(places), dtype=np.int64)
+        self._at = [np.zeros(len(places), dtype=np.int64) for _ in self._shares]
         self.steps = np.array(steps, dtype=np.int64).ravel()
 
-    def _write_condition(self, row: int) -> None:
-        """Put a row of the condition map where the program reads it."""
-        assert self._condition is not None
-        if self._condition_at not in self._maps:
+    def _bring(self, condition: npt.NDArray[Any]) -> None:
+        """Put the condition map where the program reads it, now or row by row."""
+        lines = np.ascontiguousarray(condition.transpose(0, 2, 3, 1)).reshape(self.batch, condition.shape[2], -1)
+        if condition.shape[2:] != (1, 1):
+            self._condition = lines
             return
-        first, rows, size, left, channels, _ = self._maps[self._condition_at]
-        here = self._condition[:, :, row]  # (batch, maps, columns)
+        first = int(self.places[self.tables.condition, 0])
         images = self.memory[: self.batch * self._sizes[0]].reshape(self.batch, -1)
-        begin = first + row % rows * size + left * channels
-        images[:, begin : begin + here.shape[1] * here.shape[2]] = here.transpose(0, 2, 1).reshape(self.batch, -1)
+        images[:, first : first + lines.shape[2]] = lines[:, 0]
 
     def draw(
         self,
         row: int,
+        rows: int,
         column: int,
         columns: int,
         pixels: npt.NDArray[np.uint8],
@@ -150,40 +151,41 @@ class Machine:
         temperature: float,
         strength: float,
     ) -> tuple[int, int] | None:
-        """Draw some columns of a row in place; rows one after the other, columns from left to right.
+        """Draw some columns of some rows in place: rows one after the other, their columns from left to right.
 
         Shapes:  pixels (batch, C, H * W), known (batch, H * W), numbers (batch / copies, C, H * W)
-        Returns: None, or the image and the column whose parameters are not finite
+        Returns: None, or the image and the pixel whose parameters are not finite
         """
-        begins = 0 if row == self._begun else 1 if self._begun >= 0 else 2
-        self._begun = row
-        if begins:
-            if self._condition is not None and self._condition.shape[2:] != (1, 1):
-                self._write_condition(row)
-            self._call(self._blocks[0][0], block.LOCATE, row=row)
         for each in self._blocks:
             for one in each:
-                one[[block.PIXELS, block.KNOWN, block.NUMBERS]] = [
-                    every.ctypes.data for every in (pixels, known, numbers)
-                ]
-                one[block.AREA] = known.shape[1]
+                arrays = pixels, known, numbers
+                one[[block.PIXELS, block.KNOWN, block.NUMBERS]] = [every.ctypes.data for every in arrays]
                 one[[block.TEMPERATURE, block.STRENGTH]] = np.array([temperature, strength]).view(np.int64)
+
+        def begin(share: int) -> None:
+            self._call(self._blocks[share][0], block.BEGIN, row=row)
 
         def prepare(share: int, member: int) -> None:
             self._call(self._blocks[share][member], block.PREPARE, row=row, begins=begins)
 
         def draw(share: int) -> int:
-            if begins and self._members == 1:
-                prepare(share, 0)
             work = block.DRAW_AHEAD if self.ahead else block.DRAW
-            return self._call(self._blocks[share][0], work, row=row, column=column, columns=columns)
+            settings = {"begins": begins, "column": column, "columns": columns, "rows": count}
+            return self._call(self._blocks[share][0], work, row=row, **settings)
 
         shares, members = range(len(self._shares)), range(self._members)
-        if begins and self._members > 1:
-            self._all(prepare, [(share, member) for share in shares for member in members])
-        for bad in self._all(draw, [(share,) for share in shares]):
-            if bad >= 0:
-                return bad // columns, column + bad % columns
+        end, count = row + rows, rows if self._members == 1 else 1
+        while row < end:
+            begins = 0 if column else 1 if self._begun else 2
+            self._begun = True
+            if begins and self._members > 1:
+                for share in shares:
+                    begin(share)
+                self._all(prepare, [(share, member) for share in shares for member in members])
+            for bad in self._all(draw, [(share,) for share in shares]):
+                if bad >= 0:
+                    return divmod(bad, known.shape[1])
+            row += count
         return None
 
     def _block(self, share: int, member: int) -> npt.NDArray[np.int64]:
@@ -203,10 +205,11 @@ class Machine:
             block.CHECKS: tables.checks,
             block.DRAWN: tables.drawn,
             block.OPERANDS: self.places,
-            block.AT: self.at,
+            block.AT: self._at[share],
             block.STEPS: self.steps,
             block.MEETING: self._meetings[share],
             block.PACE: self._paces[share],
+            block.CONDITION: self._condition,
         }
         assert all(each.flags.c_contiguous for each in arrays.values())
         numbers = {
@@ -216,6 +219,10 @@ class Machine:
             block.N_OPERANDS: len(self.places),
             block.LEVELS: len(self.scaled),
             block.BATCH: self.batch,
+            block.AREA: self._area,
+            block.IMAGE_SIZE: self._sizes[0],
+            block.CONDITION_LINE: self._condition.shape[2],
+            block.CONDITION_AT: tables.condition,
             block.COPIES: self.copies,
             block.WIDTH: self.width,
             block.IMAGE: self._shares[share][0],
@@ -231,9 +238,18 @@ class Machine:
         return made
 
     def _call(
-        self, one: npt.NDArray[np.int64], work: int, *, row: int, begins: int = 0, column: int = 0, columns: int = 0
+        self,
+        one: npt.NDArray[np.int64],
+        work: int,
+        *,
+        row: int,
+        rows: int = 1,
+        begins: int = 0,
+        column: int = 0,
+        columns: int = 0,
     ) -> int:
-        one[[block.WORK, block.ROW, block.BEGINS, block.COLUMN, block.COLUMNS]] = work, row, begins, column, columns
+        fields = [block.WORK, block.ROW, block.ROWS, block.BEGINS, block.COLUMN, block.COLUMNS]
+        one[fields] = work, row, rows, begins, column, columns
         return self._entry(one)
 
     def _all(self, work: Any, parts: list[tuple[int, ...]]) -> list[Any]:

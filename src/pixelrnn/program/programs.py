@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import zlib
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,13 +20,6 @@ from pixelrnn.program.tables import Tables, tables
 Kind = tuple[torch.dtype, int, bool]  # of the weights; maps of the condition, and whether it is the same everywhere
 
 
-class Made(NamedTuple):
-    """A program as tables, and which map of it is the condition; -1 without one."""
-
-    tables: Tables
-    condition: int
-
-
 class Programs:
     """The programs of the networks of one model, one for each network and kind of condition.
 
@@ -35,19 +27,19 @@ class Programs:
     >>> from pixelrnn.networks import build_network
     >>> head = Bernoulli(channels=1, levels=2)
     >>> network = build_network("pixelcnn", head, {"layers": 1, "width": 4, "first_kernel": 3}, 0)
-    >>> Programs().of(network, head, None).tables.products  # multiplications per pixel: done per row, and at the pixel
+    >>> Programs().of(network, head, None).products  # multiplications per pixel: done per row, and at the pixel
     (80, 240)
     """
 
     def __init__(self) -> None:
-        self._made: WeakKeyDictionary[Network, dict[Kind, tuple[int, Made | UnknownStepError]]] = WeakKeyDictionary()
+        self._made: WeakKeyDictionary[Network, dict[Kind, tuple[int, Tables | UnknownStepError]]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Programs], tuple[()]]:
         """A copy of a model makes its own."""
         return Programs, ()
 
-    def of(self, network: Network, head: Head, condition_map: Tensor | None) -> Made:
+    def of(self, network: Network, head: Head, condition_map: Tensor | None) -> Tables:
         """The program of a network and its head.
 
         Raises: UnknownStepError, which says why there is none
@@ -76,12 +68,11 @@ class Programs:
         return found
 
 
-def _make(network: Network, head: Head, kind: Kind) -> Made | UnknownStepError:
+def _make(network: Network, head: Head, kind: Kind) -> Tables | UnknownStepError:
     try:
         program = record(network, head, kind[0], kind[1:])
         number = np.float64 if kind[0] == torch.float64 else np.float32
-        made = tables(program, number, vector_bytes() // np.dtype(number).itemsize)
-        return Made(made, -1 if program.condition is None else program.condition.index)
+        return tables(program, number, vector_bytes() // np.dtype(number).itemsize)
     except UnknownStepError as error:
         return error
 

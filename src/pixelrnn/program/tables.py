@@ -54,8 +54,14 @@ class Tables:
     passes: Integers  # (2, C + 1, 2)
     checks: Integers
     drawn: Integers
+    condition: int  # the operand of the condition map, -1 if it is not read
     products: tuple[int, int]  # multiplications per pixel: in the row's part, and at the pixel
     ahead: bool  # whether several pixels of a row can be computed at once, from guesses
+
+    @property
+    def cost(self) -> int:
+        """What a pixel takes, in multiplications: an instruction takes as long as some thousand."""
+        return sum(self.products) + 2000 * (int(self.passes[0, -1, 1]) - int(self.passes[0, 0, 0]))
 
 
 def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
@@ -95,6 +101,9 @@ def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
         (made.operand(pmf[0]), *(made.operand(each.elements()[colour]) for each in (program.image, program.pixels)))
         for colour, pmf in enumerate(program.pmf)
     ]
+    condition = -1
+    if program.condition is not None and any(operand[0] == program.condition.index for operand in made.operands):
+        condition = made.operand(program.condition.elements()[0])
     read = {operand[0] for operand in made.operands}
     return Tables(
         [each for each in made.maps if each.index in read],
@@ -108,6 +117,7 @@ def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
         np.array(passes, dtype=np.int64),
         _integers(checks, 3),
         _integers(drawn, 3),
+        condition,
         (in_row, at_the_pixel),
         _ahead(program, at_pixel, passes),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from pixelrnn.program import Machine, Programs
 from pixelrnn.sampling.choosers import Chooser, Draw, Guide
 from pixelrnn.sampling.stage import Settled, StageWalk, Work, not_finite
 
-_PRODUCTS = 1e9  # multiplications between two events: a few hundredths of a second, and then Ctrl-C is heard
+_BETWEEN_EVENTS = 1e9  # multiplications: a few hundredths of a second, and then Ctrl-C is heard
 
 
 class CompiledWalk(StageWalk):
@@ -25,40 +26,71 @@ class CompiledWalk(StageWalk):
     def __init__(self, stage: Stage, work: Work, settled_before: Tensor, programs: Programs) -> None:
         super().__init__(stage, work, settled_before)
         draw, self.strength, self.copies = drawn_by(self.chooser)
-        made = programs.of(self.network, self.head, self.condition_map)
+        tables = programs.of(self.network, self.head, self.condition_map)
         self.temperature = draw.temperature
         batch = len(self.pixels)
         # Under guidance the two copies of an image, with its condition and without, are neighbours.
         self.images = np.arange(batch).reshape(self.copies, -1).T.flatten()
+        self.inverse = np.argsort(self.images)
         self.drawn = np.ascontiguousarray(self.host[:, :, self.indices][self.images])
         self.known = np.ascontiguousarray(~self.unknown[:, self.indices][self.images])
         self.numbers = np.ascontiguousarray(draw.numbers.numpy()[:, :, self.indices])
         s = self.condition_map
         s = None if s is None else s[torch.from_numpy(self.images)]
         self.machine = Machine(
-            made.tables, self.head.levels, self.columns, batch, self.dtype, s, made.condition, self.copies
+            tables,
+            self.head.levels,
+            (self.grid.shape[2], self.grid.shape[3]),
+            batch,
+            self.dtype,
+            s,
+            self.copies,
         )
-        self.span = max(1, int(_PRODUCTS / (1 + sum(made.tables.products) * -(-batch // self.machine.threads))))
+        cost = tables.cost * -(-batch // self.machine.threads)
+        self.span = max(1, int(_BETWEEN_EVENTS / cost))  # pixels of each image
 
     def events(self) -> Iterator[Settled]:
         with self.machine:
-            yield from super().events()
+            waiting: list[Tensor] = []  # whole rows that will be drawn together
+            for run, end in self._ends():
+                if end == len(run) and (len(waiting) + 1) * self.columns <= self.span:
+                    waiting.append(run)
+                    continue
+                yield from self._rows(waiting)
+                waiting = []
+                if end:
+                    yield from self._choose(run[:end])
+                if end < len(run):
+                    yield from self._known(run[end:])
+            yield from self._rows(waiting)
+
+    def _rows(self, runs: list[Tensor]) -> Iterator[Settled]:
+        """Whole rows, one after the other, drawn together."""
+        if runs:
+            self._draw(int(runs[0][0]) // self.columns, len(runs), 0, self.columns)
+            for run in runs:
+                yield from self._drawn(run.numpy())
 
     def _choose(self, run: Tensor) -> Iterator[Settled]:
-        row = int(run[0]) // self.columns
-        inverse = np.argsort(self.images)
         for first in range(0, len(run), self.span):
             some = run[first : first + self.span].numpy()
-            found = self.machine.draw(
-                row, first, len(some), self.drawn, self.known, self.numbers, self.temperature, self.strength
-            )
-            indices = self.indices[some]
-            if found is not None:
-                raise not_finite(self.network, int(self.images[found[0]]), int(indices[found[1] - first]), self.width)
-            where = torch.from_numpy(indices)
-            values = self.drawn[:, :, some][inverse]
-            self._write(indices, where, values)
-            yield from self._event(np.arange(len(values)), where, values, np.ones((len(values), len(some)), dtype=bool))
+            self._draw(int(run[0]) // self.columns, 1, first, len(some))
+            yield from self._drawn(some)
+
+    def _draw(self, row: int, rows: int, column: int, columns: int) -> None:
+        found = self.machine.draw(
+            row, rows, column, columns, self.drawn, self.known, self.numbers, self.temperature, self.strength
+        )
+        if found is not None:
+            raise not_finite(self.network, int(self.images[found[0]]), int(self.indices[found[1]]), self.width)
+
+    def _drawn(self, some: npt.NDArray[np.int64]) -> Iterator[Settled]:
+        """These pixels of the stage are final."""
+        indices = self.indices[some]
+        where = torch.from_numpy(indices)
+        values = self.drawn[:, :, some][self.inverse]
+        self._write(indices, where, values)
+        yield from self._event(np.arange(len(values)), where, values, np.ones((len(values), len(some)), dtype=bool))
 
 
 def drawn_by(chooser: Chooser) -> tuple[Draw, float, int]:

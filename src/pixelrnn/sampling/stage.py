@@ -71,17 +71,21 @@ class StageWalk(ABC):
         self.columns = grid.shape[3]
 
     def events(self) -> Iterator[Settled]:
-        """Choose run after run; the network is not run beyond the last pixel that has to be chosen."""
+        """Choose run after run."""
+        for run, end in self._ends():
+            if end:
+                yield from self._choose(run[:end])
+            if end < len(run):
+                yield from self._known(run[end:])
+
+    def _ends(self) -> Iterator[tuple[Tensor, int]]:
+        """Each run, and up to where the network is run: not behind the last pixel that has to be chosen."""
         somewhere: npt.NDArray[np.bool_] = np.logical_or.reduce(self.unknown)
         left = int(np.count_nonzero(somewhere[self.indices]))  # pixels that must be chosen in some image
         for run in self.order.runs():
             unknown = np.flatnonzero(somewhere[self.indices[run.numpy()]])
             left -= len(unknown)
-            end = len(run) if left else int(unknown[-1]) + 1 if len(unknown) else 0
-            if end:
-                yield from self._choose(run[:end])
-            if end < len(run):
-                yield from self._known(run[end:])
+            yield run, len(run) if left else int(unknown[-1]) + 1 if len(unknown) else 0
 
     @abstractmethod
     def _choose(self, run: Tensor) -> Iterator[Settled]:
