@@ -19,6 +19,7 @@ ROOMS = [
     "heads",
     "layers",
     "networks",
+    "program",
     "sampling",
     "data",
     "model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,8 @@ from pixelrnn.errors import ConditionError, ConfigError
 from pixelrnn.heads import Head
 from pixelrnn.model.renamed import accepts_map
 from pixelrnn.networks import Network
-from pixelrnn.program import Programs, UnknownStepError
+from pixelrnn.program import Programs, Tables, UnknownStepError, native
+from pixelrnn.sampling.choice import Choice
 from pixelrnn.sampling.choosers import Chooser, Draw, Guide, uniforms
 from pixelrnn.sampling.pace import Pace
 from pixelrnn.sampling.settings import SamplingSettings
@@ -42,6 +44,7 @@ class GenerationMixin(nn.Module):
     channels: int
     levels: int
     _pace: Pace
+    _choice: Choice
     _programs: Programs
 
     @property
@@ -213,6 +216,7 @@ class GenerationMixin(nn.Module):
                 "guidance exaggerates a condition, but there is none: give label, vector or condition_map."
             )
         self._check_walk_fits(images, settings)
+        total = len(images) * (2 if settings.guidance != 1 else 1)  # that will be walked over
         seed = int(torch.randint(2**62, ()).item()) if settings.seed is None else int(settings.seed)
 
         def events() -> Iterator[Settled]:
@@ -220,7 +224,7 @@ class GenerationMixin(nn.Module):
                 part = slice(first, min(first + settings.batch_size, len(images)))
                 some = tuple(None if each is None else each[part] for each in condition)
                 mask = None if known is None else known[part]
-                for event in self._walk(images[part], mask, some, order, settings, seed, settings.start + first):
+                for event in self._walk(images[part], mask, some, order, settings, seed, settings.start + first, total):
                     yield event._replace(images=event.images + first)
 
         return _evaluating(self, events())
@@ -234,6 +238,7 @@ class GenerationMixin(nn.Module):
         settings: SamplingSettings,
         seed: int,
         start: int,
+        total: int,
     ) -> Iterator[Settled]:
         """Walk over one batch; with guidance over two copies of it side by side, of which the second is not yielded."""
         batch = len(images)
@@ -249,8 +254,9 @@ class GenerationMixin(nn.Module):
             chooser, s = Guide(chooser, settings.guidance), torch.cat([s, torch.zeros_like(s)])
             walked = images.repeat(2, 1, 1, 1)
             known = None if known is None else known.repeat(2, 1, 1, 1)
-        method = self._method(settings, s)
-        for event in walk(
+        pixels = images.shape[2] * images.shape[3]
+        method = self._method(settings, s, len(walked), total * pixels)
+        events = walk(
             self.network,
             self.head,
             walked,
@@ -262,7 +268,9 @@ class GenerationMixin(nn.Module):
             pace=self._pace if settings.span is None else settings.span,
             programs=self._programs,
             condition_map=s,
-        ):
+        )
+        spent = [0.0]
+        for event in _timed(events, spent):
             if not twice:
                 yield event
                 continue
@@ -270,9 +278,11 @@ class GenerationMixin(nn.Module):
             event = event._replace(images=event.images[mine], values=event.values[mine], final=event.final[mine])
             event.write_to(images)
             yield event
+        if known is None and method != "naive":
+            self._choice.learn(method, images=len(walked), pixels=len(walked) * pixels, seconds=spent[0])
 
-    def _method(self, settings: SamplingSettings, condition_map: Tensor | None) -> Method:
-        """How to walk.
+    def _method(self, settings: SamplingSettings, condition_map: Tensor | None, images: int, pixels: int) -> Method:
+        """How to walk over batches of so many images with so many pixels in all.
 
         Raises: ConfigError if a compiled walk is requested but the model has none
         """
@@ -280,27 +290,40 @@ class GenerationMixin(nn.Module):
             return "naive" if settings.method == "naive" else "cached"
         if settings.method == "auto" and settings.span is not None:
             return "cached"
-        why = self.not_compiled()
-        if why is None:
-            return "compiled"
+        try:
+            tables = self._tables(condition_map)
+        except UnknownStepError as error:
+            if settings.method == "auto":
+                return "cached"
+            why = f"This model cannot be sampled with method='compiled': {error}. Use method='auto'."
+            raise ConfigError(why) from error
         if settings.method == "compiled":
-            raise ConfigError(f"This model cannot be sampled with method='compiled': {why}. Use method='auto'.")
+            return "compiled"
+        number = "float64" if self.dtype == torch.float64 else "float32"
+        settings_ = {"levels": self.levels, "images": images, "threads": torch.get_num_threads(), "pixels": pixels}
+        if self._choice.compiled(tables, **settings_, first=native.seconds_until_ready(number)):
+            return "compiled"
+        if self._choice.compiled(tables, **settings_, first=0.0):  # next time
+            native.compile_in_background(number)
         return "cached"
 
+    def _tables(self, condition_map: Tensor | None) -> list[Tables]:
+        """The programs of all stages, given a condition map of the batch."""
+        found = []
+        for stage in self.network.stages():
+            s = condition_map
+            if stage.condition_map is not None:
+                nothing = torch.zeros(1, self.channels, 2, 2, dtype=self.dtype, device=self.device)
+                s = stage.condition_map(nothing, None if s is None else s[:1, :, :2, :2])
+            found.append(self._programs.of(stage.network, self.head, s))
+        return found
+
+    @torch.no_grad()
     def not_compiled(self) -> str | None:
         """Why a walk with this model cannot be compiled, for instance an unsupported step; None if it can."""
         width = 0 if self.condition is None else self.condition.width
-        maps = None if not width else torch.zeros(1, width, 1, 1)
         try:
-            for stage in self.network.stages():
-                s = (
-                    maps
-                    if stage.condition_map is None
-                    else stage.condition_map(
-                        torch.zeros(1, self.channels, 2, 2, dtype=self.dtype, device=self.device), maps
-                    )
-                )
-                self._programs.of(stage.network, self.head, s)
+            self._tables(torch.zeros(1, width, 1, 1, dtype=self.dtype, device=self.device) if width else None)
         except UnknownStepError as error:
             return str(error)
         return None
@@ -386,6 +409,17 @@ def _rows(images: Tensor, batch_size: int, events: Iterator[Settled]) -> Iterato
         while row < height and not left[row]:
             yield first, row, images[first : first + batch_size, :, row]
             row += 1
+
+
+def _timed(events: Iterator[Settled], spent: list[float]) -> Iterator[Settled]:
+    """Adds up the seconds that the events took, without those of whoever reads them."""
+    while True:
+        began = time.perf_counter()
+        event = next(events, None)
+        spent[0] += time.perf_counter() - began
+        if event is None:
+            return
+        yield event
 
 
 def _counted(events: Iterator[Settled], total: int, on_progress: OnProgress) -> Iterator[Settled]:

@@ -21,6 +21,7 @@ from pixelrnn.model.options import CONDITION, ConditionOptions, build_condition,
 from pixelrnn.model.renamed import accepts_map, rename_state, renamed
 from pixelrnn.networks import build_network, options_of
 from pixelrnn.program import Programs
+from pixelrnn.sampling.choice import Choice
 from pixelrnn.sampling.pace import Pace
 
 
@@ -70,7 +71,7 @@ class PixelModel(GenerationMixin, nn.Module):
             "channels": channels,
             "levels": levels,
         }
-        self._pace, self._programs = Pace(), Programs()
+        self._pace, self._choice, self._programs = Pace(), Choice(), Programs()
         self.register_load_state_dict_pre_hook(rename_state)  # type: ignore[no-untyped-call]
         self.about: dict[str, Any] = {}  # provenance: preset, data, results; saved with the model
 

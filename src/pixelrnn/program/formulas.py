@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from pixelrnn.program.native import vector_bytes
+from pixelrnn.program.processor import vector_bytes
 
 
 class Vectors:

@@ -23,66 +23,45 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import numpy.typing as npt
 
 from pixelrnn.files import write_atomic
+from pixelrnn.program.processor import processor
 
 Entry = Callable[[npt.NDArray[np.int64]], int]
 """Takes the address of a block; returns -1, or where parameters are not finite."""
 
-_SOURCES = ("block", "operations", "formulas", "vectors", "elementary", "kernels", "drawing", "entry")
+_SOURCES = ("processor", "block", "operations", "formulas", "vectors", "elementary", "kernels", "drawing", "entry")
+_LOADING, _COMPILING = 0.1, 12.0  # seconds
 _lock = threading.Lock()
 _entries: dict[str, Entry] = {}
 _engines: list[Any] = []  # that own the code
 
 
-def processor() -> tuple[str, str]:
-    """Name and features of the processor that code is made for, as LLVM names them; numba's variables count."""
-    from llvmlite import binding
-
-    name = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES")
-    return name, binding.get_host_cpu_features().flatten() if features is None else features
-
-
-def vector_bytes() -> int:
-    """How wide vectors are."""
-    return 64 if "+avx512f" in processor()[1].split(",") else 32
-
-
+@functools.cache
 def is_installed() -> bool:
     """Whether there is a compiler."""
     return importlib.util.find_spec("numba") is not None
 
 
-def is_loaded(number: str) -> bool:
-    """Whether the code for "float32" or "float64" is in this process."""
-    return number in _entries
-
-
-def is_compiled(number: str) -> bool:
-    """Whether it is in this process or on disk."""
-    return is_loaded(number) or _file(number).is_file()
+def seconds_until_ready(number: str) -> float:
+    """About how long it takes until the code for "float32" or "float64" is there."""
+    return 0.0 if number in _entries else _LOADING if _file(number).is_file() else _COMPILING
 
 
 def entry(number: str) -> Entry:
     """The compiled function for "float32" or "float64": from this process, from disk, or compiled now."""
     with _lock:
         if number not in _entries:
-            code = _read(_file(number))
-            if code is None:
-                code = _compile(number)
-                with contextlib.suppress(OSError):
-                    _file(number).parent.mkdir(parents=True, exist_ok=True)
-                    write_atomic(_file(number), code)
-            _entries[number] = _load(code)
+            _entries[number] = _load(_read(_file(number)) or _compiled(number))
         return _entries[number]
 
 
 def compile_in_background(number: str) -> None:
     """Let another process of low priority put the code on disk, if nothing does yet; this one goes on."""
-    if number in _started or is_compiled(number):
+    if number in _started or seconds_until_ready(number) < _COMPILING or not _writable():
         return
     _started.add(number)
     command = [sys.executable, "-m", "pixelrnn.program.native", number]
@@ -117,6 +96,28 @@ def _key() -> str:
     parts += [importlib.metadata.version(name).encode() for name in ("numba", "llvmlite")]
     parts += [each.encode() for each in (*processor(), platform.platform(), platform.python_version())]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+
+
+def _writable() -> bool:
+    """Whether code can be kept."""
+    try:
+        _folder().mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(_folder(), os.W_OK)
+
+
+def _compiled(number: str) -> bytes:
+    """Machine code, compiled and kept; processes that need the same wait for the first."""
+    if not _writable():
+        return _compile(number)
+    with filelock.FileLock(_file(number).with_suffix(".lock")):
+        code = _read(_file(number))
+        if code is None:
+            code = _compile(number)
+            with contextlib.suppress(OSError):  # a full disk: then it is of use to this process only
+                write_atomic(_file(number), code)
+        return code
 
 
 def _compile(number: str) -> bytes:

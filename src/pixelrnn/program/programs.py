@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import zlib
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,11 +11,13 @@ from torch import Tensor
 
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
-from pixelrnn.program.native import is_installed, vector_bytes
+from pixelrnn.program.native import is_installed
+from pixelrnn.program.processor import vector_bytes
 from pixelrnn.program.recording import record
 from pixelrnn.program.steps import UnknownStepError
 from pixelrnn.program.tables import Tables, tables
 
+_Fingerprint = tuple[tuple[int, int, int], ...]
 Kind = tuple[torch.dtype, int, bool]  # of the weights; maps of the condition, and whether it is the same everywhere
 
 
@@ -32,7 +33,9 @@ class Programs:
     """
 
     def __init__(self) -> None:
-        self._made: WeakKeyDictionary[Network, dict[Kind, tuple[int, Tables | UnknownStepError]]] = WeakKeyDictionary()
+        self._made: WeakKeyDictionary[Network, dict[Kind, tuple[_Fingerprint, Tables | UnknownStepError]]] = (
+            WeakKeyDictionary()
+        )
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Programs], tuple[()]]:
@@ -77,9 +80,13 @@ def _make(network: Network, head: Head, kind: Kind) -> Tables | UnknownStepError
         return error
 
 
-def _fingerprint(network: Network) -> int:
-    """Of all weights: whether they are those that a program was made of."""
-    found = 0
+def _fingerprint(network: Network) -> _Fingerprint:
+    """Of all weights: where they are, how often they were changed, and their bits in sum."""
+    found = []
     for each in network.state_dict().values():
-        found = zlib.crc32(each.detach().cpu().contiguous().numpy().tobytes(), found)
-    return found
+        bits = each.detach().view(
+            {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(each.element_size(), torch.uint8)
+        )
+        version = 0 if each.is_inference() else each._version
+        found.append((each.data_ptr(), version, int(bits.sum())))
+    return tuple(found)

@@ -47,7 +47,7 @@ class Recorded(torch.Tensor):
     @staticmethod
     def __new__(cls: type[Recorded], elements: Tensor, dtype: torch.dtype, recording: Recording) -> Recorded:
         """Like any contiguous tensor of that shape."""
-        made: Recorded = torch.Tensor._make_wrapper_subclass(cls, elements.shape, dtype=dtype)  # type: ignore[attr-defined]
+        made: Recorded = torch.Tensor._make_wrapper_subclass(cls, elements.shape, dtype=dtype)
         made.elements, made.recording = elements.contiguous(), recording
         return made
 
@@ -60,10 +60,10 @@ class Recorded(torch.Tensor):
         """
         recording = next(each.recording for each in tree_leaves((args, kwargs)) if isinstance(each, Recorded))
         made = recording.function(func, args, kwargs or {})
-        return super().__torch_function__(func, types, args, kwargs or {}) if made is NotImplemented else made
+        return super().__torch_function__(func, types, args, kwargs or {}) if made is NotImplemented else made  # type: ignore[no-untyped-call]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         """Write an operation down."""
         recording = next(each.recording for each in tree_leaves((args, kwargs)) if isinstance(each, Recorded))
         return recording.operation(func, args, kwargs or {})
@@ -356,7 +356,7 @@ class Recording(Canvas):
                 None,
                 None,
             ).reshape(*a.shape[:2])
-            for column in b.unbind(2)
+            for column in cast("list[Recorded]", b.unbind(2))
         ]
         return cast("Recorded", torch.stack(columns, 2))
 

@@ -59,9 +59,14 @@ class Tables:
     ahead: bool  # whether several pixels of a row can be computed at once, from guesses
 
     @property
+    def instructions(self) -> int:
+        """That are done at every pixel."""
+        return int(self.passes[0, -1, 1]) - int(self.passes[0, 0, 0])
+
+    @property
     def cost(self) -> int:
         """What a pixel takes, in multiplications: an instruction takes as long as some thousand."""
-        return sum(self.products) + 2000 * (int(self.passes[0, -1, 1]) - int(self.passes[0, 0, 0]))
+        return sum(self.products) + 2000 * self.instructions
 
 
 def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
@@ -227,7 +232,7 @@ class _Tables:
 
     def operand(self, first: Any) -> int:
         """The number of an operand that begins with this element."""
-        index, dy, dx, channel = (int(part) for part in parts(np.int64(first)))
+        index, dy, dx, channel = (int(part) for part in parts(np.asarray(first)))
         key = (index, dy, dx, channel)
         if key not in self._index:
             self._index[key] = len(self.operands)

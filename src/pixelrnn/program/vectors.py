@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from pixelrnn.program.formulas import Vectors
-from pixelrnn.program.native import vector_bytes
+from pixelrnn.program.processor import vector_bytes
 
 VECTOR_BYTES = vector_bytes()
 AHEAD = 2048  # bytes of weights that are fetched before they are read, if they serve one lane only
@@ -152,7 +152,7 @@ def apart(typing: Any, function: Any, arguments: Any) -> Any:
 @intrinsic
 def as_float(typing: Any, bits: Any) -> Any:
     """The float that has these bits."""
-    kind = {types.int32: types.float32, types.int64: types.float64}[bits]
+    kind: Any = {types.int32: types.float32, types.int64: types.float64}[bits]
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))

@@ -1,0 +1,50 @@
+"""Compiled or on PyTorch: which way to walk is faster, by what is known of network and batch, then by measuring."""
+
+from __future__ import annotations
+
+from pixelrnn.program.tables import Tables
+
+_RATE = 20e9  # multiplications a second, on one thread
+_CALL = 20e-6  # seconds of PyTorch's calls for an instruction: a walk of small operations takes as long as its calls
+_GUESSED = 0.08  # passes for a pixel of two levels: most guesses are right
+
+
+class Choice:
+    """Learns how long walks take, and chooses between them.
+
+    Seconds per pixel of an image are estimated before a way was taken with about as many images, and remembered then.
+
+    >>> choice = Choice()
+    >>> choice.learn("compiled", images=16, pixels=1000, seconds=1.0)
+    >>> choice.learn("cached", images=16, pixels=1000, seconds=0.5)
+    >>> choice.compiled([], levels=2, images=16, threads=2, pixels=1000, first=0.0)
+    False
+    """
+
+    def __init__(self) -> None:
+        self._took: dict[tuple[str, int], float] = {}  # seconds per pixel, by method and size of the batch
+
+    def compiled(
+        self, tables: list[Tables], *, levels: int, images: int, threads: int, pixels: int, first: float
+    ) -> bool:
+        """Whether the compiled walk is faster.
+
+        Arguments:
+            tables   of the stages of the network
+            images   of a batch
+            pixels   of all images together
+            first    seconds until the compiled code is ready
+        """
+        cost, stages = sum(each.cost for each in tables), max(1, len(tables))
+        calls = sum(each.instructions for each in tables) / stages * _CALL * (_GUESSED if levels == 2 else 1.0)
+        at_once = min(images, threads)
+        compiled = self._took.get(("compiled", images.bit_length()), cost / stages / _RATE / at_once)
+        on_pytorch = self._took.get(
+            ("cached", images.bit_length()), calls / images + cost / stages / _RATE / threads / 4
+        )
+        return compiled * pixels + first < on_pytorch * pixels
+
+    def learn(self, method: str, *, images: int, pixels: int, seconds: float) -> None:
+        """A walk of so many images took so long for all their pixels; the fastest counts, as others were disturbed."""
+        key, found = (method, images.bit_length()), seconds / max(pixels, 1)
+        self._took[key] = min(found, self._took.get(key, found))
