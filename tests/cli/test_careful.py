@@ -130,7 +130,7 @@ def test_data_without_splits_is_noted_and_can_be_used_in_full(cli: Cli, run: Pat
     photos = cli("evaluate", run, "--data", "photos", "--split", "all", "--json")
     assert json.loads(photos.out)["images"] == 12
     assert_refused(cli(*arguments, "--data", "split.npz", "--split", "all"), FAILED, "holds test", "array images")
-    assert_refused(cli(*arguments, "--split", "all"), MISUSED, "no split 'all'")
+    assert_refused(cli(*arguments, "--split", "all"), MISUSED, "'all' is only for folders and files without splits")
 
 
 def test_levels_are_packed_as_levels(cli: Cli, run: Path, here: Path) -> None:

@@ -91,6 +91,12 @@ def test_a_model_folder_that_is_missing_empty_or_foreign_is_named(cli: Cli, tmp_
     assert_refused(cli("evaluate", tmp_path / "nowhere"), FAILED, "no model folder", "pixelrnn train")
     (tmp_path / "empty").mkdir()
     assert_refused(cli("sample", tmp_path / "empty"), FAILED, "config.json")
+    (tmp_path / "empty" / "training").mkdir()
+    (tmp_path / "empty" / "training" / "last.ckpt").write_bytes(b"")
+    stopped = cli("sample", tmp_path / "empty")
+    assert_refused(
+        stopped, FAILED, "before the first model was saved", f"train PRESET --out {tmp_path / 'empty'} --resume"
+    )
     (tmp_path / "empty" / "config.json").write_text('{"model_type": "bert"}')
     assert_refused(cli("sample", tmp_path / "empty"), FAILED, "not written by this package")
 

@@ -23,7 +23,8 @@ DataInstead = Annotated[
     ),
 ]
 DataSplit = Annotated[
-    str, typer.Option("--split", help="train, valid or test; or all, for a folder or file without splits.")
+    str,
+    typer.Option("--split", help="train, valid or test; or all, only for a folder or file without splits of its own."),
 ]
 DataValues = Annotated[
     int | None,

@@ -44,10 +44,11 @@ def load_data(
     check_requested(size, channels)
     path = data_path(name_or_path)
     if path is None:
-        return check_fits(load_builtin(str(name_or_path), split, progress), size, channels)
+        return check_fits(load_builtin(str(name_or_path), split, progress), size, channels, str(name_or_path))
     if holds_pictures(path):
         return load_folder(path, split, size=size, channels=channels, skip_broken=skip_broken)
-    return check_fits((load_packed if path.is_dir() else load_array_file)(path, split), size, channels)
+    found = (load_packed if path.is_dir() else load_array_file)(path, split)
+    return check_fits(found, size, channels, str(name_or_path))
 
 
 def data_path(name_or_path: str | Path) -> Path | None:
