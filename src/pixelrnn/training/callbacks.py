@@ -136,10 +136,14 @@ class TimeLimit(Callback):
 
 
 class Bar(RichProgressBar):
-    """A progress bar on standard error with the nats of the step."""
+    """A progress bar on standard error with the nats of the step; epochs are counted from 1, as in every report."""
 
     def __init__(self) -> None:
         super().__init__(leave=False, console_kwargs={"stderr": True})
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        last = "" if self.trainer.max_epochs is None else f"/{self.trainer.max_epochs}"
+        return f"Epoch {current_epoch + 1}{last}".ljust(len(self.validation_description))  # so that widths are equal
 
     def get_metrics(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, Any]:
         nats = trainer.progress_bar_metrics.get("train_nats")
