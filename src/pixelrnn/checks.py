@@ -139,7 +139,7 @@ def check_memory(what: str, needed: int, device: torch.device) -> None:
     if needed > free:
         raise MemoryLimitError(
             f"{what} would need at least {needed / 2**30:,.1f} GiB of memory, but {free / 2**30:,.1f} GiB are free. "
-            "Take fewer or smaller images, or a smaller batch_size."
+            "Use fewer or smaller images, or a smaller batch_size."
         )
 
 

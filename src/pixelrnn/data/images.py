@@ -22,6 +22,8 @@ PixelStore: TypeAlias = Pixels | OnDisk
 Labels: TypeAlias = npt.NDArray[np.int64]
 ProgressCallback: TypeAlias = Callable[[str, int, int], None]
 """Called with a description, the bytes done and the bytes in all (0 if that is not known)."""
+Shape: TypeAlias = tuple[int, int, int, int]
+"""(N, C, H, W)."""
 
 _LOOKED_AT = 1 << 25  # values
 SPLITS = ("train", "valid", "test")
@@ -47,6 +49,8 @@ class ImageData:
     """The number of images in all splits, if the data set came without splits and is split here."""
     skipped: int = 0
     """The number of unreadable pictures of a folder that were left out, as requested."""
+    layout: str = ""
+    """If the images are from an array whose shape fits two layouts: which one was taken, as a phrase."""
 
     def __len__(self) -> int:
         return len(self.images)
