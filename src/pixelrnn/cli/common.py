@@ -166,6 +166,12 @@ def note_what_is_left_out(model: PixelModel, condition: Iterable[str]) -> None:
         note("the model is conditioned on degraded pictures, but samples without one here; see pixelrnn restore")
 
 
+def note_layout(data: ImageData) -> None:
+    """Notes which layout was taken of an array whose shape fits two."""
+    if data.layout:
+        note(f"{data.name}: {data.layout}")
+
+
 def note_split(data: ImageData) -> None:
     """Notes that a part of an unsplit data set is used."""
     if data.total and len(data) < data.total:
