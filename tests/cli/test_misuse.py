@@ -63,7 +63,7 @@ def array(path: Path, values: np.ndarray) -> Path:
         (["inspect", "pixelcnn", "--set", "layers"], ["KEY=VALUE"]),
         (["inspect", "multiscale", "--set", "body=mdlstm"], ["Known: diagonal-bilstm, row-lstm"]),
         (["inspect", "BiLSTM"], ["Did you mean 'diagonal-bilstm'?"]),
-        (["list", "preset"], ["Did you mean 'presets'?"]),
+        (["list", "preset"], ["There is no list 'preset'. Did you mean 'presets'?"]),
         (["sampel"], ["sampel"]),
     ],
 )

@@ -196,7 +196,7 @@ def test_inspect_proves_a_network_and_a_run(cli: Cli, run: Path, tmp_path: Path)
     plot = tmp_path / "field.png"
     result = cli("inspect", "pixelcnn", "--set", "layers=3", "--set", "width=4", "--size", "9x9", "--plot", plot)
     assert result.status == 0, result.err
-    assert "causal:" in result.out
+    assert re.search(r"causal: verified\. .*\(\d+ checks\)", result.out)
     assert "sees 39 of 40 earlier pixels, 1 not seen" in result.out
     assert pixels_of(plot).shape[1] > 300
     colour = cli("inspect", "pixelcnn", "--set", "layers=3", "--set", "width=6", "--set", "channels=3", "--size", "9x9")
