@@ -18,6 +18,7 @@ from pixelrnn.data import load_data, picture_folder
 from pixelrnn.errors import ConfigError, MemoryLimitError, ModelError
 from pixelrnn.measure.evaluation import evaluate
 from pixelrnn.networks import NETWORKS
+from pixelrnn.training import run
 from pixelrnn.training.memory import kept_for_backward
 from pixelrnn.training.presets import load_preset
 from pixelrnn.training.run import Machine, train
@@ -143,6 +144,23 @@ def test_arrays_that_are_too_large_for_a_step_are_refused(tmp_path: Path, monkey
     monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", str(10**8))
     with pytest.raises(MemoryLimitError, match="step on 4 images of 100 x 100 would need at least"):
         train(preset, tmp_path / "run", machine=Machine("cpu"))
+
+
+def test_a_step_on_gpus_counts_the_share_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded pictures are in the memory of the machine, and a step in that of each GPU."""
+    torch.set_default_dtype(torch.float32)
+    asked: list[tuple[str, int, str]] = []
+    monkeypatch.setattr(run, "check_memory", lambda what, needed, device: asked.append((what, needed, device.type)))
+    preset = load_preset("digits", ["batch_size=32"])
+    for devices in (1, 4):
+        run.check_fits_memory(preset, (50, 1, 100, 100), Machine("cpu", devices), decoded=7)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    run.check_fits_memory(preset, (50, 1, 100, 100), Machine("cuda", 4), decoded=7)
+    (_, one, _), (_, four, _), (what, share, kind), (decoded, bytes_, where) = asked
+    assert (one, kind, where, bytes_) == (four, "cuda", "cpu", 7)
+    assert share == (one - 7) // 4
+    assert "step on 8 images" in what
+    assert "50 decoded pictures" in decoded
 
 
 def test_map_is_accepted_for_condition_map_with_a_warning() -> None:
