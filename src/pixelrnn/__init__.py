@@ -73,6 +73,10 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
     return PixelModel.load(folder, device)
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name == "PixelModel":
         from pixelrnn.model import PixelModel

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelrnn.errors import ConfigError, ImageError, MemoryLimitError
+from pixelrnn.errors import ConditionError, ConfigError, ImageError, MemoryLimitError, unknown
 
 Images = Tensor | np.ndarray
-Labels = int | Sequence[int] | Tensor | np.ndarray
+Labels = int | str | Sequence[int] | Sequence[str] | Tensor | np.ndarray
 Numbers = Sequence[Any] | Tensor | np.ndarray
 
 
@@ -26,7 +26,9 @@ def checked_images(images: Images, channels: int, levels: int, device: torch.dev
     pixels = _as_tensor(images)
     expected = f"integers 0..{levels - 1} of shape (B, {channels}, H, W)"
     if pixels.ndim != 4:
-        raise ImageError(f"Expected {expected}, but the images have shape {tuple(pixels.shape)}.")
+        raise ImageError(
+            f"Expected {expected}, but the images have shape {tuple(pixels.shape)}.{_axes_hint(pixels, channels)}"
+        )
     if pixels.shape[1] != channels:
         raise ImageError(
             f"The images have {pixels.shape[1]} channels, but the model was built for {channels}: "
@@ -44,6 +46,17 @@ def checked_images(images: Images, channels: int, levels: int, device: torch.dev
             f"Quantise them to {levels} levels first."
         )
     return pixels.to(device)
+
+
+def _axes_hint(pixels: Tensor, channels: int) -> str:
+    """How to add the axes that a single image lacks, as a sentence; "" if it does not lack just those."""
+    if pixels.ndim == 3 and pixels.shape[0] == channels:
+        return " To add the batch axis, use images[None]."
+    if channels == 1 and pixels.ndim == 3:
+        return " To add the channel axis, use images[:, None]."
+    if channels == 1 and pixels.ndim == 2:
+        return " To add the batch and channel axes, use images[None, None]."
+    return ""
 
 
 def checked_mask(known: Images, pixels: Tensor) -> Tensor:
@@ -95,6 +108,21 @@ def at_least(name: str, value: int, least: int) -> int:
     return int(value)
 
 
+def class_number(name: str, names: Sequence[str]) -> int:
+    """The number of a class from its name or number; if a number is also a name, it is taken as the name.
+
+    Raises: ConditionError if there is no such class
+
+    >>> class_number("circle", ["square", "circle"]), class_number("0", ["square", "circle"])
+    (1, 0)
+    """
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and int(name) < len(names):
+        return int(name)
+    raise ConditionError(str(unknown("class", name, names, f"Numbers 0..{len(names) - 1} work too.")))
+
+
 def check_memory(what: str, needed: int, device: torch.device) -> None:
     """Refuse work before it takes memory that is not there.
 
@@ -111,7 +139,7 @@ def check_memory(what: str, needed: int, device: torch.device) -> None:
     if needed > free:
         raise MemoryLimitError(
             f"{what} would need at least {needed / 2**30:,.1f} GiB of memory, but {free / 2**30:,.1f} GiB are free. "
-            "Take fewer or smaller images, or a smaller batch_size."
+            "Use fewer or smaller images, or a smaller batch_size."
         )
 
 

@@ -20,9 +20,10 @@ from pixelrnn.report.sheets import completion_sheet
 from pixelrnn.training.callbacks import Progress
 from pixelrnn.training.presets import Preset, load_preset
 from pixelrnn.training.run import load_for, train
-from pixelrnn.training.run_folder import finished, saved_preset
+from pixelrnn.training.run_folder import check_folder, check_not_foreign, finished, saved_preset
 
 _COMPLETED, _EACH = 8, 5
+_PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,20 @@ def run_demo(
     *,
     epochs: int | None = None,
     bar: bool = False,
+    on_training: Callable[[], None] = lambda: None,
     on_validation: Callable[[Progress], None] = lambda _: None,
 ) -> DemoResult:
     """Train the preset into `out`/run, unless that was done before, and write pictures and report.html into `out`.
+
+    `on_training` is called before training, if there is anything to train.
 
     Raises: RunFolderError if `out` cannot be written or holds something else; the errors of `train`
     """
     folder = Path(out)
     settings = load_preset(preset, [f"epochs={epochs}"] if epochs is not None else [])
-    model = _trained(folder / "run", settings, bar, on_validation)
+    if not (folder / "run" / "training").is_dir() and not (folder / _PAGE).is_file():
+        check_not_foreign(folder, ("run",))
+    model = _trained(folder / "run", settings, bar, on_training, on_validation)
     test = load_like(model, None, "test")
     levels = levels_for(model, test)
     pixels = np.asarray(levels.fixed(test.images))
@@ -77,7 +83,13 @@ def run_demo(
     return result
 
 
-def _trained(run: Path, settings: Preset, bar: bool, on_validation: Callable[[Progress], None]) -> PixelModel:
+def _trained(
+    run: Path,
+    settings: Preset,
+    bar: bool,
+    on_training: Callable[[], None],
+    on_validation: Callable[[Progress], None],
+) -> PixelModel:
     if finished(run) and saved_preset(run).as_dict() == settings.as_dict():
         return PixelModel.load(run)
     begun = (run / "training" / "preset.json").is_file()
@@ -85,6 +97,8 @@ def _trained(run: Path, settings: Preset, bar: bool, on_validation: Callable[[Pr
         raise RunFolderError(
             f"{run} holds a demo with different settings. Choose another --out, or remove that folder."
         )
+    check_folder(run, settings, resume=begun, overwrite=False)
+    on_training()
     command = f"pixelrnn train {settings.name} --out FOLDER --epochs {settings.training.epochs}"
     return train(settings, run, resume=begun, command=command, bar=bar, on_validation=on_validation)
 
@@ -114,6 +128,6 @@ def _write_page(folder: Path, model: PixelModel, test: ImageData, result: DemoRe
     ]
     try:
         html = page("What the model learned from handwritten digits", facts, result.rows(), pictures, folder)
-        write_atomic(folder / "report.html", html.encode())
+        write_atomic(folder / _PAGE, html.encode())
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be written: {error.strerror or error}.") from error

@@ -13,7 +13,7 @@
     |-- TrainingError         a training that cannot go on
     `-- CausalityError        a network that sees the present or the future
 
-Each message is one clear sentence or two: what was expected, what came, what to do.
+Each message is one clear sentence or two: what was expected, what was given, what to do.
 `assert` is for invariants of our own, never for what a user gives.
 """
 
@@ -68,7 +68,7 @@ class TrainingError(PixelRNNError):
 
 
 class StoppedError(TrainingError):
-    """A training that was stopped by a signal, after it was saved; the message says how to go on."""
+    """A training that was stopped by a signal, after it was saved; the message says how to continue."""
 
 
 class ProcessError(PixelRNNError):
@@ -79,8 +79,12 @@ class CausalityError(PixelRNNError):
     """A network whose parameters for a pixel depend on that pixel or on a later one."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> ConfigError:
-    """The error for a name that is not one of `known`: it names the nearest, or lists them all."""
+def unknown(kind: str, name: object, known: Iterable[str], hint: str = "", where: str = "") -> ConfigError:
+    """The error for a name that is not one of `known`: it names the nearest, or lists them all.
+
+    >>> print(unknown("setting", "levls", ["levels", "width"], where=" with this network"))
+    There is no setting 'levls' with this network. Did you mean 'levels'?
+    """
     names = sorted(known)
     text = str(name).lower()
     near = difflib.get_close_matches(text, names, n=1, cutoff=0.7)
@@ -89,4 +93,4 @@ def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> Co
     guess = f"Did you mean {near[0]!r}?" if near else all_of_them
     if not near and (far := difflib.get_close_matches(text, names, n=1, cutoff=0.5)):
         guess = f"Did you mean {far[0]!r}? {all_of_them}"
-    return ConfigError(f"There is no {kind} {str(name)!r}. {guess}{' ' + hint if hint else ''}")
+    return ConfigError(f"There is no {kind} {str(name)!r}{where}. {guess}{' ' + hint if hint else ''}")

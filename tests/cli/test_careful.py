@@ -130,7 +130,7 @@ def test_data_without_splits_is_noted_and_can_be_used_in_full(cli: Cli, run: Pat
     photos = cli("evaluate", run, "--data", "photos", "--split", "all", "--json")
     assert json.loads(photos.out)["images"] == 12
     assert_refused(cli(*arguments, "--data", "split.npz", "--split", "all"), FAILED, "holds test", "array images")
-    assert_refused(cli(*arguments, "--split", "all"), MISUSED, "no split 'all'")
+    assert_refused(cli(*arguments, "--split", "all"), MISUSED, "'all' is only for folders and files without splits")
 
 
 def test_levels_are_packed_as_levels(cli: Cli, run: Path, here: Path) -> None:
@@ -186,3 +186,48 @@ def test_a_file_is_no_model_folder(here: Path) -> None:
     Path("mine.md").write_text("#")
     with pytest.raises(pixelrnn.errors.ModelFolderError, match=r"mine\.md is a file"):
         pixelrnn.load("mine.md")
+
+
+def test_training_notes_what_may_not_be_expected(cli: Cli, here: Path) -> None:
+    """Few steps an epoch, and levels that the preset reduces; each is noted once, and not if it was chosen."""
+    np.save("mine.npy", np.random.default_rng(0).integers(0, 256, (40, 6, 6), dtype=np.uint8))
+    mine = ["--data", "mine.npy", "--epochs", 1, "--set", "width=4", "--set", "layers=1"]
+    plain = cli("train", "mnist-gated", "--out", "a", *mine)
+    assert plain.status == DONE, plain.err
+    assert plain.err.count("note: ") == 2
+    assert "an epoch (32 images) is only 1 optimizer step;" in plain.err
+    assert "--set batch_size=4 --epochs 300" in plain.err
+    assert "values of mine are binarised (stochastic), as mnist-gated sets it" in plain.err
+    assert "--set levels=256 --set binarise=\n" in plain.err
+    all_levels = cli("train", "mnist-gated", "--out", "b", *mine, "--set", "levels=256", "--set", "binarise=")
+    assert all_levels.status == DONE, all_levels.err
+    assert "values of mine" not in all_levels.err
+    small = cli("train", "digits", "--out", "c", *mine, "--set", "batch_size=4")
+    assert small.err.count("note: ") == 1
+    assert (
+        "values of mine are reduced to 17 levels, as digits sets it; to keep more of them:  --set levels=" in small.err
+    )
+    chosen = cli("train", "digits", "--out", "d", *mine, "--set", "batch_size=3", "--set", "data.levels=16")
+    assert "note: " not in chosen.err
+    assert "note: " not in cli("train", "digits", "--out", "e", "--epochs", 1, *SMALL[:4], "--set", "batch_size=99").err
+
+
+def test_the_time_limit_says_that_a_validation_follows(cli: Cli, here: Path) -> None:
+    result = cli("train", "digits", "--out", "run", "--max-minutes", 0.001, *SMALL)
+    assert result.status == DONE, result.err
+    assert result.err.count("time limit reached; validating 200 images\n") == 1
+    assert result.err.index("time limit") < result.err.index("epoch   1")
+
+
+def test_the_layout_that_is_taken_of_an_array_with_two_is_noted(cli: Cli, run: Path, here: Path) -> None:
+    np.save("mine.npy", np.random.default_rng(0).integers(0, 256, (50, 3, 10, 3), dtype=np.uint8))
+    np.savez("mine.npz", images=np.load("mine.npy"))
+    said = "shape (50, 3, 10, 3) taken as (N, C, H, W): 3 channels of 10x3\n"
+    for name in ("mine.npy", "mine.npz"):
+        trained = cli("train", "digits", "--data", name, "--out", f"{name}-run", "--epochs", 1, *SMALL)
+        assert trained.status == DONE, trained.err
+        assert trained.err.count(said) == 1
+        assert cli("evaluate", f"{name}-run", "--data", name).err.count(said) == 1
+        assert cli("pack", name, "--out", f"{name}-packed").err.count(said) == 1
+    np.save("clear.npy", np.load("mine.npy").reshape(50, 3, 5, 6))
+    assert "taken as" not in cli("pack", "clear.npy", "--out", "clear").err

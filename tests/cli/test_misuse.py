@@ -63,7 +63,7 @@ def array(path: Path, values: np.ndarray) -> Path:
         (["inspect", "pixelcnn", "--set", "layers"], ["KEY=VALUE"]),
         (["inspect", "multiscale", "--set", "body=mdlstm"], ["Known: diagonal-bilstm, row-lstm"]),
         (["inspect", "BiLSTM"], ["Did you mean 'diagonal-bilstm'?"]),
-        (["list", "preset"], ["Did you mean 'presets'?"]),
+        (["list", "preset"], ["There is no list 'preset'. Did you mean 'presets'?"]),
         (["sampel"], ["sampel"]),
     ],
 )
@@ -91,6 +91,12 @@ def test_a_model_folder_that_is_missing_empty_or_foreign_is_named(cli: Cli, tmp_
     assert_refused(cli("evaluate", tmp_path / "nowhere"), FAILED, "no model folder", "pixelrnn train")
     (tmp_path / "empty").mkdir()
     assert_refused(cli("sample", tmp_path / "empty"), FAILED, "config.json")
+    (tmp_path / "empty" / "training").mkdir()
+    (tmp_path / "empty" / "training" / "last.ckpt").write_bytes(b"")
+    stopped = cli("sample", tmp_path / "empty")
+    assert_refused(
+        stopped, FAILED, "before the first model was saved", f"train PRESET --out {tmp_path / 'empty'} --resume"
+    )
     (tmp_path / "empty" / "config.json").write_text('{"model_type": "bert"}')
     assert_refused(cli("sample", tmp_path / "empty"), FAILED, "not written by this package")
 
@@ -163,7 +169,16 @@ def test_masks_and_halves_must_fit(cli: Cli, run: Path, tmp_path: Path) -> None:
     assert_refused(cli("complete", run, image, "--mask", mask), FAILED, "7 x 9", "8 x 8")
     assert_refused(cli("complete", run, image), MISUSED, "--keep top")
     assert_refused(cli("complete", run, image, "--keep", "top", "--mask", mask), MISUSED, "one of --keep top")
-    assert_refused(cli("complete", run, image, "--keep", "right"), MISUSED, "half to keep")
+    for keep in ("right", "bottom", "tpo"):
+        wrong = cli("complete", run, image, "--keep", keep)
+        assert_refused(
+            wrong, MISUSED, f"--keep takes top or left, not '{keep}'", "known ones must come first", "--mask"
+        )
+    large = picture(tmp_path / "large.png", (9, 9))
+    wrong = cli("complete", run, large, "--mask", mask)
+    assert_refused(wrong, FAILED, "7 x 9", "9 x 9")
+    assert wrong.err.startswith("error: "), "an error comes alone, without notes"
+    assert "--size 8x8" in cli("complete", run, large, "--keep", "top", "-n", 1, "-o", tmp_path / "x.png").err
     other = picture(tmp_path / "b.png", (8, 9))
     assert_refused(cli("complete", run, image, other, "--keep", "top"), FAILED, "b.png is 9x8", "--size")
 
@@ -194,6 +209,36 @@ def test_a_foreign_folder_is_not_trained_into(cli: Cli, tmp_path: Path) -> None:
         assert_refused(result, FAILED, "README.md and training", "not written by this package")
     assert (tmp_path / "training" / "thesis.txt").read_text() == "mine"
     assert (tmp_path / "README.md").read_text() == "mine too"
+
+
+@pytest.mark.parametrize("verb", [["train", "digits"], ["demo"]], ids=["train", "demo"])
+def test_nothing_is_written_among_pictures(cli: Cli, tmp_path: Path, verb: list[str]) -> None:
+    photos = tmp_path / "photos"
+    (photos / "cats").mkdir(parents=True)
+    picture(photos / "cats" / "a.png")
+    picture(photos / "b.png")
+    before = sorted(photos.rglob("*"))
+    for more in ([], ["--resume"], ["--overwrite"]) if verb[0] == "train" else ([],):
+        result = cli(*verb, "--out", photos, "--epochs", 1, *more)
+        assert_refused(result, FAILED, "holds other files (b.png, ...)", "Choose a new or empty folder.")
+        assert result.err.startswith("error: ")
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_a_demo_goes_on_in_its_own_folder(cli: Cli, tmp_path: Path) -> None:
+    """Without the run that it was asked to remove, and beside a file that was put there."""
+    preset = tmp_path / "small.toml"
+    preset.write_text(
+        '[data]\nname = "digits"\nlevels = 17\n[model]\nnetwork = "pixelcnn"\nlayers = 1\nwidth = 2\n'
+        "[training]\nepochs = 1\nbatch_size = 400\n"
+    )
+    demo = ["demo", "--out", tmp_path / "demo", "--preset", preset]
+    (tmp_path / "demo" / "run").mkdir(parents=True)
+    assert cli(*demo).status == DONE
+    (tmp_path / "demo" / "notes.txt").write_text("mine")
+    assert cli(*demo).status == DONE
+    shutil.rmtree(tmp_path / "demo" / "run")
+    assert cli(*demo).status == DONE
 
 
 def test_a_run_is_not_thrown_away_for_a_command_that_cannot_work(cli: Cli, run: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(cli: Cli, run: Path, tmp_
     cut.write_bytes(cut.read_bytes()[:-7])
     np.save(changed, np.zeros((10, 1, 8, 9), dtype=np.uint8))
     result = cli(*arguments, "-o", tmp_path / "sheet.png")
-    assert "in 5 files, 2 of them already there" in result.out
+    assert "in 5 files, 2 already present" in result.out
     assert f"note: {cut} is incomplete" in result.err
     assert f"note: {changed} is incomplete" in result.err
     np.testing.assert_array_equal(images_in(tmp_path / "many"), whole)
@@ -85,7 +85,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(cli: Cli, run: Path, tmp_
     assert {name for name in after if after[name] != before[name]} == {f"samples-0000{k}.npy" for k in (1, 2, 4)}
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > sheet.height / 2
-    assert "in 5 files, 5 of them already there" in cli(*arguments).out
+    assert "in 5 files, 5 already present" in cli(*arguments).out
 
 
 def test_a_folder_of_other_images_is_refused(cli: Cli, run: Path, class_run: Path, tmp_path: Path) -> None:

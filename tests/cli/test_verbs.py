@@ -196,7 +196,7 @@ def test_inspect_proves_a_network_and_a_run(cli: Cli, run: Path, tmp_path: Path)
     plot = tmp_path / "field.png"
     result = cli("inspect", "pixelcnn", "--set", "layers=3", "--set", "width=4", "--size", "9x9", "--plot", plot)
     assert result.status == 0, result.err
-    assert "causal:" in result.out
+    assert re.search(r"causal: verified\. .*\(\d+ checks\)", result.out)
     assert "sees 39 of 40 earlier pixels, 1 not seen" in result.out
     assert pixels_of(plot).shape[1] > 300
     colour = cli("inspect", "pixelcnn", "--set", "layers=3", "--set", "width=6", "--set", "channels=3", "--size", "9x9")
@@ -215,6 +215,7 @@ def test_demo_does_the_main_job_and_is_quick_the_second_time(cli: Cli, tmp_path:
     out = tmp_path / "demo"
     first = cli("demo", "--out", out, "--preset", preset)
     assert first.status == 0, first.err
+    assert first.err.startswith("Training ")
     for row in ("uniform", "histogram of each pixel", "PNG, one sheet", "WebP lossless, one sheet", "this model"):
         assert row in first.out
     assert "181.33 nats/image   4.087 bits/dim" in first.out  # 64 ln 17
@@ -225,8 +226,10 @@ def test_demo_does_the_main_job_and_is_quick_the_second_time(cli: Cli, tmp_path:
     weights = (out / "run" / "model.safetensors").stat().st_mtime_ns
     second = cli("demo", "--out", out, "--preset", preset)
     assert second.out == first.out
+    assert second.err == "", "nothing is trained"
     other = cli("demo", "--out", out, "--preset", preset, "--epochs", 1)
     assert other.status == 1
+    assert other.err.startswith("error: ")
     assert "different settings" in other.err
     assert (out / "run" / "model.safetensors").stat().st_mtime_ns == weights
 

@@ -355,3 +355,27 @@ def test_an_encoder_refuses_images_of_another_size_and_a_model_without_one_all_i
     for options in ({}, {"vector_size": 4}):
         with pytest.raises(ConditionError, match=r"no encoder.*code_size"):
             condition(**options).encode(images_of(condition()))
+
+
+# ---- names of classes
+
+
+def test_labels_may_be_names_of_classes_if_the_model_knows_them() -> None:
+    model = condition(classes=3)
+    images = images_of(model)
+    expected = model.log_prob(images, label=[2, 0])
+    with pytest.raises(ConditionError, match=r"whole numbers 0\.\.2.*, not 'circle'"):
+        model.sample(2, label="circle")
+    model.about["class_names"] = ["square", "star", "circle"]
+    for label in (["circle", "square"], ("circle", 0), np.array(["circle", "square"]), ["2", "0"]):
+        assert torch.equal(model.log_prob(images, label=label), expected)
+    assert torch.equal(model.sample(2, seed=0, label="circle"), model.sample(2, seed=0, label=2))
+    assert torch.equal(model.sample(2, seed=0, label=["star", "circle"]), model.sample(2, seed=0, label=[1, 2]))
+    with pytest.raises(ConditionError, match=r"no class 'circl'. Did you mean 'circle'\? Numbers 0\.\.2 work too"):
+        model.log_prob(images, label=["square", "circl"])
+
+
+def test_a_size_that_a_spatial_condition_cannot_take_names_the_option() -> None:
+    model = condition(classes=3, condition_spatial=True)
+    with pytest.raises(ConditionError, match="built with condition_spatial=True"):
+        model.sample(1, label=0, size=(6, 6))

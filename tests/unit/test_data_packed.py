@@ -146,8 +146,14 @@ def test_splits_labels_and_names_are_kept(folder: Path) -> None:
     assert np.array_equal(np.load(folder / "train.npy"), IMAGES[:200])
     with pytest.raises(DataError, match="no split 'valid': it holds train and test"):
         load_data(folder, "valid")
-    with pytest.raises(ImageError, match="5 x 4"):
-        load_data(folder, "train", size=(8, 8))
+    for wrong in ({"size": (8, 8)}, {"channels": 1}):
+        with pytest.raises(ImageError, match=rf"^{folder} has (images of 5 x 4|3 channel)"):
+            load_data(folder, "train", **wrong)
+    shutil.copytree(folder, folder.parent / "copy")
+    with pytest.raises(ImageError, match="copy has images"):
+        load_data(folder.parent / "copy", "train", size=(8, 8))
+    with pytest.raises(ConfigError, match="'all' is only for folders and files without splits"):
+        load_data(folder, "all")
 
 
 WAYS = [Levels(256, 256), Levels(256, 8), Levels(256, 2, "threshold"), Levels(256, 2, "fixed"), Levels(256, 2)]

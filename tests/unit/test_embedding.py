@@ -110,5 +110,5 @@ def test_what_cannot_be_embedded_is_refused() -> None:
         train_encoder(plain, images, labels, settings, lambda done, total: None)
     with pytest.raises(ConfigError, match="two classes"):
         train_encoder(model_with_encoder(), images, torch.zeros(6, dtype=torch.long), settings, lambda *_: None)
-    with pytest.raises(DataError, match=r"two classes.*6 classes, 6 images"):
+    with pytest.raises(DataError, match=r"two classes.*6 images of 6 classes"):
         verify(model_with_encoder(), images, torch.arange(6))

@@ -17,6 +17,10 @@ def test_the_public_names_are_these() -> None:
         assert getattr(pixelrnn, name) is not None
 
 
+def test_only_the_public_names_are_listed() -> None:
+    assert dir(pixelrnn) == sorted(pixelrnn.__all__)
+
+
 def test_the_names_of_the_networks_are_listed_before_and_after_a_model_is_built() -> None:
     code = (
         "import pixelrnn; before = pixelrnn.network_names();"

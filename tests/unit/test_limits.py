@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from models import images_of, small
+from PIL import Image
 
 import pixelrnn
 from pixelrnn.checks import check_memory
-from pixelrnn.data import load_data
+from pixelrnn.data import load_data, picture_folder
 from pixelrnn.errors import ConfigError, MemoryLimitError, ModelError
 from pixelrnn.measure.evaluation import evaluate
 from pixelrnn.networks import NETWORKS
+from pixelrnn.training import run
+from pixelrnn.training.memory import kept_for_backward
+from pixelrnn.training.presets import load_preset
+from pixelrnn.training.run import Machine, train
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -79,7 +87,7 @@ def test_a_limit_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     images = model.sample(2, seed=0)
     monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", "3000")
     for call in (lambda: model.sample(8, seed=0), lambda: model.log_prob(images.repeat(100, 1, 1, 1))):
-        with pytest.raises(MemoryLimitError, match=r"but 0\.0 GiB are free. Take fewer"):
+        with pytest.raises(MemoryLimitError, match=r"but 0\.0 GiB are free. Use fewer"):
             call()
     assert torch.equal(model.sample(2, seed=0), images), "what fits is done"
     monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", "much")
@@ -93,6 +101,66 @@ def test_the_memory_of_a_walk_over_wide_images_is_counted(monkeypatch: pytest.Mo
     monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", "100_000_000".replace("_", ""))
     with pytest.raises(MemoryLimitError, match="To draw 1 images of 1 x 1000000 at a time would need"):
         model.sample(1, size=(1, 1_000_000), batch_size=1)
+
+
+# ---- training
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_a_step_keeps_grows_with_the_pixels(network: str) -> None:
+    """So what a batch of large pictures needs is known from a small one."""
+    torch.set_default_dtype(torch.float32)
+    least = 8 * 8 * 4 * 4  # of 8 x 8 pixels, the parameters of 4 levels in 4 bytes
+    small_one, large_one = (
+        kept_for_backward(small(network, size=(side, side)).train().float(), bf16=False) for side in (8, 32)
+    )
+    assert least <= small_one
+    assert 8 * small_one < large_one < 16 * small_one, "16 times the pixels, and less of the border"
+
+
+def test_pictures_that_are_too_large_for_a_step_are_refused_before_they_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_default_dtype(torch.float32)
+    (tmp_path / "photos").mkdir()
+    for number in range(20):
+        Image.new("L", (10, 10), number).save(tmp_path / "photos" / f"{number}.png")
+    preset = load_preset("digits", [f"data.name={tmp_path / 'photos'}", "size=[2000, 2000]", "levels=16", "epochs=1"])
+    monkeypatch.setattr(picture_folder, "decode", lambda *_, **__: pytest.fail("was decoded"))
+    monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", str(10**10))
+    says = (
+        r"step on 16 images of 2000 x 2000, besides 16 decoded pictures of 2000 x 2000, would need at least [\d,.]+ GiB"
+    )
+    with pytest.raises(MemoryLimitError, match=says) as error:
+        train(preset, tmp_path / "run", machine=Machine("cpu"))
+    needed = float(re.search(r"at least ([\d,.]+)", str(error.value))[1].replace(",", ""))
+    assert 100 < needed < 1000, "GiB for 16 x 4 million pixels: some thousand bytes a pixel"
+    assert not (tmp_path / "run").exists()
+
+
+def test_arrays_that_are_too_large_for_a_step_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (10, 100, 100), dtype=np.uint8))
+    preset = load_preset("digits", [f"data.name={tmp_path / 'a.npy'}", "levels=16", "epochs=1", "batch_size=4"])
+    monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", str(10**8))
+    with pytest.raises(MemoryLimitError, match="step on 4 images of 100 x 100 would need at least"):
+        train(preset, tmp_path / "run", machine=Machine("cpu"))
+
+
+def test_a_step_on_gpus_counts_the_share_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded pictures are in the memory of the machine, and a step in that of each GPU."""
+    torch.set_default_dtype(torch.float32)
+    asked: list[tuple[str, int, str]] = []
+    monkeypatch.setattr(run, "check_memory", lambda what, needed, device: asked.append((what, needed, device.type)))
+    preset = load_preset("digits", ["batch_size=32"])
+    for devices in (1, 4):
+        run.check_fits_memory(preset, (50, 1, 100, 100), Machine("cpu", devices), decoded=7)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    run.check_fits_memory(preset, (50, 1, 100, 100), Machine("cuda", 4), decoded=7)
+    (_, one, _), (_, four, _), (what, share, kind), (decoded, bytes_, where) = asked
+    assert (one, kind, where, bytes_) == (four, "cuda", "cpu", 7)
+    assert share == (one - 7) // 4
+    assert "step on 8 images" in what
+    assert "50 decoded pictures" in decoded
 
 
 def test_map_is_accepted_for_condition_map_with_a_warning() -> None:

@@ -17,9 +17,11 @@ from pixelrnn.errors import ImageError, PixelRNNError
 # ---- images that do not fit
 
 WRONG_IMAGES: list[tuple[str, Any, str]] = [
-    ("three dimensions", torch.zeros(1, 5, 4, dtype=torch.uint8), "shape"),
-    ("five dimensions", torch.zeros(1, 1, 1, 5, 4, dtype=torch.uint8), "shape"),
-    ("no dimension", torch.tensor(1), "shape"),
+    ("three dimensions", torch.zeros(1, 5, 4, dtype=torch.uint8), r"shape \(1, 5, 4\)\. .* use images\[None\]\.$"),
+    ("no channel axis", torch.zeros(2, 5, 4, dtype=torch.uint8), r"use images\[:, None\]\.$"),
+    ("two dimensions", torch.zeros(5, 4, dtype=torch.uint8), r"use images\[None, None\]\.$"),
+    ("five dimensions", torch.zeros(1, 1, 1, 5, 4, dtype=torch.uint8), r"shape \(1, 1, 1, 5, 4\)\.$"),
+    ("no dimension", torch.tensor(1), r"shape \(\)\.$"),
     ("colours", torch.zeros(2, 3, 5, 4, dtype=torch.uint8), "3 channels.*built for 1"),
     ("channels last", torch.zeros(2, 5, 4, 1, dtype=torch.uint8), "5 channels"),
     ("no channels", torch.zeros(2, 0, 5, 4, dtype=torch.uint8), "0 channels"),

@@ -222,8 +222,9 @@ def test_a_wrong_change_is_a_config_error_that_says_what_is_wrong(change: str, s
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("epoch=3", "option of gated-pixelcnn 'epoch'"),
+        ("epoch=3", "no setting 'epoch' with the network gated-pixelcnn. Did you mean 'epochs'"),
         ("wdith=16", "Did you mean 'width'"),
+        ("levls=16", "no setting 'levls' .*Did you mean 'levels'"),
         ("width=0", "width must be"),
         ("network=gatedpixelcnn", "Did you mean 'gated-pixelcnn'"),
         ("head=gumbel", "There is no head 'gumbel'"),

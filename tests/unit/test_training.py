@@ -21,7 +21,7 @@ from pixelrnn.model import PixelModel
 from pixelrnn.sampling.choosers import uniforms
 from pixelrnn.training import module, run_folder
 from pixelrnn.training.batches import EpochOrder, Images
-from pixelrnn.training.callbacks import Progress
+from pixelrnn.training.callbacks import Bar, Progress
 from pixelrnn.training.checkpoints import Checkpoints
 from pixelrnn.training.presets import Preset, load_preset
 from pixelrnn.training.run import Machine, train
@@ -60,6 +60,14 @@ def test_a_run_is_a_model_folder_whose_figures_are_those_of_its_weights(tmp_path
         assert (tmp_path / "run" / name).is_file(), name
     assert list((tmp_path / "run" / "logs").rglob("metrics.csv"))
     assert finished(tmp_path / "run")
+
+
+def test_the_bar_counts_epochs_as_the_reports_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    described = Bar._get_train_description
+    monkeypatch.setattr(Bar, "_get_train_description", lambda *which: [shown.append(described(*which)), shown[-1]][1])
+    train(tiny("epochs=2"), tmp_path / "run", bar=True)
+    assert [each.strip() for each in dict.fromkeys(shown)] == ["Epoch 1/2", "Epoch 2/2"]
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:

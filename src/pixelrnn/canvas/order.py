@@ -60,7 +60,8 @@ class Order:
         count = ranks.numel()
         if ranks.ndim != 2 or not torch.equal(ranks.flatten().sort().values.long(), torch.arange(count)):
             raise ConfigError(
-                f"An order needs ranks (H, W) that hold each of 0..H*W-1 once, but {tuple(ranks.shape)} came."
+                f"An order needs ranks (H, W) that hold each of 0..H*W-1 once, but got others, of shape "
+                f"{tuple(ranks.shape)}."
             )
         return cls((ranks.shape[0], ranks.shape[1]), ranks.flatten().long().argsort())
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelrnn.errors import ConditionError, ConfigError, unknown
+from pixelrnn.errors import ConditionError, ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,17 +109,14 @@ def pick_device(device: str) -> str:
 
 
 def class_of(model: PixelModel, text: str) -> int:
-    """The number of a class from its name or number; if a number is also a name, it is taken as the name.
+    """The number of a class from its name or number.
 
-    Raises: ConditionError if the model is not conditioned on classes, ConfigError if there is no such class
+    Raises: ConditionError if the model is not conditioned on classes, or there is no such class
     """
+    from pixelrnn.checks import class_number
+
     count = classes_of(model)
-    names = model.about.get("class_names") or [str(number) for number in range(count)]
-    if text in names:
-        return int(names.index(text))
-    if text.isdecimal() and int(text) < count:
-        return int(text)
-    raise unknown("class", text, names, f"Numbers 0..{count - 1} work too.")
+    return class_number(text, model.about.get("class_names") or [str(number) for number in range(count)])
 
 
 def classes_of(model: PixelModel) -> int:
@@ -167,6 +164,12 @@ def note_what_is_left_out(model: PixelModel, condition: Iterable[str]) -> None:
         note("the model is conditioned on codes, but no code is set; pixelrnn sample --like PICTURE sets one")
     if map_channels:
         note("the model is conditioned on degraded pictures, but samples without one here; see pixelrnn restore")
+
+
+def note_layout(data: ImageData) -> None:
+    """Notes which layout was taken of an array whose shape fits two."""
+    if data.layout:
+        note(f"{data.name}: {data.layout}")
 
 
 def note_split(data: ImageData) -> None:

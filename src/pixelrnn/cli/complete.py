@@ -76,15 +76,22 @@ def run(
 
     if (mask is None) == (keep is None):
         raise ConfigError("Choose the known pixels with one of --keep top, --keep left, or --mask MASK.png.")
+    if keep not in (None, "top", "left"):
+        raise ConfigError(
+            f"--keep takes top or left, not {keep!r}: pixels are sampled row by row from the left, and the known ones "
+            "must come first. For other known pixels:  --mask MASK.png"
+        )
     check_not_an_input(out, [*pictures, *([mask] if mask else [])])
     model = PixelModel.load(run, pick_device(device))
     number = _label(model, label, guidance)
     images = read_pictures(model, pictures, parse_size(size))
     height, width = images.shape[2:]
+    known = _known(mask, keep, height, width)
+    if label is None:
+        note_what_is_left_out(model, ())
     if (height, width) != model.size:
         trained = f"{model.size[0]}x{model.size[1]}"
         note(f"the model was trained on {trained}, not {height}x{width}; to resize the pictures:  --size {trained}")
-    known = _known(mask, keep, height, width)
     if known.all():
         note("every pixel of the mask is known; there is nothing to complete")
     if not known.any():
@@ -114,7 +121,6 @@ def _label(model: PixelModel, label: str | None, guidance: float) -> int | None:
     if label is not None:
         return class_of(model, label)
     check_guidance(model, guidance, "--label")
-    note_what_is_left_out(model, ())
     return None
 
 
@@ -122,15 +128,12 @@ def _known(mask: Path | None, keep: str | None, height: int, width: int) -> Tens
     import torch
 
     from pixelrnn.data import read_mask
-    from pixelrnn.errors import unknown
 
     if mask is not None:
         return torch.from_numpy(read_mask(mask, (height, width)))
     known = torch.zeros(height, width, dtype=torch.bool)
     if keep == "top":
         known[: height // 2] = True
-    elif keep == "left":
-        known[:, : width // 2] = True
     else:
-        raise unknown("half to keep", keep, ("top", "left"))
+        known[:, : width // 2] = True
     return known

@@ -120,7 +120,7 @@ def draw_shards(workers: Workers, drawing: Drawing, out: Path | None) -> None:
     if out is not None:
         _save_sheet(drawing, workers.model.levels, out)
     of = f" of {drawing.shards} (process {place.rank} of {place.world})" if place.world > 1 else ""
-    before = f", {len(mine) - len(missing)} of them already there" if len(missing) < len(mine) else ""
+    before = f", {len(mine) - len(missing)} already present" if len(missing) < len(mine) else ""
     count = sum(len(drawing.images_of(shard)) for shard in mine)
     typer.echo(
         f"{drawing.folder}  {several(count, 'image')} {height}x{width} in "
@@ -154,7 +154,8 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     if other:
         there = ", ".join(f"{key} {_short(found.get(key))} (requested: {_short(settings[key])})" for key in other)
         raise ConfigError(
-            f"{folder} holds images with other settings: {there}. Use those to continue, or another folder."
+            f"{folder} holds images with other settings: {there}. Use the same settings to "
+            "continue, or choose another folder."
         )
 
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pixelrnn.cli.common import Device, RunFolder, bar, data_set, download_bar, note_split, pick_device, several
+from pixelrnn.cli.common import (
+    Device,
+    RunFolder,
+    bar,
+    data_set,
+    download_bar,
+    note_layout,
+    note_split,
+    pick_device,
+    several,
+)
 from pixelrnn.cli.pictures import DataSplit, DataValues
 from pixelrnn.errors import ConfigError
 
@@ -68,6 +78,7 @@ def run(
         with download_bar() as download:
             images = load_like(workers.model, data, split, values=values, progress=download)
         if data is not None:
+            note_layout(images)
             note_split(images)
         with bar(f"{images.name}, {split}") as update:
             result = evaluate(

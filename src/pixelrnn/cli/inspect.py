@@ -49,8 +49,9 @@ def run(
         built = ", ".join(f"{key}={value}" for key, value in model.config["options"].items())
         typer.echo(f"{model.config['network']}  {built}  {model.num_parameters:,} parameters")
         typer.echo(
-            f"causal: {report.pairs:,} gradients at the present and the future of {report.height}x{report.width} "
-            f"images are exactly zero, and {report.replacements} replacements of the future changed no bit"
+            f"causal: verified. In {report.height}x{report.width} images, all {report.pairs:,} gradients of a pixel's "
+            "parameters with respect to the pixel itself and later ones are zero, and replacing those pixels changed "
+            f"no parameter ({report.replacements:,} checks)"
         )
         typer.echo(
             f"receptive field of pixel ({row}, {column}) in {height}x{width}: sees {int(seen.sum())} of {past} earlier "

@@ -26,7 +26,7 @@ def run(what: str = typer.Argument("all", help="presets, networks, data, weights
         "settings": _settings,
     }
     if what != "all" and what not in tables:
-        raise unknown("list of", what, [*tables, "all"])
+        raise unknown("list", what, [*tables, "all"])
     for name, rows in tables.items():
         if what == "all":
             typer.echo(f"{name}:")
@@ -75,8 +75,10 @@ def _settings() -> dict[str, str]:
     from pixelrnn.training.presets import DataSettings, TrainingSettings
 
     rows = _described("data", DataSettings) | _described("training", TrainingSettings)
-    rows["model.network"] = "a name from `pixelrnn list networks`, which also lists its options"
-    rows["model.head"] = 'what turns parameters into probabilities; "" for the network\'s own (default "")'
+    rows["model.network"] = "network: a name from `pixelrnn list networks`, which also lists its options"
+    rows["model.head"] = (
+        'output distribution: "bernoulli", "categorical" or "mcgsm"; "" for the network\'s own (default "")'
+    )
     return rows | _described("model", ConditionOptions)
 
 

@@ -66,6 +66,8 @@ def _pack(
         packed = pack(
             source, out, size=size, channels=channels, values=values, skip_broken=skip_broken, progress=update
         )
+    if packed.layout:
+        note(packed.layout)
     if packed.skipped:
         note(f"left out, because it could not be read: {several(packed.skipped, 'picture')}")
     counts = ", ".join(f"{split} {count}" for split, count in packed.counts.items())

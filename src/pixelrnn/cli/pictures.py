@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from pixelrnn.cli.common import data_set, download_bar, note_split
+from pixelrnn.cli.common import data_set, download_bar, note_layout, note_split
 from pixelrnn.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ DataInstead = Annotated[
     ),
 ]
 DataSplit = Annotated[
-    str, typer.Option("--split", help="train, valid or test; or all, for a folder or file without splits.")
+    str,
+    typer.Option("--split", help="train, valid or test; or all, only for a folder or file without splits of its own."),
 ]
 DataValues = Annotated[
     int | None,
@@ -96,6 +97,7 @@ def first_images(model: PixelModel, data: str, split: str, count: int, values: i
 
     with download_bar() as download:
         found = load_like(model, data, split, values=values, progress=download)
+    note_layout(found)
     note_split(found)
     if not len(found):
         raise DataError(f"{found.name} has no image in its split {split!r}.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -12,11 +14,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pixelrnn.cli.common import Device, bar, data_set, download_bar, note, parse_size, pick_device, several
+from pixelrnn.cli.common import Device, bar, data_set, download_bar, note, note_layout, parse_size, pick_device, several
 
 if TYPE_CHECKING:
+    from pixelrnn.data import ImageData
     from pixelrnn.model import PixelModel
     from pixelrnn.training.callbacks import Progress
+    from pixelrnn.training.presets import Preset
+
+_FEW_STEPS, _SMALL_BATCH = 10, 4  # an epoch of fewer optimizer steps is noted, unless batches are small already
 
 EXAMPLE = (
     "\b\nExamples:\n"
@@ -36,7 +42,10 @@ def run(
     size: str | None = typer.Option(None, "--size", help="HxW to crop and resize the pictures of a folder to."),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images."),
     max_minutes: float | None = typer.Option(
-        None, "--max-minutes", help="Stop training after this time; a final validation follows."
+        None,
+        "--max-minutes",
+        help="Stop training after this time. A final validation follows, which takes as long as evaluating that many "
+        "images: minutes for the 5,000 of MNIST.",
     ),
     seed: int | None = typer.Option(
         None, "--seed", help="Seed of the initial weights, the data order and all sampling; by default the preset's."
@@ -63,7 +72,7 @@ def run(
     Ctrl-C and SIGTERM save a checkpoint before stopping; --resume continues from it, or from the last one after a
     crash.
     """
-    from pixelrnn.training.presets import load_preset
+    from pixelrnn.training.presets import load_preset, parse_change
 
     height_width = parse_size(size)
     named = {
@@ -74,6 +83,7 @@ def run(
         "training.seed": seed,
     }
     changes = [*changes, *(f"{key}={_toml(value)}" for key, value in named.items() if value is not None)]
+    chosen = {parse_change(change)[0].rpartition(".")[2] for change in changes}
     settings = load_preset(preset, changes)  # before Lightning is imported, which takes seconds
     from pixelrnn.training.run import Machine, is_first, train
 
@@ -90,7 +100,9 @@ def run(
                 machine=machine,
                 command=shlex.join(["pixelrnn", *sys.argv[1:]]),
                 bar=sys.stderr.isatty(),
+                on_data=functools.partial(_note_data, settings, chosen),
                 on_validation=_printed(validations),
+                on_time_limit=lambda count: note(f"time limit reached; validating {several(count, 'image')}"),
                 download=download,
                 on_encoder=on_encoder,
             )
@@ -101,6 +113,26 @@ def run(
         raise typer.Exit(1) from None
     if is_first():
         _print_result(out, model, validations)
+
+
+def _note_data(settings: Preset, chosen: set[str], data: ImageData) -> None:
+    """Note what the user may not expect of these training images with these settings, of which some were chosen."""
+    from pixelrnn.data import data_names
+
+    note_layout(data)
+    own, levels = "name" in chosen and settings.data.name not in data_names(), settings.data.levels
+    if own and data.values == 256 and levels < 256 and not chosen & {"levels", "binarise"}:
+        how = f"binarised ({settings.data.binarise or 'stochastic'})" if levels == 2 else f"reduced to {levels} levels"
+        note(
+            f"the 256 values of {data.name} are {how}, as {settings.name} sets it; to keep more of them:  "
+            f"--set levels=256{' --set binarise=' if settings.data.binarise else ''}"
+        )
+    steps = -(-len(data) // settings.training.batch_size) / settings.training.accumulate
+    if steps < _FEW_STEPS and settings.training.batch_size > _SMALL_BATCH:
+        note(
+            f"an epoch ({several(len(data), 'image')}) is only {several(math.ceil(steps), 'optimizer step')}; for more "
+            f"of them, use smaller batches and more epochs:  --set batch_size={_SMALL_BATCH} --epochs 300"
+        )
 
 
 def _print_result(out: Path, model: PixelModel, validations: list[Progress]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pixelrnn.data.builtin import BUILT_IN
 from pixelrnn.data.cache import cache_folder
 from pixelrnn.data.decode import PIXEL_LIMIT
-from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, PixelStore, ProgressCallback, a_few
+from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, PixelStore, ProgressCallback, Shape, a_few
 from pixelrnn.data.loading import holds_pictures, load_data
 from pixelrnn.data.on_disk import OnDisk
 from pixelrnn.data.packed import check_packed, load_packed, write_packed
@@ -29,6 +29,7 @@ __all__ = [
     "PixelStore",
     "Pixels",
     "ProgressCallback",
+    "Shape",
     "a_few",
     "cache_folder",
     "check_packed",

@@ -19,7 +19,7 @@ from pixelrnn.data.cache import cached_array
 from pixelrnn.data.images import ALL, SPLITS, ImageData, Labels, Pixels, check_split
 from pixelrnn.data.npz import ArrayHeader, check_bytes, npz_headers, read_npy, read_npz
 from pixelrnn.data.on_disk import OnDisk
-from pixelrnn.data.pixels import as_pixels, check_images
+from pixelrnn.data.pixels import as_pixels, check_images, taken_layout
 from pixelrnn.data.splits import split_places, splits_of
 from pixelrnn.errors import DataError
 
@@ -52,9 +52,8 @@ def _load_npy(path: Path, split: str) -> ImageData:
     count = _count(ArrayHeader(array.shape, array.dtype), path.name)
     _, *image = as_pixels(array[:0], path.name).shape
     places = split_places(count, split, path.name)
-    return ImageData(
-        path.stem, split, OnDisk(path, count, (image[0], image[1], image[2]), places), None, (), 256, count
-    )
+    images = OnDisk(path, count, (image[0], image[1], image[2]), places)
+    return ImageData(path.stem, split, images, None, (), 256, count, layout=taken_layout(array.shape))
 
 
 def _load_npz(path: Path, split: str) -> ImageData:
@@ -87,7 +86,8 @@ def _load_npz(path: Path, split: str) -> ImageData:
         labels = labels[places]
     names = () if labels is None else _class_names(path, headers)
     total = None if places is None else count
-    return ImageData(path.stem, split, cached_array(path, f"{key}:{split}", make), labels, names, 256, total)
+    images, layout = cached_array(path, f"{key}:{split}", make), taken_layout(headers[key].shape)
+    return ImageData(path.stem, split, images, labels, names, 256, total, layout=layout)
 
 
 def _count(header: ArrayHeader, what: str) -> int:

@@ -22,6 +22,8 @@ PixelStore: TypeAlias = Pixels | OnDisk
 Labels: TypeAlias = npt.NDArray[np.int64]
 ProgressCallback: TypeAlias = Callable[[str, int, int], None]
 """Called with a description, the bytes done and the bytes in all (0 if that is not known)."""
+Shape: TypeAlias = tuple[int, int, int, int]
+"""(N, C, H, W)."""
 
 _LOOKED_AT = 1 << 25  # values
 SPLITS = ("train", "valid", "test")
@@ -47,6 +49,8 @@ class ImageData:
     """The number of images in all splits, if the data set came without splits and is split here."""
     skipped: int = 0
     """The number of unreadable pictures of a folder that were left out, as requested."""
+    layout: str = ""
+    """If the images are from an array whose shape fits two layouts: which one was taken, as a phrase."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,6 +73,10 @@ def a_few(images: PixelStore) -> Pixels:
 
 def check_split(split: str, splits: tuple[str, ...] = SPLITS) -> None:
     """Raises ConfigError unless `split` is one of `splits`."""
+    if split == ALL and ALL not in splits:
+        raise ConfigError(
+            "The split 'all' is only for folders and files without splits of their own. Use train, valid or test."
+        )
     if split not in splits:
         raise unknown("split", split, splits)
 
@@ -81,20 +89,21 @@ def check_requested(size: tuple[int, int] | None, channels: int | None) -> None:
         raise ConfigError(f"Images are read with 1 channel (gray) or 3 (colour), but got {channels!r}.")
 
 
-def check_fits(data: ImageData, size: tuple[int, int] | None, channels: int | None) -> ImageData:
+def check_fits(data: ImageData, size: tuple[int, int] | None, channels: int | None, name: str) -> ImageData:
     """Return `data` unchanged; raises ImageError if its size or channel count is not the requested one.
 
+    `name` is what the user calls the data set: a packed one keeps the name of what it was packed from.
     For data sets that are used as they are: only folders of pictures are resized and converted.
     """
     if size is not None and tuple(size) != data.size:
         (rows, columns), (want_rows, want_columns) = data.size, size
         raise ImageError(
-            f"{data.name} has images of {rows} x {columns} (rows x columns), but {want_rows} x {want_columns} was "
+            f"{name} has images of {rows} x {columns} (rows x columns), but {want_rows} x {want_columns} was "
             "requested. Leave the size out: only folders of pictures are resized."
         )
     if channels is not None and channels != data.channels:
         raise ImageError(
-            f"{data.name} has {data.channels} channel(s), but {channels} was requested. "
+            f"{name} has {data.channels} channel(s), but {channels} was requested. "
             "Leave the channels out: only folders of pictures are converted."
         )
     return data

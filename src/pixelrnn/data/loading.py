@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pixelrnn.data.arrays import array_splits, load_array_file
 from pixelrnn.data.builtin import BUILT_IN, builtin_splits, load_builtin
-from pixelrnn.data.images import ALL, SPLITS, ImageData, ProgressCallback, check_fits, check_requested, check_split
+from pixelrnn.data.images import (
+    ALL,
+    SPLITS,
+    ImageData,
+    ProgressCallback,
+    Shape,
+    check_fits,
+    check_requested,
+    check_split,
+)
 from pixelrnn.data.packed import holds_packed, load_packed, packed_splits
 from pixelrnn.data.picture_folder import load_folder
 from pixelrnn.errors import ConfigError, unknown
@@ -20,6 +30,7 @@ def load_data(
     channels: int | None = None,
     skip_broken: bool = False,
     progress: ProgressCallback | None = None,
+    on_pictures: Callable[[Shape], None] = lambda _: None,
 ) -> ImageData:
     """One split (train, valid, test) of a data set, by name or by the path of a folder, `.npz` or `.npy` file.
 
@@ -32,6 +43,7 @@ def load_data(
     channels:  1 or 3. Pictures of a folder are converted to it; other data must have it already.
     skip_broken:  leave out pictures of a folder that cannot be read; `ImageData.skipped` counts them
     progress:  called during a download: description, bytes done, bytes in all
+    on_pictures:  for a folder of pictures, called with the shape of the images before any picture is decoded
     Shapes:    images (N, C, H, W) uint8, labels (N,) int64 or None
     Raises:    ConfigError for an unknown name, split, size or channels; ImageError for images that do not fit;
                DataError if it is missing, unreadable, empty or too large; DownloadError if it cannot be downloaded
@@ -44,10 +56,11 @@ def load_data(
     check_requested(size, channels)
     path = data_path(name_or_path)
     if path is None:
-        return check_fits(load_builtin(str(name_or_path), split, progress), size, channels)
+        return check_fits(load_builtin(str(name_or_path), split, progress), size, channels, str(name_or_path))
     if holds_pictures(path):
-        return load_folder(path, split, size=size, channels=channels, skip_broken=skip_broken)
-    return check_fits((load_packed if path.is_dir() else load_array_file)(path, split), size, channels)
+        return load_folder(path, split, size=size, channels=channels, skip_broken=skip_broken, on_pictures=on_pictures)
+    found = (load_packed if path.is_dir() else load_array_file)(path, split)
+    return check_fits(found, size, channels, str(name_or_path))
 
 
 def data_path(name_or_path: str | Path) -> Path | None:

@@ -21,6 +21,7 @@ class PackedSet:
     counts: dict[str, int]
     image: tuple[int, int, int]
     skipped: int = 0  # pictures that could not be read and were left out
+    layout: str = ""  # as in ImageData
 
     @property
     def bytes(self) -> int:
@@ -58,22 +59,23 @@ def pack(
     path = data_path(source)
     if path is not None and holds_pictures(path):
         pictures = find_pictures(path, size=size, channels=channels, skip_broken=skip_broken)
-        name, found_values = path.resolve().name, 256
+        name, found_values, layout = path.resolve().name, 256, ""
         for split, group in pictures.items():
             splits[split], counts[split] = group.decoded(), len(group)
             image, class_names, skipped = group.image, group.class_names, group.skipped
             if group.labels is not None:
                 labels[split] = group.labels
     else:
-        class_names, skipped = (), 0
+        class_names, skipped, layout = (), 0, ""
         for split in splits_in(source):
             data = load_data(source, split, size=size, channels=channels, progress=progress)
             name, found_values, image = data.name, data.values, (data.channels, *data.size)
             splits[split], counts[split] = chunks(data.images), len(data)
+            layout = layout or data.layout
             class_names = max(class_names, data.class_names, key=len)
             if data.labels is not None:
                 labels[split] = data.labels
-    packed = PackedSet(counts, image, skipped)
+    packed = PackedSet(counts, image, skipped, layout)
     done = 0
 
     def on_images(count: int) -> None:

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pixelrnn.data.decode import decode, picture_formats, read_header
-from pixelrnn.data.images import ALL, SPLITS, ImageData, Labels, Pixels, check_requested, check_split
+from pixelrnn.data.images import ALL, SPLITS, ImageData, Labels, Pixels, Shape, check_requested, check_split
 from pixelrnn.data.npz import check_bytes
 from pixelrnn.data.splits import split_places, splits_of
 from pixelrnn.errors import DataError, ImageError
@@ -71,12 +71,14 @@ def load_folder(
     channels: int | None = None,
     pixel_limit: int | None = None,
     skip_broken: bool = False,
+    on_pictures: Callable[[Shape], None] = lambda _: None,
 ) -> ImageData:
     """One split of a folder of pictures.
 
     size:         (rows, columns) to crop and resize every picture to; needed if they differ in size
     channels:     1 for gray, 3 for RGB; None: gray if all pictures of all splits are
     skip_broken:  leave out pictures that cannot be read, instead of raising an error that names them
+    on_pictures:  called with the shape of the images before they are decoded
     Raises:    DataError if the folder is empty, lacks the split, or a picture is unreadable or too large;
                ImageError if sizes differ and none is given; ConfigError for an invalid split, size or channels
     """
@@ -86,6 +88,7 @@ def load_folder(
     )[split]
     shape = (len(found), *found.image)
     check_bytes(math.prod(shape), f"{shape[0]} pictures of {shape[2]} x {shape[3]}")
+    on_pictures(shape)
     images: Pixels = np.empty(shape, dtype=np.uint8)
     try:
         for index, image in enumerate(found.decoded()):

@@ -37,6 +37,19 @@ def as_pixels(array: npt.NDArray[Any], what: str) -> Pixels:
     return array.astype(np.uint8, copy=False)
 
 
+def taken_layout(shape: tuple[int, ...]) -> str:
+    """If a shape fits two layouts, a phrase that says which one is taken; otherwise "".
+
+    >>> taken_layout((50, 3, 10, 3))
+    'shape (50, 3, 10, 3) taken as (N, C, H, W): 3 channels of 10x3'
+    >>> taken_layout((50, 3, 10, 10))
+    ''
+    """
+    if len(shape) != 4 or shape[1] not in _CHANNELS or shape[3] not in _CHANNELS:
+        return ""
+    return f"shape {shape} taken as (N, C, H, W): {shape[1]} channels of {shape[2]}x{shape[3]}"
+
+
 def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
     """Raises ImageError unless type and shape are those of images."""
     if not np.issubdtype(dtype, np.integer):

@@ -134,7 +134,7 @@ class Condition(nn.Module):
         if self.deconvolution is not None and (label is not None or vector is not None) and size != self.size:
             raise ConditionError(
                 f"The condition map of this model has the size {self.size[0]}x{self.size[1]} (it was built with "
-                f"spatial=True), so images must have that size too, not {size[0]}x{size[1]}."
+                f"condition_spatial=True), so images must have that size too, not {size[0]}x{size[1]}."
             )
         label = None if label is None else self._checked_label(label, n).to(like.device)
         vector = None if vector is None else self._checked_numbers("vector", vector, (n, self.vector_size), like)

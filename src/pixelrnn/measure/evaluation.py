@@ -84,7 +84,7 @@ def load_like(
         data = load_data(name, split, progress=progress)
     if (data.size, data.channels) != (model.size, model.channels):
         raise ImageError(
-            f"{data.name} has images of {data.size[0]} x {data.size[1]} with {data.channels} channel(s), but the model "
+            f"{name} has images of {data.size[0]} x {data.size[1]} with {data.channels} channel(s), but the model "
             f"was trained on {model.size[0]} x {model.size[1]} with {model.channels}. Use data of that kind, or train "
             "a model on this data."
         )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FORMAT = "pixelrnn-model"
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CHECKPOINT = "training/last.ckpt"  # of a run folder
 NEW_WEIGHTS = WEIGHTS + ".new"
 _LARGEST_CONFIG = 1_000_000  # bytes
 
@@ -105,6 +106,11 @@ def read_config(folder: Path) -> dict[str, Any]:
             "use one that comes with the package:  pixelrnn list weights"
         )
     if not path.is_file():
+        if (folder / CHECKPOINT).is_file():
+            raise ModelFolderError(
+                f"{folder} has no {CONFIG}: its training was stopped before the first model was saved. Continue it "
+                f"with the same command and --resume:  pixelrnn train PRESET --out {folder} --resume"
+            )
         raise ModelFolderError(
             f"{folder} has no {CONFIG}, so it is not a model folder (or its training has not saved a model yet)."
         )

@@ -23,23 +23,27 @@ _Size = Annotated[int, Field(ge=0, le=65536)]
 class ConditionOptions(Strict):
     """What an image may be conditioned on."""
 
-    classes: _Size = Field(default=0, description="labels 0..classes-1; 0 for no labels")
-    vector_size: _Size = Field(default=0, description="length of the vector; 0 for none")
-    map_channels: _Size = Field(default=0, description="channels of a condition map as large as the image; 0 for none")
+    classes: _Size = Field(default=0, description="number of classes, whose labels are 0..classes-1; 0 for no labels")
+    vector_size: _Size = Field(
+        default=0, description="length of the vector that the model is conditioned on; 0 for no vector"
+    )
+    map_channels: _Size = Field(
+        default=0, description="channels of a condition map as large as the image; 0 for no map"
+    )
     condition_width: Annotated[int, Field(ge=1, le=65536)] = Field(
         default=32, description="feature maps of the condition map s, from which every layer gets a bias"
     )
     condition_spatial: bool = Field(
         default=False,
-        description="make s location-dependent: a deconvolution network turns label and vector into a map",
+        description="let the effect of label and vector depend on location, by a deconvolution network",
     )
     condition_dropout: Dropout = Field(
-        default=0.1, description="in training, drop the condition of an image with this probability"
+        default=0.1, description="probability with which the condition of an image is dropped in training"
     )
     code_size: _Size = Field(
-        default=0, description="length of the code that the model's encoder computes from an image; 0 for no encoder"
+        default=0, description="length of the code that an encoder computes from an image; 0 for no encoder"
     )
-    encoder: str = Field(default="conv", description='"conv" or "mdrnn"')
+    encoder: str = Field(default="conv", description='kind of encoder: "conv" or "mdrnn"')
     unit_code: bool = Field(default=False, description="normalise codes to unit length")
 
 

@@ -6,11 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Order, Whole, scale
-from pixelrnn.checks import Images, Labels, Numbers, check_memory, checked_images
+from pixelrnn.checks import Images, Labels, Numbers, check_memory, checked_images, class_number
 from pixelrnn.errors import ConditionError, ConfigError, ImageError, ModelFolderError
 from pixelrnn.fields import options_of_call, validated
 from pixelrnn.heads import HEADS, head_options
@@ -115,7 +116,8 @@ class PixelModel(GenerationMixin, nn.Module):
         ones, (B, C, H, W). Differentiable with respect to the weights.
 
         Arguments:
-            label          0..classes-1, one for all images or one per image (B,); None: no label
+            label          0..classes-1, or names of classes, one for all images or one per image (B,); None: no
+                           label
             vector         (vector_size,) or (B, vector_size)
             condition_map  (map_channels, H, W) or (B, map_channels, H, W)
             order          the generation order, for a network that takes any; None: the network's own
@@ -259,6 +261,26 @@ class PixelModel(GenerationMixin, nn.Module):
             return model.to(device).eval()
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"The model cannot be moved to the device {str(device)!r}: {error}") from error
+
+    def _checked_condition(
+        self, n: int, size: tuple[int, int], label: Any, vector: Any, condition_map: Any
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        return super()._checked_condition(n, size, self._numbers_of(label), vector, condition_map)
+
+    def _numbers_of(self, label: Any) -> Any:
+        """The label or labels, with names of classes replaced by their numbers if the model knows the names.
+
+        Raises: ConditionError if there is no such class
+        """
+        names = self.about.get("class_names")
+        if names and isinstance(label, str):
+            return class_number(label, names)
+        is_list = isinstance(label, list | tuple) or (
+            isinstance(label, np.ndarray) and label.dtype.kind == "U" and label.ndim
+        )
+        if names and is_list:
+            return [class_number(each, names) if isinstance(each, str) else each for each in label]
+        return label
 
     def _plain_card(self) -> str:
         settings = ", ".join(f"{key}={value}" for key, value in self.config["options"].items())

@@ -122,24 +122,33 @@ def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor
 
 
 class TimeLimit(Callback):
-    """Stops training after so many seconds, with a final validation and checkpoint."""
+    """Stops training after so many seconds, with a final validation and checkpoint.
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    `on_limit` is called with the number of validation images, in the first process only.
+    """
+
+    def __init__(self, seconds: float, on_limit: Callable[[int], None] = lambda _: None) -> None:
+        self.seconds, self.on_limit = seconds, on_limit
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(module, PixelTraining)
-        if module.seconds_at_step > self.seconds:
+        if module.seconds_at_step > self.seconds and not trainer.should_stop:
             trainer.should_stop = True
+            if trainer.is_global_zero:
+                self.on_limit(len(module.batches.valid))
 
 
 class Bar(RichProgressBar):
-    """A progress bar on standard error with the nats of the step."""
+    """A progress bar on standard error with the nats of the step; epochs are counted from 1, as in every report."""
 
     def __init__(self) -> None:
         super().__init__(leave=False, console_kwargs={"stderr": True})
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        last = "" if self.trainer.max_epochs is None else f"/{self.trainer.max_epochs}"
+        return f"Epoch {current_epoch + 1}{last}".ljust(len(self.validation_description))  # so that widths are equal
 
     def get_metrics(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, Any]:
         nats = trainer.progress_bar_metrics.get("train_nats")

@@ -31,21 +31,30 @@ def _as_string(value: Any) -> Any:
 class DataSettings(Strict):
     """What is learned from."""
 
-    name: str = Field(default="mnist", description="a built-in set, a folder of pictures, an .npz or .npy file")
-    levels: int = Field(default=256, description="values of a pixel that the model knows, 2 to 256")
-    binarise: str = Field(default="", description='for 2 levels: "stochastic", "fixed" or "threshold"; "" for none')
-    size: list[int] = Field(
-        default_factory=list, description="[H, W] to crop and resize the pictures of a folder to; [] for their own size"
+    name: str = Field(
+        default="mnist",
+        description="what is learned from: a built-in data set, a folder of pictures, an .npz or .npy file",
     )
-    channels: int = Field(default=0, description="1 or 3, for a folder of pictures; 0 for the pictures' own")
+    levels: int = Field(default=256, description="number of values that a pixel of the model can have, 2 to 256")
+    binarise: str = Field(
+        default="", description='how pixels become 2 levels: "stochastic", "fixed" or "threshold"; "" for more levels'
+    )
+    size: list[int] = Field(
+        default_factory=list,
+        description="[H, W] that pictures of a folder are cropped and resized to; [] for their own size",
+    )
+    channels: int = Field(
+        default=0, description="colour channels of the pictures of a folder, 1 or 3; 0 for the pictures' own"
+    )
     values: int = Field(
         default=0,
-        description="that a pixel of an array file can have, if not 256: 4 for 0..3; 0 for what the data set says",
+        description="number of values that a pixel of an array file can have, such as 4 for 0..3; 0 for what the data "
+        "set says, which is 256 for a file",
     )
     condition: str = Field(
         default="",
-        description='what of an image the model is conditioned on: "class", "half" (it at half its size), '
-        '"blur", or "" for nothing',
+        description='what the model is conditioned on: the "class" of the image, the image at "half" its size, the '
+        'image with a "blur"; "" for nothing',
     )
     skip_broken: bool = Field(default=False, description="leave out pictures of a folder that cannot be read")
 
@@ -59,44 +68,49 @@ class TrainingSettings(Strict):
     """How it is learned."""
 
     epochs: _Whole1 = Field(default=20, description="passes over the training images")
-    batch_size: _Whole1 = Field(default=64, description="images of a step")
+    batch_size: _Whole1 = Field(default=64, description="batch size, in images")
     accumulate: _Whole1 = Field(
-        default=1, description="so many batches make one step: for steps of more images than fit into memory"
+        default=1, description="batches per optimizer step, for steps on more images than fit into memory"
     )
-    optimizer: Literal["adam", "adamw", "rmsprop"] = Field(default="adam", description='"adam", "adamw" or "rmsprop"')
-    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="at its highest")
+    optimizer: Literal["adam", "adamw", "rmsprop"] = Field(
+        default="adam", description='optimizer: "adam", "adamw" or "rmsprop"'
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="peak learning rate")
     schedule: Literal["cosine", "constant"] = Field(
         default="cosine",
-        description='of the learning rate: "cosine" (to zero at the end of the epochs, or of the time limit) or '
-        '"constant"',
+        description='schedule of the learning rate: "cosine" (to zero at the end of the epochs, or of the time limit) '
+        'or "constant"',
     )
     warmup: _Whole0 = Field(
-        default=100, description="steps over which the learning rate rises from zero, a fifth of all steps at the most"
+        default=100, description="steps over which the learning rate rises from zero, at most a fifth of all steps"
     )
-    weight_decay: _AtLeast0 = Field(default=0.0, description="of adamw")
+    weight_decay: _AtLeast0 = Field(default=0.0, description="weight decay, for adamw only")
     ema: Dropout = Field(
         default=0.999,
-        description="decay of the exponential moving average of the weights that is validated and saved (less in the "
-        "first steps); 0 for none",
+        description="decay of the exponential moving average of the weights, which is validated and saved (lower in "
+        "the first steps); 0 for no average",
     )
     clip: _AtLeast0 = Field(
-        default=1.0, description="largest norm of the gradient of the mean nats per pixel and colour; 0 for none"
+        default=1.0,
+        description="largest norm of the gradient (of the mean nats per pixel and colour), to which it is clipped; 0 "
+        "for no clipping",
     )
-    mirror: bool = Field(default=False, description="show every other image, by chance, mirrored left to right")
+    mirror: bool = Field(default=False, description="mirror each image left to right with probability 1/2")
     encoder_steps: _Whole0 = Field(
         default=0,
-        description="the encoder first learns for so many steps to tell the data's classes apart (triplet loss), and "
-        "then stays as it is; 0: it is learned with the rest",
+        description="steps for which the encoder is first trained alone, to tell the classes apart (triplet loss), "
+        "before it is frozen; 0 to train it with the rest of the model",
     )
-    encoder_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="learning rate of these steps")
-    margin: _AtLeast0 = Field(default=0.2, description="of the triplet loss")
-    center: _AtLeast0 = Field(default=0.0, description="weight of the center loss beside it")
+    encoder_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="learning rate of the encoder steps")
+    margin: _AtLeast0 = Field(default=0.2, description="margin of the triplet loss, in the encoder steps")
+    center: _AtLeast0 = Field(default=0.0, description="weight of the center loss that is added to it")
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(_as_string)] = Field(
         default="bf16",
-        description='"32", or "bf16": matrix products in bfloat16, likelihoods and validation in float32',
+        description='precision: "32" for float32, or "bf16" for matrix products in bfloat16 (likelihoods and '
+        "validation stay in float32)",
     )
     seed: _Whole0 = Field(
-        default=0, description="of the first weights, the order of the images, binarisation and dropout"
+        default=0, description="seed of the initial weights, the order of the images, binarisation and dropout"
     )
 
 
@@ -199,7 +213,7 @@ def _check_model(model: dict[str, Any]) -> None:
     elsewhere = {*DataSettings.model_fields, *TrainingSettings.model_fields}
     for key in model:
         if key not in options:
-            raise unknown(f"option of {model['network']}", key, options | elsewhere)
+            raise unknown("setting", key, options | elsewhere, where=f" with the network {model['network']}")
 
 
 def _settings(kind: type[T], table: dict[str, Any], section: str) -> T:
@@ -225,7 +239,7 @@ def parse_change(change: str) -> tuple[str, Any]:
     """
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set takes KEY=VALUE, for example --set layers=7, but {change!r} came.")
+        raise ConfigError(f"--set takes KEY=VALUE, for example --set layers=7, but got {change!r}.")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:

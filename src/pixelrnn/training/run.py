@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
+import math
 import os
 import platform
 import warnings
@@ -29,7 +30,8 @@ from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
-from pixelrnn.data import ImageData, Levels, ProgressCallback, a_few, load_data
+from pixelrnn.checks import check_memory
+from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape, a_few, load_data
 from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
 from pixelrnn.measure.verification import verify
@@ -41,7 +43,7 @@ from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit, moving_average
 from pixelrnn.training.checkpoints import AtomicCheckpointIO, Checkpoints, SkippedSteps, StopSignals
 from pixelrnn.training.embedding import freeze, train_encoder
-from pixelrnn.training.memory import keep_freed_memory
+from pixelrnn.training.memory import keep_freed_memory, kept_for_backward
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset
 from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare_folder
@@ -104,7 +106,9 @@ def train(
     machine: Machine | None = None,
     command: str = "",
     bar: bool = False,
+    on_data: Callable[[ImageData], None] = lambda _: None,
     on_validation: Callable[[Progress], None] = lambda _: None,
+    on_time_limit: Callable[[int], None] = lambda _: None,
     download: ProgressCallback | None = None,
     on_encoder: Callable[[int, int], None] = lambda done, total: None,
 ) -> PixelModel:
@@ -122,7 +126,9 @@ def train(
         machine        devices and processes; None for Machine()
         command        the command line of the run, for the model card
         bar            show a progress bar on standard error
+        on_data        called with the training images, in the first process only, before training starts
         on_validation  called after each validation
+        on_time_limit  called with the number of validation images when the time limit is reached
         download       called with the progress of a download
         on_encoder     called with (steps done, total steps) while the encoder is trained alone
 
@@ -137,10 +143,14 @@ def train(
         check_folder(folder, preset, resume=resume, overwrite=overwrite)
     keep_freed_memory()
     torch.manual_seed(preset.training.seed)
-    train_data, valid_data = (load_for(preset, split, download) for split in ("train", "valid"))
+
+    def check_pictures(shape: Shape) -> None:
+        check_fits_memory(preset, shape, machine, decoded=math.prod(shape))
+
+    train_data, valid_data = (load_for(preset, split, download, check_pictures) for split in ("train", "valid"))
     levels = Levels(train_data.values, preset.data.levels, preset.data.binarise or None)
-    model = build_model(preset, train_data)
-    settings = preset.training
+    model, settings = build_model(preset, train_data), preset.training
+    check_fits_memory(preset, (len(train_data), train_data.channels, *train_data.size), machine)
     batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
     _check_levels(preset, train_data.name, batches)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves a step on a CPU
@@ -149,6 +159,7 @@ def train(
         if first:
             check_folder(folder, preset, resume=resume, overwrite=overwrite)  # again, now that it is locked
             prepare_folder(folder, preset, overwrite=overwrite)
+            on_data(train_data)
         last = folder / "training" / "last.ckpt"
         checkpoint = last if resume and last.is_file() else None
         about = _about(preset, train_data, valid_data, levels, machine, command)
@@ -159,7 +170,8 @@ def train(
         limit = max_minutes * 60 if max_minutes else None
         module = PixelTraining(model, settings, levels, limit, preset.data.condition)
         keep = KeepBest(folder, about, on_validation)
-        _fit(folder, preset, module, batches, keep, checkpoint, limit=limit, machine=machine, bar=bar)
+        more: list[Callback] = [TimeLimit(limit, on_time_limit)] if limit else []
+        _fit(folder, preset, module, batches, [keep, *more], checkpoint, machine=machine, bar=bar)
         if not (folder / "config.json").is_file():
             raise TrainingError(f"No validation of {folder} had a finite likelihood, so there is no model.")
         if first:
@@ -177,19 +189,16 @@ def _fit(
     preset: Preset,
     module: PixelTraining,
     batches: PixelBatches,
-    keep: KeepBest,
+    reporting: list[Callback],
     checkpoint: Path | None,
     *,
-    limit: float | None,
     machine: Machine,
     bar: bool,
 ) -> None:
     signals = StopSignals()
-    callbacks: list[Callback] = [keep, SkippedSteps(folder)]
+    callbacks: list[Callback] = [*reporting, SkippedSteps(folder)]
     if preset.training.ema:
         callbacks.append(WeightAveraging(use_buffers=False, multi_avg_fn=moving_average(preset.training.ema)))
-    if limit:
-        callbacks.append(TimeLimit(limit))
     if bar:
         callbacks.append(Bar())
     callbacks.append(Checkpoints(folder, machine.save_minutes * 60, signals))
@@ -279,8 +288,41 @@ def _check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
         )
 
 
-def load_for(preset: Preset, split: str, download: ProgressCallback | None = None) -> ImageData:
-    """One split of a preset's data."""
+def check_fits_memory(preset: Preset, shape: Shape, machine: Machine, decoded: int = 0) -> None:
+    """Check that a training step on images of this shape fits into memory, besides `decoded` bytes of pictures.
+
+    What a step keeps for its backward pass is measured on small images, and grows with the pixels of a batch.
+
+    Raises: MemoryLimitError if it does not
+    """
+    count, channels, *size = shape
+    small = (min(size[0], _MEASURED), min(size[1], _MEASURED))
+    with torch.random.fork_rng(devices=[]):  # the random numbers of the training stay the same
+        model = _build(preset, small, channels)
+        kept = kept_for_backward(model, bf16=preset.training.precision == "bf16")
+    gpu = machine.device != "cpu" and torch.cuda.is_available()
+    batch = min(count, -(-preset.training.batch_size // (machine.nodes * (machine.devices if gpu else 1))))
+    step = batch * kept * size[0] * size[1] // (small[0] * small[1])
+    what = f"A training step on {batch} images of {size[0]} x {size[1]}"
+    if gpu:
+        check_memory(what, step, torch.device("cuda"))
+        step = 0
+    loaded = f"{count} decoded pictures of {size[0]} x {size[1]}"
+    check_memory(
+        loaded if gpu else f"{what}, besides {loaded}," if decoded else what, decoded + step, torch.device("cpu")
+    )
+
+
+_MEASURED = 32  # the most rows and columns of the images with which memory is measured
+
+
+def load_for(
+    preset: Preset,
+    split: str,
+    download: ProgressCallback | None = None,
+    on_pictures: Callable[[Shape], None] = lambda _: None,
+) -> ImageData:
+    """One split of a preset's data; `download` and `on_pictures` as in `load_data`."""
     size = (preset.data.size[0], preset.data.size[1]) if len(preset.data.size) == 2 else None
     if preset.data.size and size is None:
         raise ConfigError(f"data.size must be [H, W], not {preset.data.size}.")
@@ -291,24 +333,30 @@ def load_for(preset: Preset, split: str, download: ProgressCallback | None = Non
         channels=preset.data.channels or None,
         skip_broken=preset.data.skip_broken,
         progress=download,
+        on_pictures=on_pictures,
     )
     return dataclasses.replace(data, values=preset.data.values) if preset.data.values else data
 
 
 def build_model(preset: Preset, data: ImageData) -> PixelModel:
     """The untrained model of a preset, for images of the size and channels of `data`."""
-    options = {key: value for key, value in preset.model.items() if key not in ("network", "head")}
+    condition: dict[str, Any] = {}
     if preset.data.condition == "class":
         if data.labels is None:
             raise ConfigError(f"{data.name} has no labels, so no model can be conditioned on classes. {LABELS_HINT}")
-        options["classes"] = len(data.class_names)
+        condition["classes"] = len(data.class_names)
     elif preset.data.condition:
-        options["map_channels"] = data.channels
+        condition["map_channels"] = data.channels
+    return _build(preset, data.size, data.channels, **condition)
+
+
+def _build(preset: Preset, size: tuple[int, int], channels: int, **condition: Any) -> PixelModel:
+    options = {key: value for key, value in preset.model.items() if key not in ("network", "head")} | condition
     return pixelrnn.build(
         preset.model["network"],
         head=preset.model.get("head"),
-        size=data.size,
-        channels=data.channels,
+        size=size,
+        channels=channels,
         levels=preset.data.levels,
         **options,
     )

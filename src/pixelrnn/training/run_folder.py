@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,6 +70,7 @@ def check_folder(folder: Path, preset: Preset, *, resume: bool, overwrite: bool)
         raise ConfigError("--resume continues a run and --overwrite deletes it: use only one of them.")
     there = [name for name in OURS if _holds_something(folder / name)]
     if not there:
+        check_not_foreign(folder, OURS)
         return
     is_run = (folder / "training" / "preset.json").is_file()
     if not is_run and not holds_model(folder):
@@ -88,6 +89,16 @@ def check_folder(folder: Path, preset: Preset, *, resume: bool, overwrite: bool)
             )
         _check_same(saved_preset(folder), preset)
         _check_checkpoint(last)
+
+
+def check_not_foreign(folder: Path, ours: Iterable[str]) -> None:
+    """Raises RunFolderError if the folder holds visible files or folders besides `ours`."""
+    foreign = sorted(each.name for each in folder.glob("[!.]*") if each.name not in ours)
+    if foreign:
+        raise RunFolderError(
+            f"{folder} holds other files ({foreign[0]}{', ...' if len(foreign) > 1 else ''}), and nothing is written "
+            "among them. Choose a new or empty folder."
+        )
 
 
 def _holds_something(path: Path) -> bool:
