@@ -9,6 +9,7 @@ from numba import njit
 
 from pixelrnn.program.elementary import OPTIONS
 from pixelrnn.program.kernels import place, run
+from pixelrnn.program.operations import FIELDS
 from pixelrnn.program.vectors import apart, get, meet, view
 
 READING = 4  # columns that could be computed in the time that reading the weights takes
@@ -36,7 +37,7 @@ def prepare(state, once, segments, begins, row, width, image, images, member, me
 
     once      (2,): the instructions for whole images, done if `begins` is 2
     segments  (n, 3): begin, end, along: those for whole rows; where `along` is not 0, pixel by pixel in that direction
-    meeting   (1,): where the `members` of a team wait for each other, after each instruction
+    meeting   (1,): where the `members` of a team wait for each other, before what reads other columns
     """
     first, single = np.int64(0), np.int64(1)
     if begins == 2 and member == 0:
@@ -48,6 +49,8 @@ def prepare(state, once, segments, begins, row, width, image, images, member, me
     for index in range(len(segments)):
         begin, end, along = segments[index]
         if along != 0:
+            if members > 1:
+                meet(meeting, members)
             if member == 0:
                 for pixel in range(width):
                     x = pixel if along > 0 else width - 1 - pixel
@@ -58,9 +61,10 @@ def prepare(state, once, segments, begins, row, width, image, images, member, me
             apart(run, (state, begin, end, row, image, images, first, width))
         else:
             for one in range(begin, end):
+                if get(state.code, one * FIELDS + 13) == 1:
+                    meet(meeting, members)
                 if right > left:
                     apart(run, (state, one, one + 1, row, image, images, left, right - left))
-                meet(meeting, members)
 
 
 @njit(**OPTIONS)

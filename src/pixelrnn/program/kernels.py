@@ -6,7 +6,7 @@ innermost and go over slices, so that they vectorise; sums are taken in the orde
 In `code` an instruction is a row of integers:
 
     0 operation  1 n  2 out  3 4 a and its unit  5 6 b and its unit  7 8 c and its unit  9 10 more  11 first row
-    12 whether it is done in float64
+    12 whether it is done in float64  13 whether it reads other columns
 
 out, a, b and c are operands: places in memory, looked up in `at` for the row at work. A unit of 1 says that an operand
 is n consecutive numbers, 0 that it is one number.

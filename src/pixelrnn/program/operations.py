@@ -6,7 +6,7 @@ ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE = range(12, 20)
 LAST_POINTWISE = WHERE
 LINEAR, SUM, MAX, GATHER, CELL = range(20, 25)
 
-FIELDS = 13  # of an instruction
+FIELDS = 14  # of an instruction
 PANELS = 4  # vectors of outputs that are computed together at most
 
 OPERATION = {

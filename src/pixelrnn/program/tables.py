@@ -262,7 +262,7 @@ class _Tables:
 
     def _instruction(self, step: Step, operation: int, n: int, out: int, **fields: int) -> None:
         a = fields.get("a", out)  # operands that are not used are looked up too, so they must be somewhere
-        line = [operation, n, out, a, 0, a, 0, a, 0, 0, 0, step.from_row, int(step.out.double)]
+        line = [operation, n, out, a, 0, a, 0, a, 0, 0, 0, step.from_row, int(step.out.double), int(_reads_aside(step))]
         for name, value in fields.items():
             line[_FIELD[name]] = value
         self.code.append(tuple(line))
@@ -400,6 +400,11 @@ def _panels(weight: npt.NDArray[Any], vector: int) -> npt.NDArray[Any]:
     padded[:outputs] = weight
     groups = np.split(padded, range(PANELS * vector, len(padded), PANELS * vector))
     return np.concatenate([group.T.ravel() for group in groups])
+
+
+def _reads_aside(step: Step) -> bool:
+    """Whether a step reads other columns than its own."""
+    return any(bool((parts(read)[2] != 0).any()) for read in step.reads())
 
 
 def _ranges(chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

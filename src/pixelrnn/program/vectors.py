@@ -95,7 +95,7 @@ def put(typing: Any, array: Any, index: Any, value: Any) -> Any:
 def meet(typing: Any, meeting: Any, members: Any) -> Any:
     """Wait until all members of a team have called this: meeting[0] counts calls.
 
-    Whoever waits long lets other threads have the processor.
+    Whoever waits long rests in between: where there are more threads than processors, the others need them.
     """
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -117,9 +117,10 @@ def meet(typing: Any, meeting: Any, members: Any) -> Any:
         builder.cbranch(long, rest, head)
         turns.add_incoming(next_, wait)
         builder.position_at_end(rest)
-        if _YIELD is not None:
-            kind = ir.FunctionType(ir.IntType(32), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, _YIELD), [])
+        if _REST is not None:
+            kind = ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
+            sleep = cgutils.get_or_insert_function(builder.module, kind, _REST)
+            builder.call(sleep, [ir.Constant(ir.IntType(32), _MICROSECONDS)])
         turns.add_incoming(next_, rest)
         builder.branch(head)
         builder.position_at_end(done)
@@ -128,8 +129,9 @@ def meet(typing: Any, meeting: Any, members: Any) -> Any:
     return types.void(meeting, types.intp), build
 
 
-_PATIENCE = 2000  # looks at the counter before the processor is yielded
-_YIELD = next((name for name in ("sched_yield", "SwitchToThread") if address_of_symbol(name)), None)
+_PATIENCE = 20_000  # looks at the counter, some ten microseconds, before resting
+_MICROSECONDS = 50  # of a rest
+_REST = "usleep" if address_of_symbol("usleep") else None
 
 
 @intrinsic
