@@ -53,6 +53,7 @@ def run(
             "parameters with respect to the pixel itself and later ones are zero, and replacing those pixels changed "
             f"no parameter ({report.replacements:,} checks)"
         )
+        typer.echo(_compiled(model))
         typer.echo(
             f"receptive field of pixel ({row}, {column}) in {height}x{width}: sees {int(seen.sum())} of {past} earlier "
             f"pixels, {past - int(seen.sum())} not seen"
@@ -60,6 +61,20 @@ def run(
     if plot:
         draw_fields(models, plot, wanted, places[0] if pixel else None)
         typer.echo(f"{plot}")
+
+
+def _compiled(model: PixelModel) -> str:
+    """Whether sampling can be compiled, and what a pixel takes then."""
+    why = model.not_compiled()
+    if why is not None:
+        return f"sampling: on PyTorch; it cannot be compiled: {why}"
+    tables = model.programs()
+    instructions = sum(each.instructions for each in tables)
+    products = [sum(each.products) for each in tables]
+    return (
+        f"sampling: compiled, {instructions} instructions and {' + '.join(f'{each:,}' for each in products)} "
+        "multiplications per pixel"
+    )
 
 
 _GEOMETRY = ("channels", "levels", "head")

@@ -319,11 +319,18 @@ class GenerationMixin(nn.Module):
         return found
 
     @torch.no_grad()
+    def programs(self) -> list[Tables]:
+        """The compiled form of the network, of each stage if it has several.
+
+        Raises: UnknownStepError, which names what cannot be compiled
+        """
+        width = 0 if self.condition is None else self.condition.width
+        return self._tables(torch.zeros(1, width, 1, 1, dtype=self.dtype, device=self.device) if width else None)
+
     def not_compiled(self) -> str | None:
         """Why a walk with this model cannot be compiled, for instance an unsupported step; None if it can."""
-        width = 0 if self.condition is None else self.condition.width
         try:
-            self._tables(torch.zeros(1, width, 1, 1, dtype=self.dtype, device=self.device) if width else None)
+            self.programs()
         except UnknownStepError as error:
             return str(error)
         return None

@@ -4,6 +4,9 @@ Loading takes a few hundredths of a second, as much as an import; compiling take
 `kernels` in the user's cache folder (`PIXELRNN_KERNELS` names another); where it cannot be written, the code is
 compiled in each process. A file is named by the hash of everything that it was made from, appears whole or not at all,
 and is read back only with the checksum that it begins with.
+
+A walk that is shorter than the compiling leaves it to another process, of low priority, and goes on without.
+`PIXELRNN_COMPILE=never` forbids that process; what is asked for by name is compiled all the same.
 """
 
 from __future__ import annotations
@@ -61,9 +64,16 @@ def entry(number: str) -> Entry:
 
 def compile_in_background(number: str) -> None:
     """Let another process of low priority put the code on disk, if nothing does yet; this one goes on."""
-    if number in _started or seconds_until_ready(number) < _COMPILING or not _writable():
+    if number in _started or os.environ.get("PIXELRNN_COMPILE") == "never":
+        return
+    if seconds_until_ready(number) < _COMPILING or not _writable():
         return
     _started.add(number)
+    try:
+        with filelock.FileLock(_file(number).with_suffix(".lock"), blocking=False):
+            pass
+    except filelock.Timeout:  # another process is at it
+        return
     command = [sys.executable, "-m", "pixelrnn.program.native", number]
     with contextlib.suppress(OSError):
         subprocess.Popen(

@@ -60,7 +60,10 @@ class Recorded(torch.Tensor):
         """
         recording = next(each.recording for each in tree_leaves((args, kwargs)) if isinstance(each, Recorded))
         made = recording.function(func, args, kwargs or {})
-        return super().__torch_function__(func, types, args, kwargs or {}) if made is NotImplemented else made  # type: ignore[no-untyped-call]
+        if made is not NotImplemented:
+            return made
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
