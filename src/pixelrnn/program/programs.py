@@ -29,7 +29,7 @@ class Programs:
     >>> head = Bernoulli(channels=1, levels=2)
     >>> network = build_network("pixelcnn", head, {"layers": 1, "width": 4, "first_kernel": 3}, 0)
     >>> Programs().of(network, head, None).products  # multiplications per pixel: done per row, and at the pixel
-    (80, 240)
+    (72, 304)
     """
 
     def __init__(self) -> None:
