@@ -188,8 +188,8 @@ def photograph_table(photo: Path | None) -> list[str]:
         "## A photograph",
         "",
         f"The right half of a photograph of {found['width']:.0f} x {found['height']:.0f}, two completions by "
-        f"cifar10-tiny: **{found['seconds']:.1f} s**, {found['pixels'] / found['seconds']:,.0f} unknown pixels a second; "
-        f"{found['megabytes']:.0f} MB more than the loaded model.",
+        f"cifar10-tiny: **{found['seconds']:.1f} s**, {found['pixels'] / found['seconds']:,.0f} unknown pixels a "
+        f"second; {found['megabytes']:.0f} MB more than the loaded model.",
         "",
     ]
 
