@@ -21,7 +21,7 @@ import pixelrnn
 from pixelrnn.canvas import Canvas, Reach, Whole, scale
 from pixelrnn.errors import ConfigError, ModelError
 from pixelrnn.model import PixelModel
-from pixelrnn.program import Machine, Programs, Tables, machine
+from pixelrnn.program import Machine, Programs, Tables, block, machine
 from pixelrnn.sampling import compiled as compiled_walk
 
 ODD = (9, 7)
@@ -249,3 +249,37 @@ def test_a_network_that_looks_at_its_own_pixel_is_refused() -> None:
     model.network = Cheat(model.head).double()
     with pytest.raises(ConfigError, match="colours that come later"):
         model.sample(1, method="compiled")
+
+
+@torch.no_grad()
+def test_steps_that_are_read_twice_are_not_fused_away() -> None:
+    """A product plus itself, and one whose relu and whose numbers are both read."""
+
+    class Twice(TwoResolutions):
+        def forward(self, canvas: Canvas) -> Tensor:
+            x = self.first(None, canvas)
+            x = x + x
+            return self.last(self.coarse(x, canvas).relu() + x.relu() - x, canvas)
+
+    model = make(CASES[0])
+    model.network = Twice(model.head).double()
+    images = torch.randint(0, model.levels, (2, model.channels, *ODD))
+    assert_close(compiled_params(model, images), model.network(Whole(scale(images, model.levels, torch.float64))))
+
+
+def test_a_walk_that_is_interrupted_leaves_no_thread_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C after one member of a team has begun and before the other does."""
+    monkeypatch.setattr(machine, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(machine, "_TEAMWORK", 0)
+    torch.set_num_threads(2)
+    model = make(CASES[0])
+    call = Machine._call
+
+    def interrupted(self: Machine, one: np.ndarray, work: int, **settings: int) -> int:
+        if work == block.PREPARE and one[block.MEMBER] == 0:
+            raise KeyboardInterrupt
+        return call(self, one, work, **settings)
+
+    monkeypatch.setattr(Machine, "_call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.sample(1, seed=0, method="compiled")

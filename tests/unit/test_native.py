@@ -90,6 +90,27 @@ def test_without_numba_sampling_goes_on_and_says_why(monkeypatch: pytest.MonkeyP
         model.sample(1, method="compiled")
 
 
+def test_where_the_compiler_fails_sampling_goes_on_and_it_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fails(number: str) -> bytes:
+        asked.append(number)
+        raise OSError("no room")
+
+    monkeypatch.setenv("PIXELRNN_KERNELS", str(tmp_path))
+    for name, value in (("_entries", {}), ("_failed", {}), ("_compile", fails), ("_COMPILING", 0.0)):
+        monkeypatch.setattr(native, name, value)
+    model = pixelrnn.build("pixelcnn", size=(4, 4), levels=256, layers=1, width=4)
+    images = model.sample(2, seed=0)
+    assert asked == ["float64"]
+    assert torch.equal(images, model.sample(2, seed=0))
+    with pytest.raises(ConfigError, match="cannot be compiled here \\(OSError: no room\\)"):
+        model.sample(1, method="compiled")
+    assert asked == ["float64"]
+
+
 def test_nothing_is_started_in_the_background_where_nothing_can_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

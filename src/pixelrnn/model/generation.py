@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +18,7 @@ from pixelrnn.networks import Network
 from pixelrnn.program import Programs, Tables, UnknownStepError, native
 from pixelrnn.sampling.choice import Choice
 from pixelrnn.sampling.choosers import Chooser, Draw, Guide, uniforms
+from pixelrnn.sampling.events import OnProgress, OnRow, Row, counted, rows, timed
 from pixelrnn.sampling.pace import Pace
 from pixelrnn.sampling.settings import SamplingSettings
 from pixelrnn.sampling.stage import Settled
@@ -27,11 +26,6 @@ from pixelrnn.sampling.walk import Method, walk
 
 if TYPE_CHECKING:
     from pixelrnn.layers.condition import Condition
-
-Row = tuple[int, int, Tensor]  # index of the first image of a batch, row, that row of the images
-OnRow = Callable[[int, int, Tensor], None]
-OnProgress = Callable[[int, int], None]
-"""Called with (final pixels, all pixels), counted over all images."""
 
 
 class GenerationMixin(nn.Module):
@@ -139,7 +133,7 @@ class GenerationMixin(nn.Module):
             temperature, seed, "auto", span, batch_size, guidance, label, vector, condition_map, order
         )
         images = self._blank(n, size)
-        return _rows(images, batch_size, self.generate(images, None, settings))
+        return rows(images, batch_size, self.generate(images, None, settings))
 
     @accepts_map
     def complete(
@@ -270,7 +264,7 @@ class GenerationMixin(nn.Module):
             condition_map=s,
         )
         spent = [0.0]
-        for event in _timed(events, spent):
+        for event in timed(events, spent):
             if not twice:
                 yield event
                 continue
@@ -290,20 +284,21 @@ class GenerationMixin(nn.Module):
             return "naive" if settings.method == "naive" else "cached"
         if settings.method == "auto" and settings.span is not None:
             return "cached"
+        number = "float64" if self.dtype == torch.float64 else "float32"
         try:
             tables = self._tables(condition_map)
-        except UnknownStepError as error:
+            batch = {"levels": self.levels, "images": images, "threads": torch.get_num_threads(), "pixels": pixels}
+            if settings.method == "compiled" or self._choice.compiled(
+                tables, **batch, first=native.seconds_until_ready(number)
+            ):
+                native.entry(number)  # now, as the time that it takes does not count as the walk's
+                return "compiled"
+        except (UnknownStepError, native.KernelError) as error:
             if settings.method == "auto":
                 return "cached"
             why = f"This model cannot be sampled with method='compiled': {error}. Use method='auto'."
             raise ConfigError(why) from error
-        if settings.method == "compiled":
-            return "compiled"
-        number = "float64" if self.dtype == torch.float64 else "float32"
-        settings_ = {"levels": self.levels, "images": images, "threads": torch.get_num_threads(), "pixels": pixels}
-        if self._choice.compiled(tables, **settings_, first=native.seconds_until_ready(number)):
-            return "compiled"
-        if self._choice.compiled(tables, **settings_, first=0.0):  # next time
+        if self._choice.compiled(tables, **batch, first=0.0):  # next time
             native.compile_in_background(number)
         return "cached"
 
@@ -346,12 +341,12 @@ class GenerationMixin(nn.Module):
         """Sample all of `images` in place, and call the callbacks."""
         events = self.generate(images, known, settings)
         if on_progress is not None:
-            events = _counted(events, len(images) * images.shape[2] * images.shape[3], on_progress)
+            events = counted(events, len(images) * images.shape[2] * images.shape[3], on_progress)
         if on_row is None:
             for _ in events:
                 pass
         else:
-            for row in _rows(images, settings.batch_size, events):
+            for row in rows(images, settings.batch_size, events):
                 on_row(*row)
 
     def _blank(self, n: int, size: tuple[int, int] | None) -> Tensor:
@@ -401,40 +396,6 @@ class GenerationMixin(nn.Module):
 
 
 _MANY_COLUMNS = 100_000  # of all images of a batch together: above this, it is worth measuring the cache of a walk
-
-
-def _rows(images: Tensor, batch_size: int, events: Iterator[Settled]) -> Iterator[Row]:
-    """Each row of each batch, from top to bottom, once its pixels and those of the rows above are final."""
-    count, _, height, width = images.shape
-    first, row, left = -1, 0, np.empty(0)
-    for event in events:
-        begin = int(event.images[0]) // batch_size * batch_size
-        if begin != first:  # another batch
-            first, row = begin, 0
-            left = np.full(height, min(batch_size, count - first) * width)  # pixels that are not final yet
-        np.subtract.at(left, event.where.numpy() // width, event.final.sum(0))
-        while row < height and not left[row]:
-            yield first, row, images[first : first + batch_size, :, row]
-            row += 1
-
-
-def _timed(events: Iterator[Settled], spent: list[float]) -> Iterator[Settled]:
-    """Adds up the seconds that the events took, without those of whoever reads them."""
-    while True:
-        began = time.perf_counter()
-        event = next(events, None)
-        spent[0] += time.perf_counter() - began
-        if event is None:
-            return
-        yield event
-
-
-def _counted(events: Iterator[Settled], total: int, on_progress: OnProgress) -> Iterator[Settled]:
-    done = 0
-    for event in events:
-        done += int(event.final.sum())
-        on_progress(done, total)
-        yield event
 
 
 def _evaluating(model: nn.Module, events: Iterator[Settled]) -> Iterator[Settled]:

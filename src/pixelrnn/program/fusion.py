@@ -60,7 +60,9 @@ def _sum(step: Step, made: dict[int, Step], readers: Counter[int]) -> Fused | No
     ]
     terms.sort(key=lambda term: term[0].out.index if term[0] is not None else -1)
     for source, other in reversed(terms):
-        if isinstance(source, Linear) and len(source.added) < 2 and not source.along and _consecutive(other):
+        if not isinstance(source, Linear) or len(source.added) == 2 or source.along or not _consecutive(other):
+            continue
+        if source.out.index not in _maps(other):  # not twice itself
             return [source.out], replace(source, out=step.out, added=[*source.added, other])
     return None
 

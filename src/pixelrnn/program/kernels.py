@@ -1,7 +1,7 @@
 """The compiled interpreter of programs: importing this module imports numba, and compiles nothing yet.
 
 Every function takes arrays of any number type, and is compiled once for each. Loops over the channels of a map are
-innermost and go over slices, so that they vectorise; sums are taken in the order in which they are written.
+innermost and on vectors (`vectors`, `formulas`); the order of sums does not depend on the company of an image.
 
 In `code` an instruction is a row of integers:
 
@@ -24,10 +24,7 @@ from pixelrnn.program.elementary import OPTIONS, largest, log_ndtr, total
 from pixelrnn.program.formulas import Vectors, elementwise, lstm
 from pixelrnn.program.vectors import LANES, VECTOR_BYTES, get, product, put, view
 
-_SINGLE = [product(1, panels) for panels in range(1, ops.PANELS + 1)]
-_MANY = [product(LANES, panels) for panels in range(1, ops.PANELS + 1)]
-_1, _2, _3, _4 = _SINGLE
-_M1, _M2, _M3, _M4 = _MANY
+_PRODUCT, _PRODUCT_OF_LANES = product(1), product(LANES)
 
 
 @njit(**OPTIONS, inline="always")
@@ -41,25 +38,11 @@ def linear(memory, weights, y, y_step, n, x, x_step, inputs, weight, lanes):
         while lane < lanes:
             out, here = y + lane * y_step, x + lane * x_step
             if lane + LANES <= lanes:
+                _PRODUCT_OF_LANES(memory, weights, out, y_step, here, x_step, inputs, weight, panels, valid)
                 lane += LANES
-                if panels == 4:
-                    _M4(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
-                elif panels == 3:
-                    _M3(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
-                elif panels == 2:
-                    _M2(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
-                else:
-                    _M1(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
             else:
+                _PRODUCT(memory, weights, out, y_step, here, x_step, inputs, weight, panels, valid)
                 lane += 1
-                if panels == 4:
-                    _4(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
-                elif panels == 3:
-                    _3(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
-                elif panels == 2:
-                    _2(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
-                else:
-                    _1(memory, weights, out, y_step, here, x_step, inputs, weight, valid)
         n -= panels * width
         y += panels * width
         weight += inputs * panels * width
@@ -220,21 +203,22 @@ def recur(line, at, steps, places, memory, image, column, lanes, across):
     one_at, one_step = place(o, at, steps, image, column), get(steps, 2 * o + across)
     o = get(places, 2 * more + 1)
     two_at, two_step = place(o, at, steps, image, column), get(steps, 2 * o + across)
-    width, forget_gates, product_inside = get(line, 6), get(line, 10), get(line, 8) == 1
+    width, forget_gates, of_product = get(line, 6), get(line, 10), get(line, 8) == 1
     for _ in range(lanes):
         o, f, i = a_at, a_at + width, a_at + (forget_gates + 1) * width
         if forget_gates == 1:
-            places_, units = (y_at, b_at, o, f, i, i + width, one_at), (1, 1, 1, 1, 1)
-            if product_inside:
-                _LSTM_OF_PRODUCT(memory, n, places_, units)
+            at_one, units = (y_at, b_at, o, f, i, i + width, one_at), (1, 1, 1, 1, 1)
+            if of_product:
+                _LSTM_OF_PRODUCT(memory, n, at_one, units)
             else:
-                _LSTM(memory, n, places_, units)
+                _LSTM(memory, n, at_one, units)
         else:
-            both, ones = (y_at, b_at, o, f, f + width, i, i + width, one_at, two_at), (1, 1, 1, 1, 1, 1, 1)
-            if product_inside:
-                _LSTM_2_OF_PRODUCT(memory, n, both, ones)
+            at_two = (y_at, b_at, o, f, f + width, i, i + width, one_at, two_at)
+            units_of_two = (1, 1, 1, 1, 1, 1, 1)
+            if of_product:
+                _LSTM_2_OF_PRODUCT(memory, n, at_two, units_of_two)
             else:
-                _LSTM_2(memory, n, both, ones)
+                _LSTM_2(memory, n, at_two, units_of_two)
         y_at += y_step
         b_at += b_step
         a_at += a_step

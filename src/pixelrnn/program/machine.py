@@ -14,14 +14,14 @@ from torch import Tensor
 from pixelrnn.canvas import scale
 from pixelrnn.program import block
 from pixelrnn.program.native import entry
+from pixelrnn.program.operations import OVER
 from pixelrnn.program.steps import Phase
 from pixelrnn.program.tables import Tables
 
 _WORTH_A_THREAD = 20e6  # multiplications
 _FEW = 2  # images of a thread: one read of the weights serves more pixels of a row than images
-_TEAMWORK = (
-    10e6  # multiplications of a row's part that are worth a second thread: starting it takes a tenth of a millisecond
-)
+# Multiplications of a row's part that are worth a second thread: starting it takes a tenth of a millisecond.
+_TEAMWORK = 10e6
 
 
 class Machine:
@@ -254,5 +254,10 @@ class Machine:
 
     def _all(self, work: Any, parts: list[tuple[int, ...]]) -> list[Any]:
         """All parts of some work at the same time, a thread for each; this thread does the first."""
-        waiting = [self._pool.submit(work, *part) for part in parts[1:]] if self._pool else []
-        return [work(*parts[0]), *(each.result() for each in waiting)]
+        try:
+            waiting = [self._pool.submit(work, *part) for part in parts[1:]] if self._pool else []
+            return [work(*parts[0]), *(each.result() for each in waiting)]
+        except BaseException:  # Ctrl-C, or no more threads: nobody may wait for a member of a team that does not come
+            for meeting in self._meetings:
+                meeting += OVER
+            raise

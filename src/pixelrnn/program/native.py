@@ -3,7 +3,8 @@
 Loading takes a few hundredths of a second, as much as an import; compiling takes some seconds. The folder is
 `kernels` in the user's cache folder (`PIXELRNN_KERNELS` names another); where it cannot be written, the code is
 compiled in each process. A file is named by the hash of everything that it was made from, appears whole or not at all,
-and is read back only with the checksum that it begins with.
+and is read back only with the checksum that it begins with; as what is there is run, others must not be able to write
+into the folder.
 
 A walk that is shorter than the compiling leaves it to another process, of low priority, and goes on without.
 `PIXELRNN_COMPILE=never` forbids that process; what is asked for by name is compiled all the same.
@@ -40,7 +41,12 @@ _SOURCES = ("processor", "block", "operations", "formulas", "vectors", "elementa
 _LOADING, _COMPILING = 0.1, 12.0  # seconds
 _lock = threading.Lock()
 _entries: dict[str, Entry] = {}
+_failed: dict[str, str] = {}
 _engines: list[Any] = []  # that own the code
+
+
+class KernelError(RuntimeError):
+    """There is no machine code, and none can be made."""
 
 
 @functools.cache
@@ -55,10 +61,19 @@ def seconds_until_ready(number: str) -> float:
 
 
 def entry(number: str) -> Entry:
-    """The compiled function for "float32" or "float64": from this process, from disk, or compiled now."""
+    """The compiled function for "float32" or "float64": from this process, from disk, or compiled now.
+
+    Raises: KernelError if that fails; it is not tried again in this process
+    """
     with _lock:
+        if number in _failed:
+            raise KernelError(_failed[number])
         if number not in _entries:
-            _entries[number] = _load(_read(_file(number)) or _compiled(number))
+            try:
+                _entries[number] = _load(_read(_file(number)) or _compiled(number))
+            except Exception as error:  # whatever a compiler can raise: there is another way to walk
+                _failed[number] = f"the kernels cannot be compiled here ({type(error).__name__}: {error})"
+                raise KernelError(_failed[number]) from error
         return _entries[number]
 
 
@@ -104,7 +119,7 @@ def _key() -> str:
     folder = Path(__file__).parent
     parts = [(folder / f"{name}.py").read_bytes() for name in _SOURCES]
     parts += [importlib.metadata.version(name).encode() for name in ("numba", "llvmlite")]
-    parts += [each.encode() for each in (*processor(), platform.platform(), platform.python_version())]
+    parts += [each.encode() for each in (*processor(), sys.platform, platform.machine())]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
 
 

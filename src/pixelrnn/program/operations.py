@@ -7,6 +7,7 @@ LAST_POINTWISE = WHERE
 LINEAR, SUM, MAX, GATHER, CELL = range(20, 25)
 
 FIELDS = 14  # of an instruction
+OVER = 1 << 40  # calls of a meeting: it is called off
 PANELS = 4  # vectors of outputs that are computed together at most
 
 OPERATION = {

@@ -18,6 +18,18 @@ from torch.utils._pytree import tree_leaves, tree_map
 from pixelrnn.canvas import Canvas, Reach
 from pixelrnn.canvas.base import Convolvable, Made, Scannable
 from pixelrnn.heads import Head
+from pixelrnn.program.functions import (
+    ALIASES,
+    FUNCTIONS,
+    MOVES,
+    MOVING,
+    POINTWISE,
+    REDUCTIONS,
+    aten,
+    log_softmax,
+    logsumexp,
+    softmax,
+)
 from pixelrnn.program.steps import (
     Cell,
     Elements,
@@ -34,8 +46,6 @@ from pixelrnn.program.steps import (
     phases,
     shifted,
 )
-
-aten = torch.ops.aten
 
 
 class Recorded(torch.Tensor):
@@ -203,10 +213,10 @@ class Recording(Canvas):
     def function(self, func: Any, args: Any, kwargs: Any) -> Any:
         """A function of PyTorch, as a network calls it, with stand-ins among its arguments."""
         name = getattr(func, "__name__", "").strip("_")
-        if name in _MOVING and "out" not in kwargs:
+        if name in MOVING and "out" not in kwargs:
             return self._moved(func, args, kwargs)
-        if name in _FUNCTIONS and not any(kwargs.values()):
-            return self._pointwise(_FUNCTIONS[name], args)
+        if name in FUNCTIONS and not any(kwargs.values()):
+            return self._pointwise(FUNCTIONS[name], args)
         if name == "double":
             return (
                 args[0]
@@ -216,11 +226,11 @@ class Recording(Canvas):
         if name == "dropout" and not kwargs.get("training", True):
             return args[0]
         if name in ("softmax", "log_softmax") and len(args) == 2 and not kwargs:
-            return (_softmax if name == "softmax" else _log_softmax)(*args)
+            return (softmax if name == "softmax" else log_softmax)(*args)
         if name == "logsumexp" and not kwargs:
-            return _logsumexp(*args)
+            return logsumexp(*args)
         if name in ("clamp_max", "clamp_min"):
-            return _ALIASES[getattr(aten, name)](*args, **kwargs)
+            return ALIASES[getattr(aten, name)](*args, **kwargs)
         if name in ("sum", "amax") and not kwargs.get("dtype"):
             return self._reduced("max" if name == "amax" else "sum", *args, **kwargs)
         return NotImplemented
@@ -228,7 +238,7 @@ class Recording(Canvas):
     def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operation of PyTorch with stand-ins among its arguments."""
         packet = func.overloadpacket
-        if packet in _MOVES:
+        if packet in MOVES:
             return self._moved(aten.reshape.default if packet in (aten.view, aten._unsafe_view) else func, args, kwargs)
         if packet is aten._to_copy:
             x, dtype = args[0], kwargs.get("dtype", args[0].dtype)
@@ -237,12 +247,12 @@ class Recording(Canvas):
             return self._pointwise("copy", [x], dtype)
         if packet is aten.new_zeros:
             return torch.zeros(args[1], dtype=self.dtype)
-        if packet in _ALIASES:
-            return _ALIASES[packet](*args, **kwargs)
-        if packet in _REDUCTIONS:
-            return self._reduced(_REDUCTIONS[packet], *args, **kwargs)
-        if packet in _POINTWISE and not {key for key, each in kwargs.items() if not (key == "alpha" and each == 1)}:
-            return self._pointwise(_POINTWISE[packet], args)
+        if packet in ALIASES:
+            return ALIASES[packet](*args, **kwargs)
+        if packet in REDUCTIONS:
+            return self._reduced(REDUCTIONS[packet], *args, **kwargs)
+        if packet in POINTWISE and not {key for key, each in kwargs.items() if not (key == "alpha" and each == 1)}:
+            return self._pointwise(POINTWISE[packet], args)
         if packet is aten.bmm:
             return self._products(*args)
         if packet is aten.convolution:
@@ -488,119 +498,3 @@ def _kernel(conv: Any) -> tuple[Tensor, Any, list[tuple[int, int]], Tensor | Non
 
 def _consecutive(elements: Elements) -> bool:
     return bool((np.diff(elements) == 1).all())
-
-
-def _softmax(x: Tensor, dim: int, _: bool = False) -> Tensor:
-    powers = (x - x.amax(dim, keepdim=True)).exp()
-    return powers / powers.sum(dim, keepdim=True)
-
-
-def _log_softmax(x: Tensor, dim: int, _: bool = False) -> Tensor:
-    moved = x - x.amax(dim, keepdim=True)
-    return moved - moved.exp().sum(dim, keepdim=True).log()
-
-
-def _logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
-    largest = x.amax(dim, keepdim=True).clamp_min(torch.finfo(x.dtype).min)  # not the difference of two infinities
-    total = (x - largest).exp().sum(dim, keepdim=True).log() + largest
-    return total if keepdim else total.squeeze(dim)
-
-
-def _clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
-    x = x if low is None else torch.maximum(x, torch.tensor(low, dtype=x.dtype))
-    return x if high is None else torch.minimum(x, torch.tensor(high, dtype=x.dtype))
-
-
-_MOVES = {
-    aten.view,
-    aten.reshape,
-    aten._unsafe_view,
-    aten.permute,
-    aten.transpose,
-    aten.t,
-    aten.unsqueeze,
-    aten.squeeze,
-    aten.expand,
-    aten.slice,
-    aten.select,
-    aten.split,
-    aten.split_with_sizes,
-    aten.unbind,
-    aten.clone,
-    aten.alias,
-    aten.detach,
-    aten.cat,
-    aten.stack,
-    aten.index_select,
-    aten.repeat,
-    aten.flip,
-}
-_MOVING = {
-    "getitem",
-    "movedim",
-    "split",
-    "chunk",
-    "narrow",
-    "expand",
-    "unflatten",
-    "flatten",
-    "repeat_interleave",
-    "reshape",
-    "stack",
-    "cat",
-    "permute",
-    "transpose",
-    "unsqueeze",
-    "squeeze",
-    "unbind",
-    "flip",
-}
-"""Functions by name that only move numbers around."""
-_POINTWISE = {
-    aten.add: "add",
-    aten.sub: "sub",
-    aten.mul: "mul",
-    aten.div: "div",
-    aten.pow: "pow",
-    aten.maximum: "maximum",
-    aten.minimum: "minimum",
-    aten.where: "where",
-    aten.relu: "relu",
-    aten.tanh: "tanh",
-    aten.sigmoid: "sigmoid",
-    aten.exp: "exp",
-    aten.log: "log",
-    aten.neg: "neg",
-    aten.abs: "abs",
-    aten.expm1: "expm1",
-    aten.special_log_ndtr: "log_ndtr",
-}
-_FUNCTIONS = {
-    name: name
-    for name in (
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "relu",
-        "tanh",
-        "sigmoid",
-        "exp",
-        "log",
-        "neg",
-        "abs",
-        "expm1",
-        "where",
-        "pow",
-    )
-} | {"special_log_ndtr": "log_ndtr", "maximum": "maximum", "minimum": "minimum"}
-"""Functions by name of one number from one or more, and the operation of each."""
-_REDUCTIONS = {aten.sum: "sum", aten.amax: "max"}
-_ALIASES: dict[Any, Callable[..., Any]] = {
-    aten._softmax: _softmax,
-    aten._log_softmax: _log_softmax,
-    aten.logsumexp: _logsumexp,
-    aten.clamp_min: lambda x, low: _clamp(x, low=low),
-    aten.clamp_max: lambda x, high: _clamp(x, high=high),
-    aten.clamp: _clamp,
-}

@@ -9,7 +9,7 @@ before: all passes over the colours of a pixel together compute every number onc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pixelrnn.program import operations as ops
 from pixelrnn.program.fusion import fused
 from pixelrnn.program.operations import PANELS
+from pixelrnn.program.schedule import can_look_ahead, is_kept, needed, reads_aside, segments, split
 from pixelrnn.program.steps import (
     Cell,
     Elements,
@@ -32,7 +33,6 @@ from pixelrnn.program.steps import (
     Step,
     UnknownStepError,
     parts,
-    phases,
 )
 
 Integers = npt.NDArray[np.int64]
@@ -72,11 +72,11 @@ class Tables:
 def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
     """The tables of a program, with weights as `number` in vectors of so many numbers."""
     colours = len(program.pmf)
-    steps = fused(_needed(_split(program), program.pmf), [program.params, *program.pmf])
-    needed = {int(each) for step in steps for read in step.reads() for each in np.unique(parts(read)[0])}
+    steps = fused(needed(split(program), program.pmf), [program.params, *program.pmf])
+    sources = {int(each) for step in steps for read in step.reads() for each in np.unique(parts(read)[0])}
     made = _Tables(program.maps, np.dtype(number), vector)
-    kept = [made.maps[index].elements() for index in sorted(needed) if _is_kept(made.maps[index])]
-    kept_steps = set(map(id, _needed(steps, kept)))
+    kept = [made.maps[index].elements() for index in sorted(sources) if is_kept(made.maps[index])]
+    kept_steps = set(map(id, needed(steps, kept)))
 
     def written(some: list[Step], colour: int | None = None) -> tuple[int, int]:
         begin = len(made.code)
@@ -86,9 +86,7 @@ def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
 
     at_pixel = [step for step in steps if step.out.phase == Phase.PIXEL]
     image = written([step for step in steps if step.out.phase == Phase.IMAGE])
-    row = [
-        (*written(some), along) for along, some in _segments([step for step in steps if step.out.phase == Phase.ROW])
-    ]
+    row = [(*written(some), along) for along, some in segments([step for step in steps if step.out.phase == Phase.ROW])]
     in_row, made.products = made.products, 0
     passes = [[written(at_pixel, colour) for colour in range(colours + 1)]]
     at_the_pixel = made.products
@@ -124,96 +122,8 @@ def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
         _integers(drawn, 3),
         condition,
         (in_row, at_the_pixel),
-        _ahead(program, at_pixel, passes),
+        can_look_ahead(program, at_pixel, passes),
     )
-
-
-def _ahead(program: Program, at_pixel: list[Step], passes: list[list[tuple[int, int]]]) -> bool:
-    """Whether no step reads, to the left, what it or a later step writes; and pixels have one colour."""
-    done = {program.image.index, program.pixels.index}
-    for step in at_pixel:
-        for read in step.reads():
-            index, dy, dx, _ = parts(read)
-            left = index[(dy == 0) & (dx < 0)]
-            if any(program.maps[each].phase == Phase.PIXEL and each not in done for each in np.unique(left).tolist()):
-                return False
-        done |= {each.index for each in step.writes()}
-    return len(program.pmf) == 1 and all(begin == end for begin, end in (line[1] for line in passes))
-
-
-def _split(program: Program) -> list[Step]:
-    """Products in two parts: what can be computed when the row begins, and the rest."""
-    steps: list[Step] = []
-    for step in program.steps:
-        if not isinstance(step, Linear) or step.out.phase < Phase.ROW:
-            steps.append(step)
-            continue
-        if step.along:  # only its own row has to be gone through pixel by pixel
-            index, dy, _, _ = parts(step.inputs)
-            last = max(int(each) for each in index)
-            rest = (dy == 0) & (index == last)
-        elif step.out.phase == Phase.PIXEL:
-            rest = phases(program.maps, step.inputs) == Phase.PIXEL
-        else:
-            rest = np.ones(len(step.inputs), dtype=bool)
-        early_added = [each for each in step.added if phases(program.maps, each[:1])[0] < step.out.phase]
-        if rest.all():
-            steps.append(step)
-            continue
-        channels = np.zeros(step.out.channels, dtype=np.int64)
-        before = Map(len(program.maps), step.out.channels, Phase.ROW, channels, step.out.double)
-        program.maps.append(before)
-        steps.append(
-            replace(
-                step,
-                out=before,
-                inputs=step.inputs[~rest],
-                weight=step.weight[:, ~rest],
-                mask=step.mask[:, ~rest],
-                added=early_added,
-                along=0,
-            )
-        )
-        added = [before.elements(), *(each for each in step.added if not any(each is some for some in early_added))]
-        steps.append(
-            replace(
-                step,
-                inputs=step.inputs[rest],
-                weight=step.weight[:, rest],
-                mask=step.mask[:, rest],
-                bias=None,
-                added=added,
-            )
-        )
-    return steps
-
-
-def _needed(steps: list[Step], wanted: list[Elements]) -> list[Step]:
-    """The steps that these elements depend on, also through earlier pixels."""
-    needed = {int(index) for each in wanted for index in np.unique(parts(each)[0])}
-    while True:
-        chosen = [step for step in steps if any(each.index in needed for each in step.writes())]
-        more = {int(index) for step in chosen for each in step.reads() for index in np.unique(parts(each)[0])}
-        if more <= needed:
-            return chosen
-        needed |= more
-
-
-def _is_kept(source: Map) -> bool:
-    """Whether other pixels read it."""
-    return source.phase == Phase.PIXEL and max(source.up, source.left, source.right) > 0
-
-
-def _segments(steps: list[Step]) -> Iterator[tuple[int, list[Step]]]:
-    """Consecutive steps that are done together, over the row as a whole or pixel by pixel."""
-    some: list[Step] = []
-    for step in steps:
-        if some and getattr(step, "along", 0) != getattr(some[-1], "along", 0):
-            yield getattr(some[-1], "along", 0), some
-            some = []
-        some.append(step)
-    if some:
-        yield getattr(some[-1], "along", 0), some
 
 
 class _Tables:
@@ -262,7 +172,7 @@ class _Tables:
 
     def _instruction(self, step: Step, operation: int, n: int, out: int, **fields: int) -> None:
         a = fields.get("a", out)  # operands that are not used are looked up too, so they must be somewhere
-        line = [operation, n, out, a, 0, a, 0, a, 0, 0, 0, step.from_row, int(step.out.double), int(_reads_aside(step))]
+        line = [operation, n, out, a, 0, a, 0, a, 0, 0, 0, step.from_row, int(step.out.double), int(reads_aside(step))]
         for name, value in fields.items():
             line[_FIELD[name]] = value
         self.code.append(tuple(line))
@@ -400,11 +310,6 @@ def _panels(weight: npt.NDArray[Any], vector: int) -> npt.NDArray[Any]:
     padded[:outputs] = weight
     groups = np.split(padded, range(PANELS * vector, len(padded), PANELS * vector))
     return np.concatenate([group.T.ravel() for group in groups])
-
-
-def _reads_aside(step: Step) -> bool:
-    """Whether a step reads other columns than its own."""
-    return any(bool((parts(read)[2] != 0).any()) for read in step.reads())
 
 
 def _ranges(chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

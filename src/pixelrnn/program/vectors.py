@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from pixelrnn.program.formulas import Vectors
+from pixelrnn.program.operations import OVER, PANELS
 from pixelrnn.program.processor import vector_bytes
 
 VECTOR_BYTES = vector_bytes()
@@ -95,7 +96,8 @@ def put(typing: Any, array: Any, index: Any, value: Any) -> Any:
 def meet(typing: Any, meeting: Any, members: Any) -> Any:
     """Wait until all members of a team have called this: meeting[0] counts calls.
 
-    Whoever waits long rests in between: where there are more threads than processors, the others need them.
+    Nobody waits once it is `OVER`. Whoever waits long rests in between: where there are more threads than processors,
+    the others need them.
     """
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -110,7 +112,8 @@ def meet(typing: Any, meeting: Any, members: Any) -> Any:
         turns = builder.phi(ir.IntType(64))
         turns.add_incoming(_int(0), start)
         now = builder.load_atomic(counter, "acquire", 8)
-        builder.cbranch(builder.icmp_signed(">=", now, arrived), done, wait)
+        over = builder.icmp_signed(">=", now, _int(OVER))
+        builder.cbranch(builder.or_(over, builder.icmp_signed(">=", now, arrived)), done, wait)
         builder.position_at_end(wait)
         next_ = builder.add(turns, _int(1))
         long = builder.icmp_signed(">", turns, _int(_PATIENCE))
@@ -162,17 +165,17 @@ def as_float(typing: Any, bits: Any) -> Any:
     return kind(bits), build
 
 
-def product(lanes: int, panels: int) -> Any:
+def product(lanes: int) -> Any:
     """A function that adds weights @ inputs to some lanes of a flat memory.
 
-    (memory, weights, y, y_step, x, x_step, inputs, weight, valid): lane l reads its inputs from x + l * x_step on and
-    adds to the outputs from y + l * y_step on. The weights stand from `weight` on, input by input, `panels` vectors of
-    outputs each. Of the last vector `valid` numbers are written; memory must go on for a vector behind the outputs.
+    (memory, weights, y, y_step, x, x_step, inputs, weight, panels, valid): lane l reads its inputs from x + l * x_step
+    on and adds to the outputs from y + l * y_step on. The weights stand from `weight` on, input by input, `panels`
+    vectors of outputs each, `PANELS` at most. Of the last vector `valid` numbers are written; memory must go on for a
+    vector behind the outputs.
 
     Where a lane has few vectors of outputs, the inputs are dealt out to several sums, so that additions do not wait for
     each other. How depends on `panels` alone: an output is the same in every company of lanes.
     """
-    splits = {1: 4, 2: 2}.get(panels, 1)
 
     @intrinsic
     def multiply(
@@ -185,14 +188,22 @@ def product(lanes: int, panels: int) -> Any:
         x_step: Any,
         inputs: Any,
         weight: Any,
+        panels: Any,
         valid: Any,
     ) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            tile = _Tile(context, builder, signature, arguments, lanes, panels, splits)
-            tile.build()
+            done = builder.append_basic_block()
+            cases = builder.switch(arguments[8], done)
+            for count in range(1, PANELS + 1):
+                case = builder.append_basic_block()
+                cases.add_case(_int(count), case)
+                builder.position_at_end(case)
+                _Tile(context, builder, signature, arguments, lanes, count).build()
+                builder.branch(done)
+            builder.position_at_end(done)
             return context.get_dummy_value()
 
-        return types.void(memory, weights, *[types.intp] * 7), build
+        return types.void(memory, weights, *[types.intp] * 8), build
 
     return multiply
 
@@ -200,10 +211,9 @@ def product(lanes: int, panels: int) -> Any:
 class _Tile:
     """The instructions of `product`: lanes x panels x splits sums in registers."""
 
-    def __init__(
-        self, context: Any, builder: Any, signature: Any, arguments: Any, lanes: int, panels: int, splits: int
-    ) -> None:
-        self.builder, self.lanes, self.panels, self.splits = builder, lanes, panels, splits
+    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, lanes: int, panels: int) -> None:
+        self.builder, self.lanes, self.panels = builder, lanes, panels
+        self.splits = {1: 4, 2: 2}.get(panels, 1)
         number = context.get_value_type(signature.args[0].dtype)
         self.size = context.get_abi_sizeof(number)
         self.v = Vectors(builder, number, 8 * self.size)
@@ -211,7 +221,7 @@ class _Tile:
             context.make_array(kind)(context, builder, each).data
             for kind, each in zip(signature.args[:2], arguments[:2], strict=True)
         )
-        y, y_step, x, x_step, self.inputs, weight, self.valid = arguments[2:]
+        y, y_step, x, x_step, self.inputs, weight, _, self.valid = arguments[2:]
 
         def lane(first: Any, step: Any, index: int) -> Any:
             return builder.gep(memory, [builder.add(first, builder.mul(step, _int(index)))])

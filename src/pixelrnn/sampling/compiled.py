@@ -50,6 +50,7 @@ class CompiledWalk(StageWalk):
         self.span = max(1, int(_BETWEEN_EVENTS / cost))  # pixels of each image
 
     def events(self) -> Iterator[Settled]:
+        """Choose row after row, several at a time where they are short."""
         with self.machine:
             waiting: list[Tensor] = []  # whole rows that will be drawn together
             for run, end in self._ends():
