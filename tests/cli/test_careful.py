@@ -213,7 +213,7 @@ def test_training_notes_what_may_not_be_expected(cli: Cli, here: Path) -> None:
 
 
 def test_the_time_limit_says_that_a_validation_follows(cli: Cli, here: Path) -> None:
-    result = cli("train", "digits", "--out", "run", "--max-minutes", 0.001, *SMALL)
+    result = cli("train", "digits", "--out", "run", "--max-minutes", 1e-6, *SMALL)
     assert result.status == DONE, result.err
     assert result.err.count("time limit reached; validating 200 images\n") == 1
     assert result.err.index("time limit") < result.err.index("epoch   1")
