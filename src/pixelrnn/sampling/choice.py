@@ -6,6 +6,7 @@ from pixelrnn.program.tables import Tables
 
 _RATE = 20e9  # multiplications a second, on one thread
 _CALL = 20e-6  # seconds of PyTorch's calls for an instruction: a walk of small operations takes as long as its calls
+_TOGETHER = 2  # times that rate where four images of a thread or more share a read of the weights
 _GUESSED = 0.08  # passes for a pixel of two levels: most guesses are right
 
 
@@ -37,11 +38,9 @@ class Choice:
         """
         cost, stages = sum(each.cost for each in tables), max(1, len(tables))
         calls = sum(each.instructions for each in tables) / stages * _CALL * (_GUESSED if levels == 2 else 1.0)
-        at_once = min(images, threads)
-        compiled = self._took.get(("compiled", images.bit_length()), cost / stages / _RATE / at_once)
-        on_pytorch = self._took.get(
-            ("cached", images.bit_length()), calls / images + cost / stages / _RATE / threads / 4
-        )
+        rate = _RATE * min(images, threads) * (_TOGETHER if images >= 4 * threads else 1)
+        compiled = self._took.get(("compiled", images.bit_length()), cost / stages / rate)
+        on_pytorch = self._took.get(("cached", images.bit_length()), calls / images + cost / stages / _RATE / threads)
         return compiled * pixels + first < on_pytorch * pixels
 
     def learn(self, method: str, *, images: int, pixels: int, seconds: float) -> None:
