@@ -11,12 +11,16 @@ from pixelrnn.model import PixelModel
 from pixelrnn.model.options import CONDITION
 from pixelrnn.networks import NETWORKS, options_of
 
+MIXED = ("pixelcnn", "diagonal-bilstm", "local-pixelcnn")
+"""The networks that meet the logistic mixture: a stack of convolutions, a recurrence, its own."""
+
 # name, network, channels, head, levels
 CASES = [
     (f"{network}-{channels}-{head}", network, channels, head, 2 if head == "bernoulli" else 4)
     for network in NETWORKS
     for channels in (1, 3)
     for head in HEADS
+    if head != "logistic-mixture" or network in MIXED
 ]
 IDS = [case[0] for case in CASES]
 SMALL = (4, 5)
@@ -26,9 +30,13 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
     """A small model of random weights in float64."""
     _, network, channels, head, levels = case
     options = {"layers": 3, "width": 7, **options}  # 7 is no multiple of 3: groups of unequal size
+    if network == "local-pixelcnn":
+        options = {"kernel": 5, "linear": True, "block_layers": 2, **options}
     options = {key: value for key, value in options.items() if key in {**options_of(network), **CONDITION}}
     if head == "mcgsm":
         options = {**options, "components": 3, "scales": 2}
+    if head == "logistic-mixture":
+        options = {**options, "components": 3, "masked": network == "pixelcnn"}
     model = pixelrnn.build(network, size=size, channels=channels, levels=levels, head=head, **options).double().eval()
     if network == "spatial-lstm":  # of small weights, a product of three numbers below one: every level is as probable
         enlarge(model, 3)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_fidelity_local
 import test_fidelity_mdlstm
 import test_fidelity_mixtures
 import test_fidelity_multiscale
@@ -136,7 +137,7 @@ def compared(network: str, mistake: str = "", **options: object) -> tuple[Array,
 
 def test_every_network_has_a_loop_from_its_paper() -> None:
     others = [test_fidelity_recurrent, test_fidelity_mdlstm, test_fidelity_mixtures, test_fidelity_multiscale]
-    assert set(LOOPS).union(*(each.LOOPS for each in others)) == set(NETWORKS)
+    assert set(LOOPS).union(*(each.LOOPS for each in [*others, test_fidelity_local])) == set(NETWORKS)
 
 
 @pytest.mark.parametrize("skip", [True, False])

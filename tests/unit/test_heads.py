@@ -85,7 +85,8 @@ def test_a_pmf_is_positive_and_sums_to_one(name: str, channels: int, levels: int
             pmf = head.pmf(extreme, images, colour)
             assert pmf.shape == (2, 4, 3, levels)
             assert pmf.dtype == torch.float64
-            assert (pmf > 0).all()
+            # A logistic distribution that narrow and that far out has bins of e^-1000, which float64 does not hold.
+            assert (pmf >= 0).all() if name == "logistic-mixture" and scale > 1 else (pmf > 0).all()
             assert_close(pmf.sum(-1), torch.ones(2, 4, 3))
 
 
@@ -160,7 +161,7 @@ def test_every_head_says_how_many_parameters_and_colour_groups_it_has() -> None:
 
 
 @pytest.mark.parametrize("network", pixelrnn.network_names())
-@pytest.mark.parametrize("head", ["bernoulli", "categorical", "mcgsm"])
+@pytest.mark.parametrize("head", HEADS)
 def test_no_images_have_no_likelihoods(network: str, head: str) -> None:
     options = {"layers": 1, "width": 3} if network != "mcgsm" else {}
     model = pixelrnn.build(network, size=(3, 4), levels=2, head=head, **options)

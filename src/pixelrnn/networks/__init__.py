@@ -11,6 +11,7 @@ from pixelrnn.heads import Head, head_options
 from pixelrnn.networks.base import Network
 from pixelrnn.networks.diagonal_bilstm import DiagonalBiLSTM
 from pixelrnn.networks.gated_pixelcnn import GatedPixelCNN
+from pixelrnn.networks.local_pixelcnn import LocalPixelCNN
 from pixelrnn.networks.mcgsm import NeighbourhoodMixture
 from pixelrnn.networks.mdlstm import MDLSTM
 from pixelrnn.networks.mdrnn import MultiDirectionalLSTM
@@ -28,6 +29,7 @@ NETWORKS: dict[str, type[Network]] = {
     "mdlstm": MDLSTM,
     "spatial-lstm": SpatialLSTM,
     "mcgsm": NeighbourhoodMixture,
+    "local-pixelcnn": LocalPixelCNN,
 }
 
 NOT_NETWORKS = {
@@ -94,6 +96,7 @@ __all__ = [
     "NETWORKS",
     "DiagonalBiLSTM",
     "GatedPixelCNN",
+    "LocalPixelCNN",
     "MultiDirectionalLSTM",
     "MultiScale",
     "NeighbourhoodMixture",

@@ -36,6 +36,11 @@ def clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Ten
     return x if high is None else torch.minimum(x, torch.tensor(high, dtype=x.dtype))
 
 
+def log_sigmoid(x: Tensor) -> Tensor:
+    """As `torch.nn.functional.logsigmoid`."""
+    return torch.minimum(x, torch.tensor(0.0, dtype=x.dtype)) - (1 + (-x.abs()).exp()).log()
+
+
 MOVES = {
     aten.view,
     aten.reshape,
@@ -128,4 +133,6 @@ ALIASES: dict[Any, Callable[..., Any]] = {
     aten.clamp_min: lambda x, low: clamp(x, low=low),
     aten.clamp_max: lambda x, high: clamp(x, high=high),
     aten.clamp: clamp,
+    aten.rsub: lambda x, other: -x + other,
+    aten.log_sigmoid_forward: lambda x: (log_sigmoid(x), None),
 }

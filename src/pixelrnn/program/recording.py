@@ -26,6 +26,7 @@ from pixelrnn.program.functions import (
     POINTWISE,
     REDUCTIONS,
     aten,
+    log_sigmoid,
     log_softmax,
     logsumexp,
     softmax,
@@ -229,6 +230,8 @@ class Recording(Canvas):
             return (softmax if name == "softmax" else log_softmax)(*args)
         if name == "logsumexp" and not kwargs:
             return logsumexp(*args)
+        if name == "log_sigmoid":
+            return log_sigmoid(*args)
         if name in ("clamp_max", "clamp_min"):
             return ALIASES[getattr(aten, name)](*args, **kwargs)
         if name in ("sum", "amax") and not kwargs.get("dtype"):
