@@ -58,7 +58,16 @@ def main() -> None:
     print(f"loading the machine code: {1e3 * timed(lambda: native.entry('float32')):.0f} ms")
     print(f"recording the network: {1e3 * timed(model.programs):.0f} ms")
     (tables,) = model.programs()
-    machine = Machine(tables, model.levels, model.size, options.images, torch.float32, None, 1, threads=1)
+    machine = Machine(
+        tables,
+        model.head.seen(torch.arange(model.levels), torch.float32),
+        model.size,
+        options.images,
+        torch.float32,
+        None,
+        1,
+        threads=1,
+    )
     first, rows, size, down = machine.places.T
     at = first + (3 + down) % rows * size
     arrays = tables.code, at, machine.steps, tables.chunks, tables.places, machine.memory, machine.wide, tables.weights

@@ -10,6 +10,7 @@
     |-- ModelError            a model that cannot be used: its parameters are not finite
     |-- MemoryLimitError      work that needs more memory than there is
     |-- RunFolderError        a run folder that already holds a run or other files, or cannot be written
+    |-- CodecError            a compressed file that is damaged, of another model or another version
     |-- TrainingError         a training that cannot go on
     `-- CausalityError        a network that sees the present or the future
 
@@ -61,6 +62,10 @@ class MemoryLimitError(PixelRNNError):
 
 class RunFolderError(PixelRNNError):
     """A run folder that already holds a run or files of something else, or cannot be written."""
+
+
+class CodecError(PixelRNNError):
+    """A compressed file that is damaged or foreign, or pictures that cannot be compressed."""
 
 
 class TrainingError(PixelRNNError):

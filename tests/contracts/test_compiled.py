@@ -41,7 +41,15 @@ def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | N
         every_pass = np.stack([tables.passes[0]] * 2)  # also where all pixels are known
         tables = dataclasses.replace(tables, passes=every_pass)
         batch, _, height, width = pixels.shape
-        at_work = Machine(tables, model.levels, (height, width), batch, torch.float64, s, 1)
+        at_work = Machine(
+            tables,
+            scale(torch.arange(model.levels), model.levels, torch.float64),
+            (height, width),
+            batch,
+            torch.float64,
+            s,
+            1,
+        )
         flat = np.ascontiguousarray(pixels.flatten(2).numpy().astype(np.uint8))
         known, numbers = np.ones((batch, height * width), dtype=bool), np.zeros(flat.shape)
         found = torch.zeros(batch, model.head.num_params, height, width)

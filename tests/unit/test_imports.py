@@ -19,6 +19,8 @@ ROOMS = [
     "heads",
     "layers",
     "networks",
+    "exact",
+    "codec",
     "program",
     "sampling",
     "data",

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
+
+from pixelrnn.canvas import scale
 
 
 class Head(ABC):
@@ -16,6 +19,10 @@ class Head(ABC):
 
     def __init__(self, channels: int, levels: int) -> None:
         self.channels, self.levels = channels, levels
+
+    def seen(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+        """Integer pixels as the numbers that the network sees: -1..1."""
+        return scale(pixels, self.levels, dtype)
 
     @property
     @abstractmethod

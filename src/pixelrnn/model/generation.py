@@ -46,6 +46,15 @@ class GenerationMixin(nn.Module):
     def dtype(self) -> torch.dtype:
         """The dtype of the weights."""
 
+    colour_order: list[int] | None
+
+    def in_order(self, images: Tensor, *, back: bool = False) -> Tensor:
+        """Images (B, C, ...) with their channels in the order of generation; `back` from it."""
+        if self.colour_order is None:
+            return images
+        order = sorted(range(len(self.colour_order)), key=self.colour_order.__getitem__) if back else self.colour_order
+        return images[:, order]
+
     @property
     @abstractmethod
     def device(self) -> torch.device:
@@ -242,11 +251,11 @@ class GenerationMixin(nn.Module):
         if self.condition is not None:
             with torch.no_grad():
                 s = self.condition(*condition)
-        walked, twice = images, False
+        walked, twice = self.in_order(images), False
         if settings.guidance != 1 and s is not None:
             twice = True
             chooser, s = Guide(chooser, settings.guidance), torch.cat([s, torch.zeros_like(s)])
-            walked = images.repeat(2, 1, 1, 1)
+            walked = walked.repeat(2, 1, 1, 1)
             known = None if known is None else known.repeat(2, 1, 1, 1)
         pixels = images.shape[2] * images.shape[3]
         method = self._method(settings, s, len(walked), total * pixels)
@@ -265,12 +274,13 @@ class GenerationMixin(nn.Module):
         )
         spent = [0.0]
         for event in timed(events, spent):
-            if not twice:
-                yield event
-                continue
-            mine = event.images < batch
-            event = event._replace(images=event.images[mine], values=event.values[mine], final=event.final[mine])
-            event.write_to(images)
+            if twice:
+                mine = event.images < batch
+                event = event._replace(images=event.images[mine], values=event.values[mine], final=event.final[mine])
+            if walked is not images:
+                values = self.in_order(torch.from_numpy(event.values), back=True).numpy()
+                event = event._replace(values=values)
+                event.write_to(images)
             yield event
         if known is None and method != "naive":
             self._choice.learn(method, images=len(walked), pixels=len(walked) * pixels, seconds=spent[0])

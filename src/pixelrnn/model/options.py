@@ -51,6 +51,25 @@ CONDITION: dict[str, Any] = ConditionOptions().model_dump()
 """The options of ConditionOptions, with their defaults."""
 
 
+COLOURS = "colour_order"
+"""The option of a model that names its channels in the order in which they are generated."""
+
+
+def checked_colours(order: Any, channels: int) -> list[int] | None:
+    """An order of the channels as a list; None for their own.
+
+    Raises: ConfigError if it does not name each of them once
+    """
+    if order is None:
+        return None
+    if not isinstance(order, list | tuple) or sorted(map(str, order)) != sorted(map(str, range(channels))):
+        example = list(range(channels))[::-1]
+        raise ConfigError(
+            f"{COLOURS} must name the channels 0..{channels - 1} once each, like {example}, not {order!r}."
+        )
+    return None if list(order) == list(range(channels)) else [int(each) for each in order]
+
+
 def check_geometry(head: str, size: Sequence[int], channels: int, levels: int) -> None:
     """Raises ConfigError for an unknown head, or for size, channels or levels out of range."""
     if head not in HEADS:

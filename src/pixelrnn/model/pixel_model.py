@@ -13,12 +13,29 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Order, Whole, scale
 from pixelrnn.checks import Images, Labels, Numbers, check_memory, checked_images, class_number
 from pixelrnn.errors import ConditionError, ConfigError, ImageError, ModelFolderError
+from pixelrnn.exact import (
+    PRECISIONS,
+    IntegerHead,
+    Precision,
+    approximate,
+    check_quantisable,
+    problem,
+    with_integer_layers,
+)
 from pixelrnn.fields import options_of_call, validated
-from pixelrnn.heads import HEADS, head_options
+from pixelrnn.heads import HEADS, Head, head_options
 from pixelrnn.model import model_folder as folders
+from pixelrnn.model.compression import CompressionMixin
 from pixelrnn.model.generation import GenerationMixin
 from pixelrnn.model.model_folder import folder_of
-from pixelrnn.model.options import CONDITION, ConditionOptions, build_condition, check_geometry
+from pixelrnn.model.options import (
+    COLOURS,
+    CONDITION,
+    ConditionOptions,
+    build_condition,
+    check_geometry,
+    checked_colours,
+)
 from pixelrnn.model.renamed import accepts_map, rename_state, renamed
 from pixelrnn.networks import build_network, options_of
 from pixelrnn.program import Programs
@@ -26,7 +43,7 @@ from pixelrnn.sampling.choice import Choice
 from pixelrnn.sampling.pace import Pace
 
 
-class PixelModel(GenerationMixin, nn.Module):
+class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
     """An autoregressive image model: the exact probability of every pixel given the pixels before it.
 
     Images are integers 0..levels-1 of shape (B, C, H, W), as input and output; outputs are uint8 on the model's device.
@@ -38,12 +55,21 @@ class PixelModel(GenerationMixin, nn.Module):
         size      (H, W)
         channels  number of colours, 1 to 256; red comes first, then green, then blue
         levels    2 to 256
-        options   of the network, of the head and of the condition (`CONDITION`), by name
+        options   of the network, of the head and of the condition (`CONDITION`), by name; and colour_order, the
+                  channels in the order in which they are generated, [1, 0, 2] for green first
+        exact     how integers stand for numbers (`exact.Precision`), for a model in whole numbers: see `quantised`
     Raises:       ConfigError for an unknown name or a value out of range
     """
 
     def __init__(
-        self, network: str, head: str, size: tuple[int, int], channels: int, levels: int, options: dict[str, Any]
+        self,
+        network: str,
+        head: str,
+        size: tuple[int, int],
+        channels: int,
+        levels: int,
+        options: dict[str, Any],
+        exact: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
         check_geometry(head, size, channels, levels)
@@ -51,15 +77,19 @@ class PixelModel(GenerationMixin, nn.Module):
         kind = HEADS[head]
         of_head = {key: options[key] for key in head_options(kind) if key in options}
         of_condition = {key: options[key] for key in CONDITION if key in options}
-        of_network = {key: value for key, value in options.items() if key not in {**of_head, **of_condition}}
+        self.colour_order = checked_colours(options.get(COLOURS), channels)
+        others = {**of_head, **of_condition, COLOURS: None}
+        of_network = {key: value for key, value in options.items() if key not in others}
         head_settings = validated(options_of_call(kind), of_head, f"option of {head}").model_dump()
         condition_settings = validated(ConditionOptions, of_condition, "option of the condition")
-        self.head = kind(channels, levels, **head_settings)
+        self.head: Head = kind(channels, levels, **head_settings)
         self.condition, self.encoder = build_condition(condition_settings, size, channels)
         condition_width = 0 if self.condition is None else self.condition.width
         self.network = build_network(network, self.head, of_network, condition_width)
         self.size, self.channels, self.levels = size, channels, levels
         settings = {**options_of(network), **head_settings, **of_network}
+        if self.colour_order is not None:
+            settings[COLOURS] = self.colour_order
         if condition_width:
             settings.update(condition_settings.model_dump())
         else:
@@ -72,6 +102,12 @@ class PixelModel(GenerationMixin, nn.Module):
             "channels": channels,
             "levels": levels,
         }
+        if exact is not None:
+            precision = validated(Precision, exact, "key of exact")
+            integers = check_quantisable(self.network, self.head, self.condition is not None)
+            with_integer_layers(self.network, self.head, precision)
+            self.head = integers
+            self.config["exact"] = precision.model_dump()
         self._pace, self._choice, self._programs = Pace(), Choice(), Programs()
         self.register_load_state_dict_pre_hook(rename_state)  # type: ignore[no-untyped-call]
         self.about: dict[str, Any] = {}  # provenance: preset, data, results; saved with the model
@@ -141,8 +177,9 @@ class PixelModel(GenerationMixin, nn.Module):
         if check:
             least = len(pixels) * size[0] * size[1] * self.head.num_params * self.dtype.itemsize
             check_memory(f"The parameters of {len(pixels)} images of {size[0]} x {size[1]}", least, self.device)
-        params = self.network(Whole(scale(pixels, self.levels, self.dtype), s, order))
-        nats = self.head.log_prob(params, pixels)
+        pixels = self.in_order(pixels)
+        params = self.network(Whole(self.head.seen(pixels, self.dtype), s, order))
+        nats = self.in_order(self.head.log_prob(params, pixels), back=True)
         return nats.sum((1, 2, 3)) if reduce else nats
 
     @accepts_map
@@ -217,6 +254,41 @@ class PixelModel(GenerationMixin, nn.Module):
         nats = self.log_prob(images, **condition, reduce=False)
         return -nats.sum((1, 2, 3)) / (nats[0].numel() * math.log(2)) if len(nats) else nats.sum((1, 2, 3))
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the model computes with whole numbers alone: see `quantised`."""
+        return isinstance(self.head, IntegerHead)
+
+    @torch.no_grad()
+    def quantised(self, images: Images) -> PixelModel:
+        """The same model in whole numbers: its probabilities are the same, to the last bit, on every machine, in every
+        batch and with any number of threads. That is what lossless compression needs.
+
+        It is a model like any other, on the CPU; only its likelihood is not differentiable. Weights and feature maps
+        are rounded; of some ways to do that, the one is taken that gives `images` the highest likelihood.
+
+        Arguments: images, of the kind that the model is for, (B, C, H, W); a few thousand pixels are enough
+        Raises:    ConfigError for a network, a head or a condition without an exact form; ImageError
+
+        >>> import pixelrnn
+        >>> model = pixelrnn.build("pixelcnn", size=(8, 8), levels=2, layers=2, width=8)
+        >>> images = torch.randint(0, 2, (16, 1, 8, 8), dtype=torch.uint8)
+        >>> exact = model.quantised(images)
+        >>> torch.allclose(exact.log_prob(images), model.log_prob(images), rtol=0.01)
+        True
+        """
+        integers = check_quantisable(self.network, self.head, self.condition is not None)
+        pixels = checked_images(images, self.channels, self.levels, torch.device("cpu"))
+        wanted: list[Any] = [self.config[key] for key in _GEOMETRY]
+        found: list[tuple[float, PixelModel]] = []
+        for precision in PRECISIONS:
+            model = PixelModel(*[*wanted, precision.model_dump()]).eval()
+            approximate(model.network, self.network.cpu(), integers, precision)
+            found.append((-float(model.log_prob(pixels).double().sum()), model))
+        best = min(found, key=lambda each: each[0])[1]
+        best.about = dict(self.about)
+        return best
+
     def save(self, folder: str | Path, card: str | None = None, *, half: bool = False) -> None:
         """Write the model as a folder: config.json, model.safetensors, README.md; with `half`, weights in float16.
 
@@ -237,7 +309,7 @@ class PixelModel(GenerationMixin, nn.Module):
         """
         path = folder_of(folder)
         config = folders.read_config(path)
-        wanted = [config[key] for key in ("network", "head", "size", "channels", "levels", "options")]
+        wanted = [config[key] for key in (*_GEOMETRY, "exact")]
         try:
             with torch.device("meta"):  # find the sizes before allocating memory
                 expected = {name: each.shape for name, each in cls(*wanted).state_dict().items()}
@@ -256,6 +328,8 @@ class PixelModel(GenerationMixin, nn.Module):
         if any(each.dtype == torch.float64 for each in tensors.values()):
             model.double()
         model.load_state_dict(tensors)
+        if problem(model.network):
+            raise ModelFolderError(f"{path} is not an exact model: {problem(model.network)}. Copy the folder again.")
         model.about = config["about"]
         try:
             return model.to(device).eval()
@@ -291,6 +365,10 @@ class PixelModel(GenerationMixin, nn.Module):
             f"{self.num_parameters:,} parameters; head: {self.config['head']}; {settings}.\n\n"
             "Load it with `pixelrnn.load(FOLDER)`.\n"
         )
+
+
+_GEOMETRY = ("network", "head", "size", "channels", "levels", "options")
+"""What a model is built from, in the order of the arguments."""
 
 
 def _shape(shape: torch.Size | None) -> str:

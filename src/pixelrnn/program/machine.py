@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas import scale
 from pixelrnn.program import block
 from pixelrnn.program.native import entry
 from pixelrnn.program.operations import OVER
@@ -35,7 +34,7 @@ class Machine:
 
     Arguments:
         tables     of the program
-        levels     of a pixel
+        scaled     every level as the network sees it, (levels,)
         size       of the images, (H, W)
         batch      images
         dtype      float32 or float64
@@ -47,7 +46,7 @@ class Machine:
     def __init__(
         self,
         tables: Tables,
-        levels: int,
+        scaled: Tensor,
         size: tuple[int, int],
         batch: int,
         dtype: torch.dtype,
@@ -70,7 +69,7 @@ class Machine:
         self.threads = shares * self._members
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self._lay_out(np.float64 if dtype == torch.float64 else np.float32)
-        self.scaled = scale(torch.arange(levels), levels, dtype).numpy()
+        self.scaled = scaled.numpy()
         self._begun = False
         self._condition = np.zeros((batch, height, 0), self.memory.dtype)
         if condition is not None and tables.condition >= 0:

@@ -39,7 +39,7 @@ class CompiledWalk(StageWalk):
         s = None if s is None else s[torch.from_numpy(self.images)]
         self.machine = Machine(
             tables,
-            self.head.levels,
+            self.head.seen(torch.arange(self.head.levels), self.dtype),
             (self.grid.shape[2], self.grid.shape[3]),
             batch,
             self.dtype,

@@ -19,7 +19,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas import scale
 from pixelrnn.heads import Head
 from pixelrnn.networks.base import Stage
 from pixelrnn.sampling.choosers import Pmf, Span
@@ -132,7 +131,7 @@ class SpanWalk(StageWalk):
 
     def _scaled(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         """The pixels as the network sees them."""
-        return scale(torch.from_numpy(pixels).to(self.pixels.device), self.head.levels, self.dtype)
+        return self.head.seen(torch.from_numpy(pixels).to(self.pixels.device), self.dtype)
 
     def _width(self, ahead: npt.NDArray[np.int64], left: int, images: int) -> int:
         if isinstance(self.pace, int):

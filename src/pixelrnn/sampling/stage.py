@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas import Order, scale
+from pixelrnn.canvas import Order
 from pixelrnn.errors import ModelError
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
@@ -63,7 +63,7 @@ class StageWalk(ABC):
         grid = work.images[:, :, ::step, ::step]
         s = None if work.condition_map is None else work.condition_map[:, :, ::step, ::step]
         if stage.condition_map is not None:
-            s = stage.condition_map(scale(grid, self.head.levels, self.dtype), s)
+            s = stage.condition_map(self.head.seen(grid, self.dtype), s)
         self.condition_map = s  # of this stage's network
         self.network = stage.network
         self.order = work.order or Order.raster(grid.shape[2], grid.shape[3])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas import Order, Whole, scale
+from pixelrnn.canvas import Order, Whole
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
 from pixelrnn.program import Programs
@@ -90,7 +90,7 @@ def _naive(network: Network, work: Work) -> Iterator[Settled]:
         here = (..., slice(row, row + 1), slice(column, column + 1))
         pixels = images[here].flatten(2).clone()  # (B, C, 1)
         for group in range(0 if known[here].all() else groups):
-            params = network(Whole(scale(images, head.levels, dtype), condition_map, order))[here]
+            params = network(Whole(head.seen(images, dtype), condition_map, order))[here]
             check_finite(params[:, :, 0], network, None, where[None], width)
             colours = range(group * channels // groups, (group + 1) * channels // groups)
             open_ = (~known[here][:, 0]).expand(-1, channels, -1)

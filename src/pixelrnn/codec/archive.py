@@ -1,0 +1,280 @@
+"""Archives: images in one file, as the bits of a model in whole numbers.
+
+    archive  magic "\\x93PRNN", version (1 byte), model: length of its name (1 byte) and name, the first 16 bytes of the
+             SHA-256 of its weights, channels (1), levels - 1 (1); CRC-32 of all of that (4); blocks; the end
+    block    kind (1 byte: 1 coded, 2 stored); how many images, height, width, length of the names, length of the
+             content (varints); CRC-32 of this header (4); the names, deflated; the content; CRC-32 of names and
+             content (4); CRC-32 of the pixels (4)
+    end      kind 0, the number of all images (varint), CRC-32 of these (4)
+
+The content of a coded block is, for each stream, its length in 32-bit words (varint) and itself; of a stored block, the
+pixels (images, channels, H, W), each row less the one above, deflated. Numbers are little-endian; a varint has seven
+bits in each byte, the lowest first, and the highest bit set in all but the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pixelrnn.codec.blocks import ExactModel, Progress, decode, encode
+from pixelrnn.errors import CodecError
+from pixelrnn.exact import IntegerHead
+
+MAGIC, VERSION = b"\x93PRNN", 1
+CODED, STORED, END = 1, 2, 0
+LARGEST = 1 << 28
+"""Pixels of a block, at most: what a damaged header can make a reader allocate."""
+_MOST_IMAGES = 1 << 20
+_NAMES = 1 << 26  # bytes of the names of a block
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Header(NamedTuple):
+    """What an archive says of its model."""
+
+    model: str
+    fingerprint: bytes
+    channels: int
+    levels: int
+
+
+class Block(NamedTuple):
+    """A part of an archive: images of one size."""
+
+    kind: int
+    images: int
+    height: int
+    width: int
+    names: list[str]
+    content: bytes
+    checksum: int  # of the pixels
+    size: int  # bytes in the file
+
+    @property
+    def pixels(self) -> int:
+        """Of all its images."""
+        return self.images * self.height * self.width
+
+
+def fingerprint(model: ExactModel) -> bytes:
+    """Which model it is: the first 16 bytes of the SHA-256 of how it is built and of its integers."""
+    found = hashlib.sha256()
+    config = {key: model.config[key] for key in ("network", "head", "channels", "levels", "exact")}
+    options = {key: each for key, each in model.config["options"].items() if key != "dropout"}
+    found.update(repr((sorted(config.items(), key=str), sorted(options.items(), key=str))).encode())
+    for name, each in sorted(model.state_dict().items()):
+        found.update(name.encode() + each.double().numpy().astype("<f8").tobytes())
+    return found.digest()[:16]
+
+
+class Writer:
+    """Writes an archive, block by block, to a file that is open for writing."""
+
+    def __init__(self, file: IO[bytes], model: ExactModel, name: str) -> None:
+        if not isinstance(model.head, IntegerHead):
+            raise CodecError("Only an exact model compresses: make one with model.quantised(images).")
+        self.file, self.model, self.images = file, model, 0
+        called = name.encode()[:255]
+        head = MAGIC + bytes([VERSION, len(called)]) + called + fingerprint(model)
+        head += bytes([model.channels, model.levels - 1])
+        self.size = 0
+        self._write(head + _crc(head))
+
+    def add(self, images: Pixels, names: list[str], progress: Progress, *, verify: bool = True) -> None:
+        """Images (N, C, H, W) of one size, and a name for each, or none at all.
+
+        Raises: CodecError if `verify` finds that a block does not decode to its images
+        """
+        count, _, height, width = images.shape
+        stored = deflated(images)
+        content, kind = stored, STORED
+        streams = encode(self.model, torch.from_numpy(images), progress)
+        coded = b"".join(_varint(len(each) // 4) + each for each in streams)
+        if len(coded) < len(stored):
+            content, kind = coded, CODED
+        called = zlib.compress("\n".join(names).encode(), 9) if names else b""
+        head = bytes([kind]) + b"".join(map(_varint, (count, height, width, len(called), len(content))))
+        rest = called + content
+        self._write(head + _crc(head) + rest + _crc(rest) + _crc(images.tobytes()))
+        self.images += count
+        if verify and kind == CODED:
+            found = decode(self.model, streams, count, (height, width), progress)
+            if not np.array_equal(found, images):
+                raise CodecError("A block does not decode to its images: the arithmetic of this machine is not exact.")
+
+    def close(self) -> None:
+        """Write the end."""
+        head = bytes([END]) + _varint(self.images)
+        self._write(head + _crc(head))
+
+    def _write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.size += len(data)
+
+
+class Reader:
+    """Reads an archive from a file that is open for reading.
+
+    Raises: CodecError if it is none, of another version, or damaged
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        head = self._read(len(MAGIC) + 2, "its beginning")
+        if head[: len(MAGIC)] != MAGIC:
+            raise CodecError("This is not a compressed file of pixelrnn: it begins with other bytes.")
+        if head[-2] != VERSION:
+            raise CodecError(f"The file has version {head[-2]}, but this package reads {VERSION}. Update pixelrnn.")
+        rest = self._read(head[-1] + 18, "its beginning")
+        self._check(head + rest, "beginning")
+        name, print_, (channels, levels) = rest[: head[-1]], rest[head[-1] : -2], rest[-2:]
+        self.header = Header(name.decode(errors="replace"), print_, channels, levels + 1)
+
+    def check_model(self, model: ExactModel) -> None:
+        """Raises CodecError unless the archive was made with this model."""
+        if not isinstance(model.head, IntegerHead) or fingerprint(model) != self.header.fingerprint:
+            raise CodecError(
+                f"The file was compressed with another model, {self.header.model!r} "
+                f"({self.header.fingerprint.hex()[:12]}): only that one can decompress it."
+            )
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block, with its checksums verified but not decoded.
+
+        Raises: CodecError if a block is damaged, or the file ends too early or goes on behind its end
+        """
+        images = 0
+        while True:
+            head = bytearray(self._read(1, "a block"))
+            kind = head[0]
+            if kind == END:
+                total = self._number(head)
+                self._check(bytes(head), "end")
+                if total != images:
+                    raise CodecError(f"The file is damaged: it has {images} images, but should have {total}.")
+                if self.file.read(1):
+                    raise CodecError("The file is damaged: it goes on behind its end.")
+                return
+            count, height, width, of_names, of_content = (self._number(head) for _ in range(5))
+            self._check(bytes(head), "head of a block")
+            pixels = count * height * width
+            if kind not in (CODED, STORED) or not 0 < pixels * self.header.channels <= LARGEST:
+                raise CodecError(f"The file is damaged: a block of kind {kind} with {pixels} pixels.")
+            if count > _MOST_IMAGES or of_names > _NAMES or of_content > 2 * pixels * self.header.channels + 4096:
+                raise CodecError("The file is damaged: a block is larger than its images.")
+            rest = self._read(of_names + of_content, "a block")
+            self._check(rest, "block")
+            (checksum,) = struct.unpack("<I", self._read(4, "a block"))
+            names = _names(rest[:of_names], count) if of_names else []
+            size = len(head) + len(rest) + 12
+            yield Block(kind, count, height, width, names, rest[of_names:], checksum, size)
+            images += count
+
+    def decode(self, model: ExactModel, block: Block, progress: Progress) -> Pixels:
+        """The images (N, C, H, W) of a block.
+
+        Raises: CodecError if the block is damaged
+        """
+        shape = (block.images, self.header.channels, block.height, block.width)
+        if block.kind == STORED:
+            images = inflated(block.content, shape)
+            progress(block.pixels)
+        else:
+            streams = _streams(block.content)
+            images = decode(model, streams, block.images, (block.height, block.width), progress)
+        if zlib.crc32(images.tobytes()) != block.checksum:
+            raise CodecError("The file is damaged: its pixels do not have the checksum that they had.")
+        return images
+
+    def _read(self, length: int, what: str) -> bytes:
+        data = self.file.read(length)
+        if len(data) < length:
+            raise CodecError(f"The file is damaged: it ends in {what}.")
+        return data
+
+    def _number(self, head: bytearray) -> int:
+        """The next varint, which is appended to the bytes of the head."""
+        number = 0
+        for place in range(0, 63, 7):
+            head += self._read(1, "a block")
+            number |= (head[-1] & 127) << place
+            if head[-1] < 128:
+                return number
+        raise CodecError("The file is damaged: a number has no end.")
+
+    def _check(self, data: bytes, what: str) -> None:
+        if self._read(4, f"the {what}") != _crc(data):
+            raise CodecError(f"The file is damaged: the {what} does not have the checksum that it had.")
+
+
+def deflated(images: Pixels) -> bytes:
+    """Pixels less those above them, deflated. Of what cannot be deflated it is a few bytes longer."""
+    less = images.copy()
+    less[:, :, 1:] -= images[:, :, :-1]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(less.tobytes()) + packer.flush()
+
+
+def inflated(data: bytes, shape: tuple[int, ...]) -> Pixels:
+    """The images of `deflated`.
+
+    Raises: CodecError if they are not so many pixels
+    """
+    unpacker, size = zlib.decompressobj(-15), int(np.prod(shape))
+    try:
+        found = unpacker.decompress(data, size + 1)
+    except zlib.error as error:
+        raise CodecError(f"The file is damaged: stored pixels cannot be inflated ({error}).") from error
+    if len(found) != size or not unpacker.eof or unpacker.unused_data:
+        raise CodecError(f"The file is damaged: {size} stored pixels are {len(found)}.")
+    return np.add.accumulate(np.frombuffer(found, np.uint8).reshape(shape), 2, dtype=np.uint8)
+
+
+def _streams(content: bytes) -> list[bytes]:
+    file, found = io.BytesIO(content), []
+    while head := file.read(1):
+        number, place = head[0] & 127, 7
+        while head[0] >= 128:
+            head = file.read(1)
+            if not head or place > 28:
+                raise CodecError("The file is damaged: a stream has no length.")
+            number |= (head[0] & 127) << place
+            place += 7
+        found.append(file.read(4 * number))
+        if len(found[-1]) != 4 * number:
+            raise CodecError("The file is damaged: a stream ends too early.")
+    return found
+
+
+def _names(data: bytes, count: int) -> list[str]:
+    try:
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(data, _NAMES)
+        names = text.decode().split("\n")
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise CodecError(f"The file is damaged: its names cannot be read ({error}).") from error
+    if len(names) != count:
+        raise CodecError(f"The file is damaged: {count} images have {len(names)} names.")
+    return names
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def _crc(data: bytes) -> bytes:
+    return struct.pack("<I", zlib.crc32(data))

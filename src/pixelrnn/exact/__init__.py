@@ -1,0 +1,21 @@
+"""Models in whole numbers: the same probabilities, to the last bit, on every machine."""
+
+from pixelrnn.exact.heads import IntegerHead
+from pixelrnn.exact.quantise import (
+    PRECISIONS,
+    Precision,
+    approximate,
+    check_quantisable,
+    problem,
+    with_integer_layers,
+)
+
+__all__ = [
+    "PRECISIONS",
+    "IntegerHead",
+    "Precision",
+    "approximate",
+    "check_quantisable",
+    "problem",
+    "with_integer_layers",
+]

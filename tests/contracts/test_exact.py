@@ -1,0 +1,202 @@
+"""Contract 10: a model in whole numbers gives the same integers everywhere, and an oracle in int64 agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from close import assert_close
+from torch import Tensor
+from worlds import all_images
+
+import pixelrnn
+from pixelrnn.canvas import Whole
+from pixelrnn.errors import ConfigError, ModelFolderError
+from pixelrnn.exact import IntegerHead
+from pixelrnn.exact.heads import integer_head
+from pixelrnn.exact.layers import IntegerConv2d
+from pixelrnn.exact.tables import TOTAL
+from pixelrnn.heads import Bernoulli, Categorical, Head, LogisticMixture
+from pixelrnn.model import PixelModel
+
+MODELS: dict[str, dict[str, object]] = {
+    "pixelcnn, binary": {"network": "pixelcnn", "channels": 1, "levels": 2, "layers": 2, "width": 7},
+    "pixelcnn, colour": {"network": "pixelcnn", "channels": 3, "levels": 5, "layers": 1, "width": 7, "skip": False},
+    "local, coefficients": {"network": "local-pixelcnn", "channels": 3, "levels": 17, "components": 2},
+    "local, masked": {"network": "local-pixelcnn", "channels": 3, "levels": 256, "masked": True, "linear": True},
+    "local, softmax": {"network": "local-pixelcnn", "channels": 1, "levels": 9, "head": "categorical"},
+}
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def exact_model(name: str, size: tuple[int, int] = (9, 7)) -> tuple[PixelModel, PixelModel]:
+    """A model of random weights, and the same in whole numbers."""
+    options = {"layers": 1, "width": 7, "size": size, **MODELS[name]}
+    if options["network"] == "local-pixelcnn":
+        options = {"kernel": 5, **options}
+    network = options.pop("network")
+    model = pixelrnn.build(network, **options).eval()
+    for weight in model.parameters():
+        weight.data *= 2
+    return model, model.quantised(images_of(model, 4))
+
+
+def images_of(model: PixelModel, n: int, size: tuple[int, int] | None = None) -> Tensor:
+    return torch.randint(0, model.levels, (n, model.channels, *(size or model.size)), dtype=torch.uint8)
+
+
+def integers(model: PixelModel, images: Tensor) -> Tensor:
+    return model.network(Whole(model.head.seen(model.in_order(images), model.dtype)))
+
+
+@every_model
+def test_the_parameters_are_whole_numbers_whatever_computes_them(name: str) -> None:
+    _, exact = exact_model(name)
+    images = images_of(exact, 5)
+    found = integers(exact, images)
+    assert torch.equal(found, found.round())
+    assert found.abs().max() < 1 << 24
+    assert len(found.unique()) > 20
+    assert torch.equal(found[1:3], integers(exact, images[1:3]))
+    assert torch.equal(found.double(), integers(exact.double(), images))
+
+
+@every_model
+def test_an_oracle_in_int64_finds_the_same(name: str) -> None:
+    """Every convolution with numbers of int64, and the cut-off places as a shift."""
+    _, exact = exact_model(name)
+    expected: list[bool] = []
+
+    def watch(layer: IntegerConv2d, args: tuple, kwargs: dict, out: Tensor) -> None:
+        x = args[0]
+        near = args[1].look(layer.conv.reach) if x is None else near_of(layer, x.clamp(-layer.most, layer.most))
+        weight, size = layer.conv.masked().long().numpy(), layer.conv.kernel_size
+        windows = np.lib.stride_tricks.sliding_window_view(near.long().numpy(), size, (2, 3))
+        total = np.einsum("bihwyx,oiyx->bohw", windows, weight) + layer.conv.bias.long().numpy()[:, None, None]
+        places = (-layer.step.log2()).long().numpy()
+        plus = args[2] if len(args) > 2 else kwargs.get("plus")
+        cut = np.clip(total >> places, -(1 << 17), 1 << 17) + (0 if plus is None else plus.long().numpy())
+        expected.append(bool((cut == out.long().numpy()).all()))
+
+    def near_of(layer: IntegerConv2d, x: Tensor) -> Tensor:
+        reach = layer.conv.reach
+        return torch.nn.functional.pad(x, (reach.left, reach.right, reach.up, reach.down))
+
+    layers = [each for each in exact.network.modules() if isinstance(each, IntegerConv2d)]
+    for each in layers:
+        each.register_forward_hook(watch, with_kwargs=True)
+    integers(exact, images_of(exact, 2))
+    assert len(expected) == len(layers)
+    assert all(expected)
+
+
+@every_model
+def test_quantising_costs_little(name: str) -> None:
+    model, exact = exact_model(name)
+    images = images_of(model, 20)
+    before, after = (each.bits_per_dim(images).mean().item() for each in (model, exact))
+    assert after < 1.005 * before  # it can be less: no level has a frequency of zero
+
+
+@every_model
+def test_sampling_is_that_of_the_oracle_by_every_canvas(name: str) -> None:
+    _, exact = exact_model(name, (4, 5))
+    expected = exact.sample(2, seed=0, method="naive")
+    for span in (1, 3, None):
+        assert torch.equal(exact.sample(2, seed=0, method="cached", span=span), expected)
+
+
+@every_model
+def test_a_model_in_whole_numbers_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
+    _, exact = exact_model(name)
+    images = images_of(exact, 2)
+    exact.save(tmp_path / "model")
+    found = pixelrnn.load(tmp_path / "model")
+    assert found.is_exact
+    assert torch.equal(integers(found, images), integers(exact, images))
+    assert torch.equal(found.log_prob(images), exact.log_prob(images))
+
+
+def test_weights_that_are_not_whole_or_too_large_are_no_exact_model(tmp_path: Path) -> None:
+    for change, message in (
+        (lambda conv: conv.conv.weight.add_(0.5), "weights that are not whole numbers"),
+        (lambda conv: conv.conv.weight.add_(1 << 20), r"more than 2\^24"),
+        (lambda conv: conv.step.fill_(0.3), "a step that is not a power of two"),
+    ):
+        _, exact = exact_model("local, masked")
+        change(exact.network.first)
+        exact.save(tmp_path / "model")
+        with pytest.raises(ModelFolderError, match=message):
+            pixelrnn.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("world", [(1, 2, 2, 2), (3, 1, 2, 2), (2, 2, 1, 3)])
+@pytest.mark.parametrize("network", ["pixelcnn", "local-pixelcnn"])
+def test_all_images_of_a_world_have_total_probability_one(network: str, world: tuple[int, int, int, int]) -> None:
+    channels, height, width, levels = world
+    model = pixelrnn.build(network, size=(height, width), channels=channels, levels=levels, layers=1, width=6)
+    exact = model.quantised(images_of(model, 4)).double()
+    assert_close(exact.log_prob(all_images(*world)).exp().sum(), torch.tensor(1.0))
+
+
+def test_models_without_an_exact_form_are_refused_by_name() -> None:
+    for network, options, message in (
+        ("row-lstm", {"layers": 1, "width": 4}, "RowLSTM has no exact form"),
+        ("mcgsm", {}, "head MCGSM has no exact form"),
+        ("pixelcnn", {"layers": 1, "width": 4, "classes": 3}, "model with a condition has no exact form"),
+    ):
+        model = pixelrnn.build(network, size=(4, 4), levels=4, **options)
+        with pytest.raises(ConfigError, match=message):
+            model.quantised(images_of(model, 1))
+
+
+# ---- heads
+
+HEADS = [
+    Bernoulli(3, 2),
+    Categorical(1, 256),
+    Categorical(3, 5),
+    LogisticMixture(3, 256, components=5, masked=True),
+    LogisticMixture(3, 256, components=5),
+    LogisticMixture(1, 2, components=1),
+    LogisticMixture(2, 17, components=3),
+]
+
+
+def integer_params(head: Head, scale: float) -> tuple[IntegerHead, Tensor, Tensor]:
+    """Parameters, and the integers that stand for them."""
+    integer = integer_head(head)
+    assert integer is not None
+    params = scale * torch.randn(2, head.num_params, 4, 3)
+    units, offsets = integer.units()
+    return integer, params, (params * units[:, None, None] + offsets[:, None, None]).round()
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{type(head).__name__}-{head.channels}-{head.levels}")
+@pytest.mark.parametrize("scale", [0.5, 50.0, 5000.0])
+def test_frequencies_are_positive_and_add_up(head: Head, scale: float) -> None:
+    integer, _, params = integer_params(head, scale)
+    images = torch.randint(0, head.levels, (2, head.channels, 4, 3))
+    starts, sizes = integer.intervals(params, images)
+    for channel in range(head.channels):
+        ends = integer.cumulated(params, images, channel)
+        assert (ends[..., 0] == 0).all()
+        assert (ends[..., -1] == TOTAL).all()
+        assert (ends.diff(dim=-1) >= 1).all()
+        at = images[:, channel, ..., None]
+        assert torch.equal(ends.gather(-1, at)[..., 0], starts[:, channel])
+        assert torch.equal(ends.gather(-1, at + 1)[..., 0] - starts[:, channel], sizes[:, channel])
+    assert_close(integer.log_prob(params.double(), images), (sizes.double() / TOTAL).log())
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{type(head).__name__}-{head.channels}-{head.levels}")
+def test_frequencies_are_those_of_the_head(head: Head) -> None:
+    integer, params, integers = integer_params(head, 0.5)
+    images = torch.randint(0, head.levels, (2, head.channels, 4, 3))
+    for channel in range(head.channels):
+        found, expected = integer.pmf(integers, images, channel), head.pmf(params, images, channel)
+        assert (found - expected).abs().max() < 0.002
+        divergence = (expected * (expected / found).log()).sum(-1)
+        assert divergence.max() < 1e-4
