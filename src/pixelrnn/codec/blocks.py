@@ -1,4 +1,7 @@
-"""Images of one size, as streams: encoded in parallel, decoded front by front."""
+"""Images of one size, as streams: by compiled code where there is some, else on PyTorch, bit for bit the same.
+
+On PyTorch an encoder runs the network on whole images at once, and a decoder front by front.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,13 @@ from torch import Tensor
 
 from pixelrnn.canvas import Incremental, Reach, Region, Whole
 from pixelrnn.codec import rans
+from pixelrnn.codec.fronts import Fronts
 from pixelrnn.codec.schedule import Schedule
 from pixelrnn.errors import CodecError
 from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
 from pixelrnn.networks import LocalPixelCNN, Network
+from pixelrnn.program import Programs, UnknownStepError, native
 
 _AT_ONCE = 1 << 16  # pixels in one pass of the network
 
@@ -45,21 +50,27 @@ Progress = Callable[[int], None]
 
 def schedule_of(model: ExactModel, height: int, width: int) -> Schedule:
     """The order in which the model decodes images of this size."""
-    network = model.network
-    return Schedule(height, width, min(width, network.side + 1) if isinstance(network, LocalPixelCNN) else width)
+    if isinstance(model.network, LocalPixelCNN):
+        return Schedule(height, width, min(width, model.network.side + 1), one_by_one=True)
+    return Schedule(height, width, width, one_by_one=False)
 
 
 @torch.inference_mode()
 def encode(model: ExactModel, images: Tensor, progress: Progress) -> list[bytes]:
-    """The streams of images (N, C, H, W) uint8, by passes over whole images or strips of them."""
+    """The streams of images (N, C, H, W) uint8."""
     images = model.in_order(images)
+    schedule, found = schedule_of(model, *images.shape[2:]), []
+    fronts = _fronts(model, schedule, np.ascontiguousarray(images.numpy()))
+    if fronts is not None:
+        found = fronts.encode()
+        progress(images[:, 0].numel())
+        return found
     starts, sizes = np.empty(images.shape, np.int64), np.empty(images.shape, np.int64)
     for where, some, above in _parts(model, images):
         params = model.network(Whole(model.head.seen(some, model.dtype)))
         start, size = (each[:, :, above:].numpy() for each in _head(model).intervals(params, some))
         starts[where], sizes[where] = start, size
         progress(start[:, 0].size)
-    schedule, found = schedule_of(model, *images.shape[2:]), []
     for order in schedule.orders(len(images), images.shape[1]):
         found.append(rans.encode(starts.ravel()[order].tolist(), sizes.ravel()[order].tolist()))
     return found
@@ -90,15 +101,52 @@ def decode(
 
     Raises: CodecError if the streams do not hold so many images, or are damaged
     """
-    schedule, head = schedule_of(model, *size), _head(model)
+    schedule = schedule_of(model, *size)
     if len(streams) != schedule.streams:
         raise CodecError(
             f"Images of {size[0]} x {size[1]} have {schedule.streams} streams, but there are {len(streams)}."
         )
-    readers = [rans.Stream(each) for each in streams]
     pixels = np.zeros((count, model.channels, *size), dtype=np.uint8)
-    seen = _Scattered(model, count, size) if isinstance(model.network, LocalPixelCNN) else _InOrder(model, count, size)
-    every = np.arange(count)
+    fronts = _fronts(model, schedule, pixels)
+    if fronts is not None:
+        fronts.decode(streams)
+        progress(pixels[:, 0].size)
+        return model.in_order(torch.from_numpy(pixels), back=True).numpy()
+    readers = [rans.Stream(each) for each in streams]
+    if schedule.one_by_one:
+        for image in range(count):
+            _decode(model, schedule, readers, pixels[image : image + 1], _Scattered(model, size), progress)
+    else:
+        _decode(model, schedule, readers, pixels, _InOrder(model, count, size), progress)
+    for reader in readers:
+        reader.check_end()
+    return model.in_order(torch.from_numpy(pixels), back=True).numpy()
+
+
+def _fronts(model: ExactModel, schedule: Schedule, pixels: npt.NDArray[np.uint8]) -> Fronts | None:
+    """Compiled code for these images; None if there is none."""
+    if not isinstance(model.network, LocalPixelCNN) or model.dtype != torch.float32:
+        return None
+    try:
+        program = _PROGRAMS.of(model.network, model.head, None, in_rows=False)
+        return Fronts(model.network, _head(model), program, schedule, pixels)
+    except (UnknownStepError, native.KernelError):
+        return None
+
+
+_PROGRAMS = Programs()
+
+
+def _decode(
+    model: ExactModel,
+    schedule: Schedule,
+    readers: list[rans.Stream],
+    pixels: npt.NDArray[np.uint8],
+    seen: _InOrder | _Scattered,
+    progress: Progress,
+) -> None:
+    """Decode images (N, C, H, W) in place, front by front."""
+    head, count = _head(model), len(pixels)
     for index in range(schedule.fronts):
         rows, columns = schedule.front(index)
         if not len(rows):
@@ -110,7 +158,7 @@ def decode(
             here = torch.from_numpy(pixels[:, :, rows, columns])[:, :, None]
             table = head.cumulated(params, here, channel)[:, 0].numpy()  # (count, pixels, levels + 1)
             values = np.empty((count, len(rows)), dtype=np.uint8)
-            for image in every:
+            for image in range(count):
                 for place, reader in enumerate(of_row):
                     line = table[image, place]
                     level = int(line.searchsorted(reader.slot(), "right")) - 1
@@ -119,9 +167,6 @@ def decode(
             pixels[:, channel, rows, columns] = values
             seen.show(rows, columns, channel, values)
         progress(count * len(rows))
-    for reader in readers:
-        reader.check_end()
-    return model.in_order(torch.from_numpy(pixels), back=True).numpy()
 
 
 def _head(model: ExactModel) -> IntegerHead:
@@ -162,12 +207,12 @@ class _InOrder:
 
 
 class _Scattered:
-    """Any pixels of the images, for a network that reads nothing but the image around them."""
+    """Any pixels of an image, for a network that reads nothing but the image around them."""
 
-    def __init__(self, model: ExactModel, count: int, size: tuple[int, int]) -> None:
+    def __init__(self, model: ExactModel, size: tuple[int, int]) -> None:
         assert isinstance(model.network, LocalPixelCNN)
         self.model, side = model, model.network.side
-        image = torch.zeros(count, model.channels, *size, dtype=model.dtype)
+        image = torch.zeros(1, model.channels, *size, dtype=model.dtype)
         self.image = F.pad(image, (side, side, side, 0))
         self.down, self.right = np.arange(side + 1)[:, None], np.arange(2 * side + 1)
         self.side = side

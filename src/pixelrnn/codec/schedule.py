@@ -27,13 +27,16 @@ Numbers = npt.NDArray[np.int64]
 class Schedule(NamedTuple):
     """The order for images of one size.
 
-    >>> Schedule(3, 4, lag=2).front(3)
+    With `one_by_one` the images of a block follow each other, else they go through their pixels together.
+
+    >>> Schedule(3, 4, lag=2, one_by_one=True).front(3)
     (array([0, 1]), array([3, 1]))
     """
 
     height: int
     width: int
     lag: int
+    one_by_one: bool
 
     @property
     def rows(self) -> int:
@@ -58,13 +61,17 @@ class Schedule(NamedTuple):
 
     def orders(self, images: int, channels: int) -> Iterator[Numbers]:
         """For each stream, the flat indices into (images, channels, H, W) of its symbols, in the order of decoding:
-        front by front, in it colour by colour, in that image by image, in that from top to bottom.
+        front by front, in it colour by colour, in that from top to bottom; images come first, or between the last two.
         """
         columns = np.arange(self.width)
         for top in range(0, self.height, self.rows):
             rows = np.arange(top, min(top + self.rows, self.height))
             front = columns + self.lag * rows[:, None]  # (rows, W)
             image, channel = np.arange(images)[:, None, None, None], np.arange(channels)[:, None, None]
-            key = ((front * channels + channel) * images + image) * len(rows) + (rows - top)[:, None]
+            if self.one_by_one:
+                turn = (image * self.fronts + front) * channels + channel
+            else:
+                turn = (front * channels + channel) * images + image
+            key = turn * len(rows) + (rows - top)[:, None]
             flat = ((image * channels + channel) * self.height + rows[:, None]) * self.width + columns
             yield flat.ravel()[key.ravel().argsort(kind="stable")]

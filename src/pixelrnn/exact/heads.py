@@ -54,6 +54,10 @@ class IntegerHead(Head):
         """Scale and offset of every parameter, (num_params,): the integer is scale * parameter + offset."""
 
     @abstractmethod
+    def params_of(self, params: Tensor, channel: int) -> Tensor:
+        """Those of the parameters (B, num_params, h, w) on which the probabilities of a channel depend."""
+
+    @abstractmethod
     def intervals(self, params: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """Where the levels of the images lie between 0 and 2^24: the frequencies of lower levels added up, and theirs.
 
@@ -83,6 +87,10 @@ class IntegerSoftmax(IntegerHead):
     def units(self) -> tuple[Tensor, Tensor]:
         return torch.full((self.num_params,), float(1 << LOGIT_BITS)), torch.zeros(self.num_params)
 
+    def params_of(self, params: Tensor, channel: int) -> Tensor:
+        count = self.num_params // self.channels
+        return params[:, channel * count : (channel + 1) * count]
+
     def intervals(self, params: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         found = [self.cumulated(params, images, channel) for channel in range(self.channels)]
         at = images.long()[..., None]
@@ -94,10 +102,10 @@ class IntegerSoftmax(IntegerHead):
 
     def cumulated(self, params: Tensor, pixels: Tensor, channel: int) -> Tensor:
         if isinstance(self.head, Bernoulli):
-            logit = params[:, channel].long()
+            logit = self.params_of(params, channel)[:, 0].long()
             logits = torch.stack([torch.zeros_like(logit), logit], -1)
         else:
-            logits = params[:, channel * self.levels : (channel + 1) * self.levels].long().movedim(1, -1)
+            logits = self.params_of(params, channel).long().movedim(1, -1)
         return _shared(logits, TOTAL).cumsum(-1)
 
 
@@ -117,6 +125,10 @@ class IntegerMixture(IntegerHead):
             kinds = [logits] + [means] * c + [scales] * c + [(1 << COEFFICIENT_BITS, 0.0)] * (c * (c - 1) // 2)
         scale, offset = torch.tensor(kinds).repeat_interleave(k, 0).T
         return scale, offset
+
+    def params_of(self, params: Tensor, channel: int) -> Tensor:
+        count = 3 * self.head.components
+        return params[:, channel * count : (channel + 1) * count] if self.head.masked else params
 
     def intervals(self, params: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         starts, sizes, joint = [], [], None
@@ -155,7 +167,7 @@ class IntegerMixture(IntegerHead):
         head = self.head
         k, c = head.components, self.channels
         if head.masked:
-            logits, means, scales = params[:, 3 * k * channel : 3 * k * (channel + 1)].long().split(k, 1)
+            logits, means, scales = self.params_of(params, channel).long().split(k, 1)
         else:
             logits, means = params[:, :k].long(), params[:, k * (1 + channel) : k * (2 + channel)].long()
             scales = params[:, k * (1 + c + channel) : k * (2 + c + channel)].long()

@@ -79,8 +79,16 @@ def compile_entry(number: Any) -> tuple[str, bytes]:
                 return bad
         return np.int64(-1)
 
-    entry.compile((types.int64,))
-    (compiled,) = entry.overloads.values()
+    return object_code(entry)
+
+
+def object_code(function: Any) -> tuple[str, bytes]:
+    """The name of a function of one int64, and its machine code as an object file.
+
+    Raises: RuntimeError if the code needs a function that only numba has
+    """
+    function.compile((types.int64,))
+    (compiled,) = function.overloads.values()
     library = compiled.library
     for each in library._final_module.functions:
         if not each.is_declaration or each.name.startswith("llvm."):

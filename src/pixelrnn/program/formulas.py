@@ -88,6 +88,9 @@ class Vectors:
     def absolute(self, a: Any) -> Any:
         return self._call("llvm.fabs", "", self.kind, [a], [self.kind])
 
+    def floor(self, a: Any) -> Any:
+        return self._call("llvm.floor", "", self.kind, [a], [self.kind])
+
     def smaller(self, a: Any, b: Any) -> Any:
         """b where it is smaller, else a: what is not a number stays if it is a."""
         return self.builder.select(self.builder.fcmp_ordered("<", b, a), b, a)
@@ -109,7 +112,7 @@ class Vectors:
         upper, lower = (0.693359375, -2.12194440e-4) if single else (6.93145751953125e-1, 1.42860682030941723212e-6)
         inside = self.larger(self.smaller(x, self.constant(high)), self.constant(low))
         scaled = self.add_product(inside, self.constant(math.log2(math.e)), self.constant(0.5))
-        n = self._call("llvm.floor", "", self.kind, [scaled], [self.kind])
+        n = self.floor(scaled)
         r = self.add_product(n, self.constant(-upper), inside)
         r = self.add_product(n, self.constant(-lower), r)
         y = self.constant(1 / math.factorial(terms))

@@ -102,6 +102,7 @@ POINTWISE = {
     aten.log: "log",
     aten.neg: "neg",
     aten.abs: "abs",
+    aten.floor: "floor",
     aten.expm1: "expm1",
     aten.special_log_ndtr: "log_ndtr",
 }
@@ -119,6 +120,7 @@ FUNCTIONS = {
         "log",
         "neg",
         "abs",
+        "floor",
         "expm1",
         "where",
         "pow",

@@ -55,6 +55,7 @@ _SIGMOID = elementwise(1, 1, Vectors.sigmoid)
 _EXP = elementwise(1, 1, Vectors.exp)
 _NEG = elementwise(1, 1, Vectors.negative)
 _ABS = elementwise(1, 1, Vectors.absolute)
+_FLOOR = elementwise(1, 1, Vectors.floor)
 _ADD = elementwise(2, 1, Vectors.add)
 _SUB = elementwise(2, 1, Vectors.subtract)
 _MUL = elementwise(2, 1, Vectors.multiply)
@@ -85,6 +86,8 @@ def pointwise(operation, memory, n, y, a, a_unit, b, b_unit, c, c_unit):
         _NEG(memory, n, (y, a), (a_unit,))
     elif operation == ops.ABS:
         _ABS(memory, n, (y, a), (a_unit,))
+    elif operation == ops.FLOOR:
+        _FLOOR(memory, n, (y, a), (a_unit,))
     elif operation == ops.ADD:
         _ADD(memory, n, (y, a, b), (a_unit, b_unit))
     elif operation == ops.SUB:

@@ -37,7 +37,18 @@ from pixelrnn.program.processor import processor
 Entry = Callable[[npt.NDArray[np.int64]], int]
 """Takes the address of a block; returns -1, or where parameters are not finite."""
 
-_SOURCES = ("processor", "block", "operations", "formulas", "vectors", "elementary", "kernels", "drawing", "entry")
+_SOURCES = (
+    "processor",
+    "block",
+    "operations",
+    "formulas",
+    "vectors",
+    "elementary",
+    "kernels",
+    "drawing",
+    "entry",
+    "coding",
+)
 _LOADING, _COMPILING = 0.1, 12.0  # seconds
 _lock = threading.Lock()
 _entries: dict[str, Entry] = {}
@@ -56,12 +67,12 @@ def is_installed() -> bool:
 
 
 def seconds_until_ready(number: str) -> float:
-    """About how long it takes until the code for "float32" or "float64" is there."""
+    """About how long it takes until the code for "float32", "float64" or "codec" is there."""
     return 0.0 if number in _entries else _LOADING if _file(number).is_file() else _COMPILING
 
 
 def entry(number: str) -> Entry:
-    """The compiled function for "float32" or "float64": from this process, from disk, or compiled now.
+    """The compiled function for "float32", "float64" or "codec": from this process, from disk, or compiled now.
 
     Raises: KernelError if that fails; it is not tried again in this process
     """
@@ -118,6 +129,7 @@ def _key() -> str:
     """A hash of all that the code depends on."""
     folder = Path(__file__).parent
     parts = [(folder / f"{name}.py").read_bytes() for name in _SOURCES]
+    parts.append((folder.parent / "exact" / "tables.py").read_bytes())
     parts += [importlib.metadata.version(name).encode() for name in ("numba", "llvmlite")]
     parts += [each.encode() for each in (*processor(), sys.platform, platform.machine())]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
@@ -146,9 +158,14 @@ def _compiled(number: str) -> bytes:
 
 
 def _compile(number: str) -> bytes:
-    from pixelrnn.program.entry import compile_entry
+    if number == "codec":
+        from pixelrnn.program import coding
 
-    name, code = compile_entry({"float32": np.float32, "float64": np.float64}[number])
+        name, code = coding.compile_entry()
+    else:
+        from pixelrnn.program import entry
+
+        name, code = entry.compile_entry({"float32": np.float32, "float64": np.float64}[number])
     body = name.encode() + b"\0" + code
     return hashlib.sha256(body).digest() + body
 

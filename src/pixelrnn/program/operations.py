@@ -1,10 +1,10 @@
 """The numbers by which instructions name their operations."""
 
-COPY, RELU, TANH, SIGMOID, EXP, NEG, ABS, LOG, EXPM1, LOG_NDTR, CAST, UNCAST = range(12)
+COPY, RELU, TANH, SIGMOID, EXP, NEG, ABS, FLOOR, LOG, EXPM1, LOG_NDTR, CAST, UNCAST = range(13)
 LAST_UNARY = UNCAST
-ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE = range(12, 20)
+ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE = range(13, 21)
 LAST_POINTWISE = WHERE
-LINEAR, SUM, MAX, GATHER, CELL = range(20, 25)
+LINEAR, SUM, MAX, GATHER, CELL = range(21, 26)
 
 FIELDS = 14  # of an instruction
 OVER = 1 << 40  # calls of a meeting: it is called off
@@ -18,6 +18,7 @@ OPERATION = {
     "exp": EXP,
     "neg": NEG,
     "abs": ABS,
+    "floor": FLOOR,
     "log": LOG,
     "expm1": EXPM1,
     "log_ndtr": LOG_NDTR,

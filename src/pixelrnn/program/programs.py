@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
 from pixelrnn.program.native import is_installed
@@ -18,7 +19,8 @@ from pixelrnn.program.steps import UnknownStepError
 from pixelrnn.program.tables import Tables, tables
 
 _Fingerprint = tuple[tuple[int, int, int], ...]
-Kind = tuple[torch.dtype, int, bool]  # of the weights; maps of the condition, and whether it is the same everywhere
+Kind = tuple[torch.dtype, int, bool, bool]
+"""Of the weights; maps of the condition, and whether it is the same everywhere; whether rows are done at once."""
 
 
 class Programs:
@@ -42,12 +44,14 @@ class Programs:
         """A copy of a model makes its own."""
         return Programs, ()
 
-    def of(self, network: Network, head: Head, condition_map: Tensor | None) -> Tables:
-        """The program of a network and its head.
+    def of(self, network: Network, head: Head, condition_map: Tensor | None, *, in_rows: bool = True) -> Tables:
+        """The program of a network and its head; without `in_rows` everything is done at the pixel.
 
         Raises: UnknownStepError, which says why there is none
         """
         weights = next(network.parameters())
+        if in_rows and isinstance(head, IntegerHead):
+            raise UnknownStepError("probabilities in whole numbers")
         if not is_installed():
             raise UnknownStepError("numba is not installed")
         if weights.device.type != "cpu" or weights.dtype not in (torch.float32, torch.float64):
@@ -59,7 +63,7 @@ class Programs:
         maps, uniform = 0, True
         if condition_map is not None:
             maps, uniform = condition_map.shape[1], condition_map.shape[2:] == (1, 1)
-        kind: Kind = (weights.dtype, maps, uniform)
+        kind: Kind = (weights.dtype, maps, uniform, in_rows)
         with self._lock:
             made = self._made.setdefault(network, {})
             now = _fingerprint(network)
@@ -73,9 +77,9 @@ class Programs:
 
 def _make(network: Network, head: Head, kind: Kind) -> Tables | UnknownStepError:
     try:
-        program = record(network, head, kind[0], kind[1:])
+        program = record(network, head, kind[0], kind[1:3])
         number = np.float64 if kind[0] == torch.float64 else np.float32
-        return tables(program, number, vector_bytes() // np.dtype(number).itemsize)
+        return tables(program, number, vector_bytes() // np.dtype(number).itemsize, in_rows=kind[3])
     except UnknownStepError as error:
         return error
 

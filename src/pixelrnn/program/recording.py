@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from pixelrnn.canvas import Canvas, Reach
 from pixelrnn.canvas.base import Convolvable, Made, Scannable
+from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
 from pixelrnn.program.functions import (
     ALIASES,
@@ -102,8 +103,12 @@ def record(network: Callable[[Canvas], Tensor], head: Head, dtype: torch.dtype, 
         if not isinstance(params, Recorded) or params.shape != (1, head.num_params, 1, 1):
             raise UnknownStepError("parameters that do not depend on the image")
         pixels = recording.stand_in(recording.pixels.elements(), (1, -1, 1, 1), torch.float64)
-        found = [head.pmf(params, pixels, channel) for channel in range(head.channels)]
-        pmf = [recording.consecutive(cast("Recorded", each).flat(), double=dtype != torch.float64) for each in found]
+        if isinstance(head, IntegerHead):  # probabilities are made of the parameters, in whole numbers
+            found, double = [head.params_of(params, channel) for channel in range(head.channels)], False
+        else:
+            found = [head.pmf(params, pixels, channel) for channel in range(head.channels)]
+            double = dtype != torch.float64
+        pmf = [recording.consecutive(cast("Recorded", each).flat(), double=double) for each in found]
     return Program(
         recording.maps, recording.steps, recording.image, recording.pixels, recording.condition, params.flat(), pmf
     )
@@ -232,7 +237,7 @@ class Recording(Canvas):
             return logsumexp(*args)
         if name == "log_sigmoid":
             return log_sigmoid(*args)
-        if name in ("clamp_max", "clamp_min"):
+        if name in ("clamp", "clamp_max", "clamp_min"):
             return ALIASES[getattr(aten, name)](*args, **kwargs)
         if name in ("sum", "amax") and not kwargs.get("dtype"):
             return self._reduced("max" if name == "amax" else "sum", *args, **kwargs)

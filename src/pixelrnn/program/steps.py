@@ -195,7 +195,8 @@ class Program:
     image      the map of the pixels as the network sees them; pixels: as integers
     condition  the map of the condition, None without one
     params     the network's parameters, (num_params,)
-    pmf        of every colour the probabilities of its levels, (levels,) consecutive channels of one map
+    pmf        of every colour the probabilities of its levels, (levels,) consecutive channels of one map; of a head in
+               whole numbers the parameters that it needs for them
     """
 
     maps: list[Map]

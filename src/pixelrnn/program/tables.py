@@ -69,10 +69,13 @@ class Tables:
         return sum(self.products) + 2000 * self.instructions
 
 
-def tables(program: Program, number: npt.DTypeLike, vector: int) -> Tables:
-    """The tables of a program, with weights as `number` in vectors of so many numbers."""
+def tables(program: Program, number: npt.DTypeLike, vector: int, *, in_rows: bool = True) -> Tables:
+    """The tables of a program, with weights as `number` in vectors of so many numbers.
+
+    With `in_rows` what reads finished rows only is done for a row at once, otherwise pixel by pixel like the rest.
+    """
     colours = len(program.pmf)
-    steps = fused(needed(split(program), program.pmf), [program.params, *program.pmf])
+    steps = fused(needed(split(program) if in_rows else program.steps, program.pmf), [program.params, *program.pmf])
     sources = {int(each) for step in steps for read in step.reads() for each in np.unique(parts(read)[0])}
     made = _Tables(program.maps, np.dtype(number), vector)
     kept = [made.maps[index].elements() for index in sorted(sources) if is_kept(made.maps[index])]

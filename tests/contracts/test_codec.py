@@ -1,0 +1,241 @@
+"""Contract 11: what is compressed is decompressed, to the last bit, by every way; and a damaged file is an error."""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_exact import MODELS, every_model, exact_model, images_of
+from torch import Tensor
+
+import pixelrnn
+from pixelrnn.codec import Reader, Writer, blocks, rans
+from pixelrnn.codec import archive as archive_file
+from pixelrnn.codec.schedule import BAND, Schedule
+from pixelrnn.errors import CodecError
+from pixelrnn.exact.tables import TOTAL
+from pixelrnn.model import PixelModel
+
+LOCAL = [name for name in MODELS if name.startswith("local")]
+SIZES = [(9, 7), (1, 1), (1, 6), (6, 1), (2 * BAND + 3, 11)]
+
+
+def nothing(pixels: int) -> None:
+    pass
+
+
+def streams_of(model: PixelModel, images: Tensor) -> list[bytes]:
+    return blocks.encode(model, images, nothing)
+
+
+@pytest.fixture
+def on_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_fronts", lambda *_: None)
+
+
+# ---- round trips
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@every_model
+def test_what_is_encoded_is_decoded(name: str, size: tuple[int, int], on_pytorch: None) -> None:
+    _, exact = exact_model(name)
+    images = images_of(exact, 2, size)
+    streams = streams_of(exact, images)
+    assert np.array_equal(blocks.decode(exact, streams, 2, size, nothing), images.numpy())
+    bits = -exact.log_prob(images).double().sum().item() / math.log(2)
+    assert 0 <= 8 * sum(map(len, streams)) - bits <= 96 * len(streams)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", LOCAL)
+def test_compiled_code_leaves_the_same_bytes(
+    name: str, size: tuple[int, int], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, exact = exact_model(name)
+    exact = exact.float()
+    torch.set_num_threads(threads)
+    images = images_of(exact, 2, size)
+    compiled = streams_of(exact, images)
+    assert blocks._fronts(exact, blocks.schedule_of(exact, *size), images.numpy()) is not None
+    assert np.array_equal(blocks.decode(exact, compiled, 2, size, nothing), images.numpy())
+    monkeypatch.setattr(blocks, "_fronts", lambda *_: None)
+    assert streams_of(exact, images) == compiled
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 2**32),
+    network=st.sampled_from(["pixelcnn", "local-pixelcnn"]),
+    channels=st.integers(1, 4),
+    levels=st.integers(2, 256),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 12)),
+    count=st.integers(1, 3),
+)
+def test_random_models_and_images_survive(
+    seed: int, network: str, channels: int, levels: int, size: tuple[int, int], count: int
+) -> None:
+    torch.manual_seed(seed)
+    options = {"components": 2, "masked": seed % 2 == 0} if network == "local-pixelcnn" else {}
+    model = pixelrnn.build(network, size=(8, 8), channels=channels, levels=levels, layers=1, width=4, **options).float()
+    exact = model.quantised(images_of(model, 2))
+    images = images_of(exact, count, size)
+    assert torch.equal(exact.decompress(exact.compress(images)), images)
+
+
+def test_an_order_of_colours_is_undone() -> None:
+    options = {"size": (6, 5), "channels": 3, "levels": 16, "layers": 1, "width": 6, "masked": True, "components": 2}
+    model = pixelrnn.build("local-pixelcnn", colour_order=[2, 0, 1], **options).float()
+    images = images_of(model, 3)
+    exact = model.quantised(images)
+    assert torch.equal(exact.decompress(exact.compress(images)), images)
+
+
+# ---- the coder
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, TOTAL - 1), st.integers(1, TOTAL)), max_size=50))
+def test_a_coder_gives_back_its_intervals(drawn: list[tuple[int, int]]) -> None:
+    intervals = [(start, min(size, TOTAL - start)) for start, size in drawn]
+    stream = rans.Stream(rans.encode(*zip(*intervals, strict=True)) if intervals else rans.encode([], []))
+    for start, size in intervals:
+        assert start <= stream.slot() < start + size
+        stream.take(start, size)
+    stream.check_end()
+
+
+def test_the_coder_agrees_with_the_entropy() -> None:
+    sizes = np.random.default_rng(0).integers(1, TOTAL, 20_000)
+    data = rans.encode([0] * len(sizes), sizes.tolist())
+    bits = float(np.log2(TOTAL / sizes).sum())
+    assert 8 * len(data) == pytest.approx(bits + 31, rel=1e-3)
+
+
+@pytest.mark.parametrize("schedule", [Schedule(3, 4, 2, True), Schedule(70, 9, 4, True), Schedule(5, 3, 3, False)])
+def test_a_schedule_decodes_every_symbol_once_and_after_what_it_depends_on(schedule: Schedule) -> None:
+    front_of = {}
+    for index in range(schedule.fronts):
+        for row, column in zip(*schedule.front(index), strict=True):
+            front_of[int(row), int(column)] = index
+    assert len(front_of) == schedule.height * schedule.width
+    for (row, column), index in front_of.items():
+        for dx in range(-schedule.lag + 1, schedule.lag):
+            assert front_of.get((row - 1, column + dx), -1) < index
+        assert front_of.get((row, column - 1), -1) < index
+    orders = list(schedule.orders(2, 3))
+    assert len(orders) == schedule.streams
+    assert sorted(np.concatenate(orders).tolist()) == list(range(6 * schedule.height * schedule.width))
+
+
+# ---- files
+
+
+def archive(exact: PixelModel, some: list[Tensor], names: list[list[str]] | None = None) -> bytes:
+    file = io.BytesIO()
+    writer = Writer(file, exact, "a model")
+    for index, images in enumerate(some):
+        writer.add(images.numpy(), names[index] if names else [], nothing)
+    writer.close()
+    assert writer.size == len(file.getvalue())
+    return file.getvalue()
+
+
+def test_an_archive_holds_images_of_several_sizes_with_names() -> None:
+    _, exact = exact_model("local, softmax")
+    some = [images_of(exact, 2, (5, 4)), images_of(exact, 1, (3, 9))]
+    reader = Reader(io.BytesIO(archive(exact, some, [["a", "b/c"], ["ä"]])))
+    reader.check_model(exact)
+    found = list(reader.blocks())
+    assert (reader.header.model, reader.header.channels, reader.header.levels) == ("a model", 1, 9)
+    assert [block.names for block in found] == [["a", "b/c"], ["ä"]]
+    for block, images in zip(found, some, strict=True):
+        assert np.array_equal(reader.decode(exact, block, nothing), images.numpy())
+
+
+@every_model
+def test_a_file_is_never_much_larger_than_its_pixels(name: str) -> None:
+    """Images for which the model is of no use: they are stored."""
+    _, exact = exact_model(name)
+    for size in ((1, 1), (9, 7), (30, 20)):
+        images = images_of(exact, 1, size)
+        assert len(exact.compress(images)) <= images.numel() + 64 + 5 * (images.numel() // 65535)
+
+
+def test_what_cannot_be_compressed_says_why() -> None:
+    model, exact = exact_model("local, softmax")
+    with pytest.raises(CodecError, match=r"Only an exact model compresses: make one with model.quantised"):
+        model.compress(images_of(model, 1))
+    blob = exact.compress(images_of(exact, 1))
+    _, other = exact_model("local, softmax")
+    with pytest.raises(CodecError, match="compressed with another model"):
+        other.decompress(blob)
+    with pytest.raises(CodecError, match="not a compressed file"):
+        exact.decompress(b"\x89PNG" + blob)
+    with pytest.raises(CodecError, match="version 2, but this package reads 1"):
+        exact.decompress(blob[:5] + b"\x02" + blob[6:])
+    with pytest.raises(CodecError, match="several sizes"):
+        exact.decompress(archive(exact, [images_of(exact, 1, (2, 2)), images_of(exact, 1, (3, 3))]))
+    assert exact.decompress(archive(exact, [])).shape == (0, 1, 1, 1)
+
+
+def test_a_damaged_file_is_an_error_and_never_another_picture() -> None:
+    """Cut, extended, bits flipped, bytes replaced, moved: 3,000 files."""
+    chance = random.Random(0)
+    _, exact = exact_model("local, masked")
+    exact = exact.float()
+    blob = exact.compress(images_of(exact, 2, (6, 5)))
+    stored = exact.compress(images_of(exact, 1, (2, 2)))
+    for index in range(3000):
+        data = bytearray(chance.choice([blob, stored]))
+        kind, at = index % 5, chance.randrange(len(data))
+        if kind == 0:
+            data[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            del data[at:]
+        elif kind == 2:
+            data += bytes(chance.randrange(1, 9))
+        elif kind == 3:
+            data[at] = (data[at] + chance.randrange(1, 256)) % 256
+        else:
+            del data[at : at + chance.randrange(1, 9)]
+        with pytest.raises(CodecError):
+            exact.decompress(bytes(data))
+
+
+def test_streams_that_are_damaged_behind_the_checksums_are_errors_too() -> None:
+    """A file that was damaged on purpose, with the right checksums."""
+    chance = random.Random(0)
+    _, exact = exact_model("local, masked")
+    for model in (exact.float(), exact.double()):
+        images = images_of(model, 2, (6, 5))
+        streams = streams_of(model, images)
+        for _ in range(100):
+            data = bytearray(streams[0])
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            try:
+                found = blocks.decode(model, [bytes(data)], 2, (6, 5), nothing)
+            except CodecError:
+                continue
+            assert not np.array_equal(found, images.numpy())
+        for data in (streams[0][:-4], streams[0] + bytes(4), b"", bytes(8), streams[0][:-1]):
+            with pytest.raises(CodecError):
+                blocks.decode(model, [data], 2, (6, 5), nothing)
+        with pytest.raises(CodecError, match="1 streams, but there are 2"):
+            blocks.decode(model, streams * 2, 2, (6, 5), nothing)
+
+
+def test_a_block_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, exact = exact_model("pixelcnn, binary")
+    images = exact.sample(40, seed=0, method="cached")
+    monkeypatch.setattr(archive_file, "decode", lambda *_: np.ones((40, 1, 9, 7), np.uint8))
+    with pytest.raises(CodecError, match="the arithmetic of this machine is not exact"):
+        exact.compress(images)
+    assert exact.compress(images, verify=False)
