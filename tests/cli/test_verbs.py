@@ -26,6 +26,9 @@ def pixels_of(path: Path) -> np.ndarray:
 
 
 VERBS = [
+    "compress",
+    "decompress",
+    "quantise",
     "demo",
     "list",
     "train",

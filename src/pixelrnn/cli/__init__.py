@@ -12,12 +12,15 @@ import typer
 
 from pixelrnn.cli import (
     complete,
+    compress,
+    decompress,
     demo,
     evaluate,
     inspect,
     interpolate,
     listing,
     pack,
+    quantise,
     reconstruct,
     restore,
     sample,
@@ -46,6 +49,9 @@ app.command("complete", short_help="Complete partly known pictures.", epilog=com
 app.command("interpolate", short_help="Interpolate between two pictures.", epilog=interpolate.EXAMPLE)(interpolate.run)
 app.command("reconstruct", short_help="Sample from the code of a picture.", epilog=reconstruct.EXAMPLE)(reconstruct.run)
 app.command("restore", short_help="Restore small or blurred pictures.", epilog=restore.EXAMPLE)(restore.run)
+app.command("quantise", short_help="Make a model exact, for compression.", epilog=quantise.EXAMPLE)(quantise.run)
+app.command("compress", short_help="Compress pictures without loss.", epilog=compress.EXAMPLE)(compress.run)
+app.command("decompress", short_help="Restore compressed pictures.", epilog=decompress.EXAMPLE)(decompress.run)
 app.command("inspect", short_help="Prove causality, draw receptive fields.", epilog=inspect.EXAMPLE)(inspect.run)
 
 

@@ -202,6 +202,23 @@ def bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def pixel_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar for work that several threads do; yields a function of the pixels that one of them has done."""
+    import threading
+
+    done, lock = 0, threading.Lock()
+    with _bars() as update:
+
+        def add(pixels: int) -> None:
+            nonlocal done
+            with lock:
+                done += pixels
+                update(description, done, total)
+
+        yield add
+
+
+@contextmanager
 def download_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar that appears with the first download; yields a function of (description, done, total)."""
     with _bars(bytes_=True) as update:

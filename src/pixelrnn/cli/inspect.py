@@ -1,4 +1,4 @@
-"""pixelrnn inspect: prove a network's causality and draw its receptive field."""
+"""pixelrnn inspect: prove a network's causality and draw its receptive field; say what is in a compressed file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pixelrnn.cli.common import parse_size, run_folder
+from pixelrnn.cli.common import parse_size, run_folder, several
 
 if TYPE_CHECKING:
     from pixelrnn.model import PixelModel
@@ -17,19 +17,28 @@ EXAMPLE = (
     "  pixelrnn inspect mnist\n"
     "  pixelrnn inspect pixelcnn --set layers=7 --size 28x28 --plot field.png\n"
     "  pixelrnn inspect all --pixel 15,13 --plot fields.png\n"
+    "  pixelrnn inspect holiday.prnn\n"
 )
 
 
 def run(
     what: list[str] = typer.Argument(
-        ..., metavar="RUN|NETWORK...", help="Model folders, names of `pixelrnn list networks` or `weights`, or: all"
+        ...,
+        metavar="RUN|NETWORK|FILE...",
+        help="Model folders, names of `pixelrnn list networks` or `weights`, or: all; or one compressed file",
     ),
     plot: Path | None = typer.Option(None, "--plot", help="Draw the receptive fields side by side."),
     size: str | None = typer.Option(None, "--size", help="HxW of the image; by default the training size, or 28x28."),
     pixel: str | None = typer.Option(None, "--pixel", help="ROW,COLUMN of the pixel; by default the middle."),
     changes: list[str] = typer.Option([], "--set", help="KEY=VALUE, an option of networks by name: layers=7."),
 ) -> None:
-    """Prove that a network is causal, and measure its receptive field by gradients."""
+    """Prove that a network is causal, and measure its receptive field by gradients.
+
+    Of a compressed file: what is in it, without decompressing it.
+    """
+    if len(what) == 1 and Path(what[0]).is_file():
+        _archive(Path(what[0]))
+        return
     import pixelrnn
     from pixelrnn.measure.inspection import draw_fields, prove_causal, seen_by
     from pixelrnn.training.presets import parse_change
@@ -61,6 +70,28 @@ def run(
     if plot:
         draw_fields(models, plot, wanted, places[0] if pixel else None)
         typer.echo(f"{plot}")
+
+
+def _archive(file: Path) -> None:
+    """What a compressed file says of itself; its checksums are verified."""
+    from pixelrnn.cli.decompress import opened
+    from pixelrnn.model.model_folder import shipped
+
+    with opened(file) as reader:
+        header, images, pixels = reader.header, 0, 0
+        for block in reader.blocks():
+            images, pixels = images + block.images, pixels + block.pixels
+            bits = 8 * block.size / (block.pixels * header.channels)
+            kind = "stored" if block.kind == 2 else "coded"
+            for name in block.names or [several(block.images, "image")]:
+                typer.echo(f"  {name}  {block.height}x{block.width}   {bits:.3f} bits/dim, {kind}")
+    size = file.stat().st_size
+    where = "comes with the package" if header.model in shipped() else "needed as --model FOLDER"
+    typer.echo(
+        f"{file}  {several(images, 'image')}, {several(header.channels, 'channel')}, {header.levels} levels   "
+        f"{size:,} bytes   {8 * size / max(pixels * header.channels, 1):.3f} bits/dim   all checksums are right"
+    )
+    typer.echo(f"model: {header.model} ({header.fingerprint.hex()}), {where}")
 
 
 def _compiled(model: PixelModel) -> str:

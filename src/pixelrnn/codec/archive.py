@@ -91,26 +91,16 @@ class Writer:
         self._write(head + _crc(head))
 
     def add(self, images: Pixels, names: list[str], progress: Progress, *, verify: bool = True) -> None:
-        """Images (N, C, H, W) of one size, and a name for each, or none at all.
+        """Write a block: images (N, C, H, W) of one size, and a name for each, or none at all.
 
-        Raises: CodecError if `verify` finds that a block does not decode to its images
+        Raises: CodecError if `verify` finds that it does not decode to its images
         """
-        count, _, height, width = images.shape
-        stored = deflated(images)
-        content, kind = stored, STORED
-        streams = encode(self.model, torch.from_numpy(images), progress)
-        coded = b"".join(_varint(len(each) // 4) + each for each in streams)
-        if len(coded) < len(stored):
-            content, kind = coded, CODED
-        called = zlib.compress("\n".join(names).encode(), 9) if names else b""
-        head = bytes([kind]) + b"".join(map(_varint, (count, height, width, len(called), len(content))))
-        rest = called + content
-        self._write(head + _crc(head) + rest + _crc(rest) + _crc(images.tobytes()))
-        self.images += count
-        if verify and kind == CODED:
-            found = decode(self.model, streams, count, (height, width), progress)
-            if not np.array_equal(found, images):
-                raise CodecError("A block does not decode to its images: the arithmetic of this machine is not exact.")
+        self.write(packed(self.model, images, names, progress, verify=verify), len(images))
+
+    def write(self, block: bytes, images: int) -> None:
+        """Write a block that was packed before, of so many images."""
+        self._write(block)
+        self.images += images
 
     def close(self) -> None:
         """Write the end."""
@@ -120,6 +110,25 @@ class Writer:
     def _write(self, data: bytes) -> None:
         self.file.write(data)
         self.size += len(data)
+
+
+def packed(model: ExactModel, images: Pixels, names: list[str], progress: Progress, *, verify: bool = True) -> bytes:
+    """The bytes of a block: see `Writer.add`."""
+    count, _, height, width = images.shape
+    stored = deflated(images)
+    content, kind = stored, STORED
+    streams = encode(model, torch.from_numpy(images), progress)
+    coded = b"".join(_varint(len(each) // 4) + each for each in streams)
+    if len(coded) < len(stored):
+        content, kind = coded, CODED
+    if verify and kind == CODED:
+        found = decode(model, streams, count, (height, width), progress)
+        if not np.array_equal(found, images):
+            raise CodecError("A block does not decode to its images: the arithmetic of this machine is not exact.")
+    called = zlib.compress("\n".join(names).encode(), 9) if names else b""
+    head = bytes([kind]) + b"".join(map(_varint, (count, height, width, len(called), len(content))))
+    rest = called + content
+    return head + _crc(head) + rest + _crc(rest) + _crc(images.tobytes())
 
 
 class Reader:

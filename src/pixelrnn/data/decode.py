@@ -84,6 +84,36 @@ def decode(
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
+def decode_exactly(path: Path, *, metadata: bool = True, pixel_limit: int | None = None) -> Pixels:
+    """The very pixels of a picture that has 8 bits per channel, gray or RGB, as they are stored: (C, H, W) uint8.
+
+    Arguments: metadata, refuse a picture with a colour profile or EXIF, which the pixels do not hold
+    Raises:    DataError as `decode`; ImageError for a picture that is not only such pixels
+    """
+    with _opened(path, pixel_limit) as picture:
+        kinds = {"RGBA": "transparency", "LA": "transparency", "P": "a palette", "1": "one bit per pixel"}
+        what = kinds.get(picture.mode, f"the mode {picture.mode}") if picture.mode not in ("L", "RGB") else ""
+        frames = getattr(picture, "n_frames", 1)
+        if not what and frames > 1:
+            what = f"{frames} frames"
+        if not what and picture.has_transparency_data:
+            what = "transparency"
+        if what:
+            raise ImageError(
+                f"{path} has {what}, but only gray and RGB pictures of 8 bits per channel are kept exactly. Convert it "
+                "first."
+            )
+        held = [name for name in ("icc_profile", "exif", "xmp") if picture.info.get(name)]
+        if metadata and held:
+            raise ImageError(
+                f"{path} holds {' and '.join(held)}, which would be lost: only pixels are kept. Give --pixels-only to "
+                "leave the rest out."
+            )
+        picture.load()
+        array = np.array(picture, dtype=np.uint8)
+    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
 def _limit(pixel_limit: int | None) -> int:
     text = os.environ.get("PIXELRNN_PIXEL_LIMIT", PIXEL_LIMIT) if pixel_limit is None else pixel_limit
     try:

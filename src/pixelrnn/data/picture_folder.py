@@ -152,6 +152,11 @@ def find_pictures(
     }
 
 
+def pictures_in(folder: Path) -> list[tuple[str, Path]]:
+    """The pictures at any depth in a folder: their paths within it and their paths, in order."""
+    return [(each.inside, each.path) for each in _pictures(folder)]
+
+
 class _File:
     """A picture: its path, and its path within the split, which starts with its class."""
 

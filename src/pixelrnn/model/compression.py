@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pixelrnn.checks import Images, checked_images
 from pixelrnn.codec import ExactModel, Reader, Writer
+from pixelrnn.codec.files import Image, read_images, write_images
 from pixelrnn.errors import CodecError
-
-IN_A_BLOCK = 1 << 18
-"""Pixels of the images that share a block, at least those of one: a block has streams of its own, a few bytes each."""
 
 
 class CompressionMixin:
@@ -39,9 +36,7 @@ class CompressionMixin:
         pixels = checked_images(images, self.channels, self.levels, torch.device("cpu")).to(torch.uint8).numpy()
         file = io.BytesIO()
         writer = Writer(file, self, "")
-        for some in np.split(pixels, range(at_once(*pixels.shape[2:]), len(pixels), at_once(*pixels.shape[2:]))):
-            if len(some):
-                writer.add(np.ascontiguousarray(some), [], _nothing, verify=verify)
+        write_images(writer, (Image("", each) for each in pixels), _nothing, verify=verify)
         writer.close()
         return file.getvalue()
 
@@ -52,15 +47,10 @@ class CompressionMixin:
         """
         reader = Reader(io.BytesIO(data))
         reader.check_model(self)
-        found = [torch.from_numpy(reader.decode(self, block, _nothing)) for block in reader.blocks()]
-        if len({each.shape[1:] for each in found}) > 1:
+        found = [torch.from_numpy(image.pixels) for image in read_images(reader, self, _nothing)]
+        if len({each.shape for each in found}) > 1:
             raise CodecError("The images have several sizes: decompress them with  pixelrnn decompress")
-        return torch.cat(found) if found else torch.zeros(0, self.channels, 1, 1, dtype=torch.uint8)
-
-
-def at_once(height: int, width: int) -> int:
-    """How many images of this size share a block."""
-    return max(1, IN_A_BLOCK // (height * width))
+        return torch.stack(found) if found else torch.zeros(0, self.channels, 1, 1, dtype=torch.uint8)
 
 
 def _nothing(pixels: int) -> None:

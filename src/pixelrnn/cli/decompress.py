@@ -1,0 +1,118 @@
+"""pixelrnn decompress: the images of a file that `pixelrnn compress` wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pixelrnn.cli.common import Clock, pixel_bar, save_array, several
+from pixelrnn.errors import CodecError, ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pixelrnn.codec import Reader
+    from pixelrnn.codec.files import Image
+    from pixelrnn.model import PixelModel
+
+EXAMPLE = (
+    "\b\nExamples:\n"
+    "  pixelrnn decompress holiday.prnn -o back\n"
+    "  pixelrnn decompress holiday.prnn -o back --only beach/sunset.png\n"
+)
+ARRAY = "images.npy"
+
+
+def run(
+    file: Path = typer.Argument(..., help="What pixelrnn compress wrote."),
+    out: Path = typer.Option(..., "-o", "--out", help="The folder for the pictures; it is created if it is not there."),
+    only: str | None = typer.Option(None, "--only", help="The name of one image: others are not decompressed."),
+    model: str | None = typer.Option(
+        None, "--model", help="The folder of the model that compressed it, if it does not come with the package."
+    ),
+) -> None:
+    """Restore the very pixels: pictures as PNG files with their names, images without names as an array images.npy.
+
+    Nothing is overwritten.
+    """
+    from pixelrnn.codec.files import read_images
+
+    clock, count, arrays = Clock(), 0, []
+    with opened(file) as reader:
+        used = model_of(reader, file, model)
+        out.mkdir(parents=True, exist_ok=True)
+        with pixel_bar("decompressing", 0) as progress:
+            for image in read_images(reader, used, progress, only=only):
+                count += 1
+                if image.name:
+                    _save(image, out)
+                else:
+                    arrays.append(image.pixels)
+    if arrays:
+        _save_array(arrays, out / ARRAY)
+    typer.echo(f"{out}  {several(count, 'image')}   {clock.seconds:.1f} s")
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Reader]:
+    """A reader of an archive.
+
+    Raises: CodecError if it is none; DataError if it cannot be read
+    """
+    from pixelrnn.codec import Reader
+
+    try:
+        with file.open("rb") as stream:
+            yield Reader(stream)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def model_of(reader: Reader, file: Path, model: str | None) -> PixelModel:
+    """The model that an archive was made with: the one that is given, or one of the package.
+
+    Raises: ConfigError if it does not come with the package, CodecError if it is another one
+    """
+    from pixelrnn.model import PixelModel
+    from pixelrnn.model.model_folder import shipped
+
+    if model is None and reader.header.model not in shipped():
+        raise ConfigError(
+            f"{file} was compressed with the model {reader.header.model!r}, which does not come with the package. Give "
+            "its folder:  --model FOLDER"
+        )
+    used = PixelModel.load(model or reader.header.model)
+    reader.check_model(used)
+    return used
+
+
+def _save(image: Image, out: Path) -> None:
+    """Write a picture as PNG under its name, in the folder."""
+    from PIL import Image as Pictures
+
+    from pixelrnn.codec.files import safe_name
+    from pixelrnn.data import save_picture
+
+    path = out / safe_name(image.name)
+    path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
+    if path.exists():
+        raise DataError(f"{path} is there already. Choose another folder with -o.")
+    if len(image.pixels) not in (1, 3):
+        raise CodecError(f"{image.name} has {len(image.pixels)} channels, which no PNG file holds.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = image.pixels[0] if len(image.pixels) == 1 else image.pixels.transpose(1, 2, 0)
+    save_picture(Pictures.fromarray(pixels), path)
+
+
+def _save_array(arrays: list[np.ndarray], path: Path) -> None:
+    import numpy as np
+
+    if path.exists():
+        raise DataError(f"{path} is there already. Choose another folder with -o.")
+    if len({each.shape for each in arrays}) > 1:
+        raise CodecError("The file holds images of several sizes without names, which are no array.")
+    save_array(np.stack(arrays), path)

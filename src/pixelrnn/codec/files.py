@@ -1,0 +1,117 @@
+"""Archives on disk: images are gathered into blocks, blocks are coded side by side, and written in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from pixelrnn.codec.archive import Block, Pixels, Reader, Writer, packed
+from pixelrnn.codec.blocks import ExactModel, Progress, schedule_of
+from pixelrnn.errors import CodecError
+
+IN_A_BLOCK = 1 << 18
+"""Pixels of the images that share a block, at least those of one: a block has streams of its own, a few bytes each."""
+
+
+class Image(NamedTuple):
+    """An image (C, H, W) and its name, "" for none."""
+
+    name: str
+    pixels: Pixels
+
+
+def write_images(
+    writer: Writer, images: Iterable[Image], progress: Progress, *, verify: bool = True, threads: int | None = None
+) -> None:
+    """Compress images, one after the other as they come; consecutive ones of the same size share blocks.
+
+    The bytes do not depend on `threads`: a block with streams for all of them is coded by them together, others side by
+    side. So many blocks are in memory, whatever the number of images.
+
+    Raises: CodecError as `Writer.add`
+    """
+    threads = torch.get_num_threads() if threads is None else threads
+    waiting: deque[tuple[Future[bytes], int]] = deque()
+
+    def finish(most: int) -> None:
+        while len(waiting) > most:
+            block, count = waiting.popleft()
+            writer.write(block.result(), count)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for some, names in _blocks(images):
+            if schedule_of(writer.model, *some.shape[2:]).streams >= threads:
+                finish(0)
+                writer.write(packed(writer.model, some, names, progress, verify=verify), len(some))
+                continue
+            block = pool.submit(packed, writer.model, some, names, progress, verify=verify)
+            waiting.append((block, len(some)))
+            finish(threads)
+        finish(0)
+
+
+def _blocks(images: Iterable[Image]) -> Iterator[tuple[Pixels, list[str]]]:
+    some: list[Image] = []
+    for image in images:
+        height, width = image.pixels.shape[1:]
+        full = (len(some) + 1) * height * width > IN_A_BLOCK
+        if some and (full or some[0].pixels.shape != image.pixels.shape or bool(some[0].name) != bool(image.name)):
+            yield _together(some)
+            some = []
+        some.append(image)
+    if some:
+        yield _together(some)
+
+
+def _together(some: list[Image]) -> tuple[Pixels, list[str]]:
+    return np.stack([each.pixels for each in some]), [each.name for each in some if each.name]
+
+
+def read_images(
+    reader: Reader, model: ExactModel, progress: Progress, *, only: str | None = None, threads: int | None = None
+) -> Iterator[Image]:
+    """The images of an archive in order, or the one with a name: other blocks are not decoded then.
+
+    Raises: CodecError if the archive is damaged, or has no image of that name
+    """
+    threads = torch.get_num_threads() if threads is None else threads
+    waiting: deque[tuple[Future[Pixels], Block]] = deque()
+    found = only is None
+
+    def finish(most: int) -> Iterator[Image]:
+        while len(waiting) > most:
+            images, block = waiting.popleft()
+            for index, pixels in enumerate(images.result()):
+                name = block.names[index] if block.names else ""
+                if only is None or name == only:
+                    yield Image(name, pixels)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for block in reader.blocks():
+            if only is not None and only not in block.names:
+                progress(block.pixels)
+                continue
+            found = True
+            waiting.append((pool.submit(reader.decode, model, block, progress), block))
+            alone = schedule_of(model, block.height, block.width).streams >= threads
+            yield from finish(0 if alone else threads)
+        yield from finish(0)
+    if not found:
+        raise CodecError(f"The file has no image {only!r}; pixelrnn inspect lists their names.")
+
+
+def safe_name(name: str) -> PurePosixPath:
+    """The path of an image within a folder.
+
+    Raises: CodecError if it would lead out of the folder
+    """
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+        raise CodecError(f"The file names an image {name!r}, which is no name of a file in a folder.")
+    return path

@@ -1,0 +1,170 @@
+"""Compress, decompress and quantise from the command line, with pictures of all kinds and files of any damage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command import Cli
+from PIL import Image
+
+import pixelrnn
+from pixelrnn.codec import Reader
+from pixelrnn.codec.files import safe_name
+from pixelrnn.errors import CodecError
+
+DONE, FAILED, WRONG = 0, 1, 2
+
+
+@pytest.fixture(scope="module")
+def colour(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exact model of colour pictures, of random weights."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "mine"
+    shape = {"size": (8, 8), "channels": 3, "levels": 256, "layers": 1, "width": 6, "kernel": 3, "components": 2}
+    model = pixelrnn.build("local-pixelcnn", **shape, masked=True, linear=True)
+    model.quantised(torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)).save(folder)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def picture(path: Path, size: tuple[int, int] = (12, 9), mode: str = "RGB", **options: object) -> np.ndarray:
+    rows, columns = size
+    smooth = np.add.outer(np.arange(rows), np.arange(columns))[:, :, None] * np.array([1, 2, 3]) % 256
+    made = Image.fromarray(smooth.astype(np.uint8)).convert(mode)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save(path, **options)
+    return np.asarray(made)
+
+
+def test_a_folder_comes_back_picture_by_picture(cli: Cli, colour: Path, here: Path) -> None:
+    pixels = {
+        "a.png": picture(Path("all/a.png")),
+        "deep/b.bmp": picture(Path("all/deep/b.bmp"), (5, 40)),
+        "deep/c.png": picture(Path("all/deep/c.png")),
+    }
+    result = cli("compress", "all", "-o", "all.prnn", "--model", colour)
+    assert result.status == DONE, result.err
+    assert result.out.startswith("all.prnn  3 images   ")
+    told = cli("inspect", "all.prnn")
+    assert told.status == DONE, told.err
+    assert "deep/b.bmp  5x40" in told.out
+    assert "all.prnn  3 images, 3 channels, 256 levels" in told.out
+    assert "model: mine (" in told.out
+    back = cli("decompress", "all.prnn", "-o", "back", "--model", colour)
+    assert back.status == DONE, back.err
+    for name, expected in pixels.items():
+        with Image.open(Path("back") / (name if name.endswith(".png") else name + ".png")) as found:
+            assert np.array_equal(np.asarray(found), expected)
+    one = cli("decompress", "all.prnn", "-o", "one", "--model", colour, "--only", "deep/c.png")
+    assert one.out.startswith("one  1 image ")
+    assert [str(path) for path in Path("one").rglob("*.*")] == ["one/deep/c.png"]
+    again = cli("decompress", "all.prnn", "-o", "back", "--model", colour)
+    assert (again.status, "is there already" in again.err) == (FAILED, True)
+    none = cli("decompress", "all.prnn", "-o", "x", "--model", colour, "--only", "d.png")
+    assert (none.status, "has no image 'd.png'" in none.err) == (FAILED, True)
+
+
+def test_a_trained_model_is_quantised_and_compresses_its_data(cli: Cli, here: Path) -> None:
+    small = ["--set", "network=pixelcnn", "--set", "layers=1", "--set", "width=8", "--epochs", 1]
+    assert cli("train", "digits", "--out", "run", *small).status == DONE
+    made = cli("quantise", "run", "--out", "exact")
+    assert made.status == DONE, made.err
+    assert made.out.startswith("exact  ")
+    result = cli("compress", "--data", "digits", "--split", "test", "--model", "exact", "-o", "digits.prnn")
+    assert result.status == DONE, result.err
+    back = cli("decompress", "digits.prnn", "-o", "back", "--model", "exact")
+    assert back.status == DONE, back.err
+    images = np.load("back/images.npy")
+    assert images.shape[1:] == (1, 8, 8)
+    assert f"{len(images)} images" in back.out
+    refused = cli("compress", "--data", "digits", "--model", "run", "-o", "x.prnn")
+    assert (refused.status, "Only an exact model compresses" in refused.err) == (FAILED, True)
+    assert not Path("x.prnn").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "message"),
+    [
+        ("RGBA", {}, "has transparency"),
+        ("P", {}, "has a palette"),
+        ("1", {}, "has one bit per pixel"),
+        ("I;16", {}, "has the mode I;16"),
+        ("L", {}, "is gray with 256 levels, but the model is for 3 channels"),
+        ("RGB", {"icc_profile": b"a profile"}, "holds icc_profile, which would be lost"),
+    ],
+)
+def test_pictures_that_would_not_come_back_are_refused(
+    mode: str, options: dict, message: str, cli: Cli, colour: Path, here: Path
+) -> None:
+    picture(Path("x.png"), mode="L" if mode == "I;16" else mode, **options)
+    if mode == "I;16":
+        Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save("x.png")
+    result = cli("compress", "x.png", "-o", "x.prnn", "--model", colour)
+    assert result.status == FAILED
+    assert message in result.err
+    assert result.err.count("\n") == 1
+    assert not Path("x.prnn").exists()
+    if options:
+        assert cli("compress", "x.png", "-o", "x.prnn", "--model", colour, "--pixels-only").status == DONE
+
+
+def test_wrong_use_is_one_clear_sentence(cli: Cli, colour: Path, here: Path) -> None:
+    picture(Path("a.png"))
+    picture(Path("b/a.png"))
+    Path("empty").mkdir()
+    Path("text.prnn").write_text("not an archive")
+    assert cli("compress", "a.png", "-o", "a.prnn", "--model", colour).status == DONE
+    for arguments, status, message in (
+        (["compress", "-o", "x.prnn"], WRONG, "Give either pictures or --data"),
+        (["compress", "a.png", "b/a.png", "-o", "x.prnn", "--model", colour], WRONG, "are both called a.png"),
+        (["compress", "empty", "-o", "x.prnn", "--model", colour], FAILED, "empty holds no picture"),
+        (["compress", "a.png", "-o", "a.png", "--model", colour], WRONG, "would overwrite an input"),
+        (["compress", "a.png", "-o", "no/x.prnn", "--model", colour], FAILED, "There is no folder no"),
+        (["decompress", "text.prnn", "-o", "x"], FAILED, "not a compressed file of pixelrnn"),
+        (["decompress", "none.prnn", "-o", "x"], FAILED, "none.prnn cannot be read"),
+        (["decompress", "a.prnn", "-o", "x"], WRONG, "which does not come with the package"),
+        (["inspect", "text.prnn"], FAILED, "not a compressed file of pixelrnn"),
+    ):
+        result = cli(*arguments)
+        assert result.status == status, (arguments, result.err)
+        assert message in result.err
+    data = bytearray(Path("a.prnn").read_bytes())
+    data[-20] ^= 1
+    Path("bad.prnn").write_bytes(data)
+    for verb in (["inspect", "bad.prnn"], ["decompress", "bad.prnn", "-o", "x", "--model", colour]):
+        result = cli(*verb)
+        assert (result.status, "damaged" in result.err) == (FAILED, True)
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/x.png", "a/../../x.png", "c:x.png", "a\\x.png", ""])
+def test_no_name_leads_out_of_the_folder(name: str) -> None:
+    with pytest.raises(CodecError, match="no name of a file in a folder"):
+        safe_name(name)
+
+
+@pytest.mark.parametrize("when", [0.2, 1.0, 2.5])
+def test_a_killed_process_leaves_a_whole_file_or_none(when: float, colour: Path, here: Path) -> None:
+    for index in range(40):
+        picture(Path(f"all/{index}.png"), (200, 150))
+    command = [sys.executable, "-m", "pixelrnn", "compress", "all", "-o", "all.prnn", "--model", str(colour)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    time.sleep(when)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    if Path("all.prnn").exists():
+        with Path("all.prnn").open("rb") as stream:
+            assert sum(block.images for block in Reader(stream).blocks()) == 40
