@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +40,14 @@ def median_seconds(run: Callable[[], object], times: int, enough: float = 60.0) 
     while len(seconds) < times and (len(seconds) < 2 or sum(seconds) < enough):
         seconds.append(timed(run))
     return statistics.median(seconds)
+
+
+def write_between_marks(page: Path, lines: list[str]) -> None:
+    """Put the tables between the marks of the page."""
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split("<!-- measured -->\n")
+    _, after = rest.split("<!-- end -->\n")
+    page.write_text(before + "<!-- measured -->\n" + "\n".join(lines) + "\n<!-- end -->\n" + after, encoding="utf-8")
 
 
 def matrix_rate(side: int = 2048) -> float:

@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import apart, flop_per_pixel, matrix_rate, median_seconds, peak_megabytes, timed
+from common import (
+    apart,
+    flop_per_pixel,
+    matrix_rate,
+    median_seconds,
+    peak_megabytes,
+    timed,
+    write_between_marks,
+)
 
 import pixelrnn
 from pixelrnn.training.memory import keep_freed_memory
@@ -84,15 +92,7 @@ def main() -> None:
             print(line, flush=True)
             lines.append(line)
     if options.out:
-        write(options.out, lines)
-
-
-def write(page: Path, lines: list[str]) -> None:
-    """Put the tables between the marks of the page."""
-    text = page.read_text(encoding="utf-8")
-    before, rest = text.split("<!-- measured -->\n")
-    _, after = rest.split("<!-- end -->\n")
-    page.write_text(before + "<!-- measured -->\n" + "\n".join(lines) + "\n<!-- end -->\n" + after, encoding="utf-8")
+        write_between_marks(options.out, lines)
 
 
 def trained(name: str, models: Path, minutes: float) -> Path:
