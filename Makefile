@@ -8,7 +8,7 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak clean
+.PHONY: help demo test check bench soak fuzz clean
 
 help:  ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ bench: $(READY)  ## measure sampling, training and growth: docs/performance.md
 soak: $(READY)  ## kill a training twenty times, at random; a set larger than a memory limit: a few minutes
 	PIXELRNN_KILLS=20 $(BIN)/pytest tests/survival/test_kills.py -v
 	$(BIN)/python benchmarks/streaming.py
+
+fuzz: $(READY)  ## read 200,000 damaged compressed files: some minutes
+	PIXELRNN_FUZZ=100000 $(BIN)/pytest tests/contracts/test_codec.py -k damaged_file -v
 
 clean:  ## remove what make made
 	rm -rf $(VENV) demo dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis

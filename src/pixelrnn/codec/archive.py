@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ import torch
 from pixelrnn.codec.blocks import ExactModel, Progress, decode, encode
 from pixelrnn.errors import CodecError
 from pixelrnn.exact import IntegerHead
+from pixelrnn.heads import HEADS, head_options
+from pixelrnn.networks import options_of
 
 MAGIC, VERSION = b"\x93PRNN", 1
 CODED, STORED, END = 1, 2, 0
@@ -67,13 +70,21 @@ class Block(NamedTuple):
 
 
 def fingerprint(model: ExactModel) -> bytes:
-    """Which model it is: the first 16 bytes of the SHA-256 of how it is built and of its integers."""
-    found = hashlib.sha256()
-    config = {key: model.config[key] for key in ("network", "head", "channels", "levels", "exact")}
-    options = {key: each for key, each in model.config["options"].items() if key != "dropout"}
-    found.update(repr((sorted(config.items(), key=str), sorted(options.items(), key=str))).encode())
+    """Which model it is: the first 16 bytes of the SHA-256 of how it is built and of its integers.
+
+    Options that have their default are left out, so an option that a later version adds changes nothing.
+    """
+    config = model.config
+    defaults = {**options_of(config["network"]), **head_options(HEADS[config["head"]]), "dropout": None}
+    options = {
+        key: each
+        for key, each in config["options"].items()
+        if key != "dropout" and not (key in defaults and each == defaults[key]) and not key.startswith("condition")
+    }
+    built = {key: config[key] for key in ("network", "head", "channels", "levels", "exact")}
+    found = hashlib.sha256(json.dumps({**built, "options": options}, sort_keys=True).encode())
     for name, each in sorted(model.state_dict().items()):
-        found.update(name.encode() + each.double().numpy().astype("<f8").tobytes())
+        found.update(name.encode() + b"\0" + each.double().numpy().astype("<f8").tobytes())
     return found.digest()[:16]
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelrnn.canvas import Incremental, Reach, Region, Whole
+from pixelrnn.checks import check_memory
 from pixelrnn.codec import rans
 from pixelrnn.codec.fronts import Fronts
 from pixelrnn.codec.schedule import Schedule
@@ -24,6 +25,10 @@ from pixelrnn.heads import Head
 from pixelrnn.networks import LocalPixelCNN, Network
 from pixelrnn.program import Programs, UnknownStepError, native
 
+_ENCODING, _DECODING = (
+    18,
+    6,
+)  # bytes for each symbol of a block, about: intervals, words, pixels as the network sees them
 _AT_ONCE = 1 << 16  # pixels in one pass of the network
 
 
@@ -58,6 +63,7 @@ def schedule_of(model: ExactModel, height: int, width: int) -> Schedule:
 @torch.inference_mode()
 def encode(model: ExactModel, images: Tensor, progress: Progress) -> list[bytes]:
     """The streams of images (N, C, H, W) uint8."""
+    _check_fits(images.numel(), _ENCODING)
     images = model.in_order(images)
     schedule, found = schedule_of(model, *images.shape[2:]), []
     fronts = _fronts(model, schedule, np.ascontiguousarray(images.numpy()))
@@ -74,6 +80,11 @@ def encode(model: ExactModel, images: Tensor, progress: Progress) -> list[bytes]
     for order in schedule.orders(len(images), images.shape[1]):
         found.append(rans.encode(starts.ravel()[order].tolist(), sizes.ravel()[order].tolist()))
     return found
+
+
+def _check_fits(symbols: int, each: int) -> None:
+    """Raises MemoryLimitError if so many symbols would not fit into memory at a time."""
+    check_memory(f"A block of {symbols:,} values", symbols * each, torch.device("cpu"))
 
 
 def _parts(model: ExactModel, images: Tensor) -> Iterator[tuple[tuple[slice, ...], Tensor, int]]:
@@ -106,6 +117,7 @@ def decode(
         raise CodecError(
             f"Images of {size[0]} x {size[1]} have {schedule.streams} streams, but there are {len(streams)}."
         )
+    _check_fits(count * model.channels * size[0] * size[1], _DECODING)
     pixels = np.zeros((count, model.channels, *size), dtype=np.uint8)
     fronts = _fronts(model, schedule, pixels)
     if fronts is not None:

@@ -41,8 +41,7 @@ class Fronts:
         )
         images, colours, height, width = pixels.shape
         self.members = max(1, min(torch.get_num_threads(), schedule.streams))
-        symbols = pixels.size
-        self.starts, self.sizes = np.zeros(symbols, np.int32), np.zeros(symbols, np.int32)
+        self.starts, self.sizes = np.zeros(1, np.int32), np.zeros(1, np.int32)  # to encode: of every symbol
         self.states, self.positions, self.ends = (np.zeros(schedule.streams, np.int64) for _ in range(3))
         self.words = np.zeros(1, np.uint32)
         self.meeting = np.zeros(1, np.int64)
@@ -122,6 +121,7 @@ class Fronts:
         sizes = [images * colours * width * min(rows, height - top) for top in range(0, height, rows)]
         begins = np.concatenate([[0], np.cumsum(sizes)])
         self.positions[:] = begins[:-1]
+        self.starts, self.sizes = np.zeros(self.pixels.size, np.int32), np.zeros(self.pixels.size, np.int32)
         self._run(coding.CODE, decodes=0)
         self.states[:], self.ends[:] = begins[:-1], begins[1:]
         self.words = np.zeros(self.pixels.size, np.uint32)  # never more than one for a symbol of 24 bits
