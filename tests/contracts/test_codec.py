@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_exact import MODELS, every_model, exact_model, images_of
+from test_exact import every_model, exact_model, images_of
 from torch import Tensor
 
 import pixelrnn
@@ -24,7 +24,6 @@ from pixelrnn.errors import CodecError, MemoryLimitError
 from pixelrnn.exact.tables import TOTAL
 from pixelrnn.model import PixelModel
 
-LOCAL = [name for name in MODELS if name.startswith("local")]
 SIZES = [(9, 7), (1, 1), (1, 6), (6, 1), (2 * BAND + 3, 11)]
 
 
@@ -38,7 +37,7 @@ def streams_of(model: PixelModel, images: Tensor) -> list[bytes]:
 
 @pytest.fixture
 def on_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "_fronts", lambda *_: None)
+    monkeypatch.setattr(blocks, "_coder", lambda *_: None)
 
 
 # ---- round trips
@@ -57,7 +56,7 @@ def test_what_is_encoded_is_decoded(name: str, size: tuple[int, int], on_pytorch
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("name", LOCAL)
+@every_model
 def test_compiled_code_leaves_the_same_bytes(
     name: str, size: tuple[int, int], threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,9 +65,9 @@ def test_compiled_code_leaves_the_same_bytes(
     torch.set_num_threads(threads)
     images = images_of(exact, 2, size)
     compiled = streams_of(exact, images)
-    assert blocks._fronts(exact, blocks.schedule_of(exact, *size), images.numpy()) is not None
+    assert blocks._coder(exact, blocks.schedule_of(exact, *size), images.numpy()) is not None
     assert np.array_equal(blocks.decode(exact, compiled, 2, size, nothing), images.numpy())
-    monkeypatch.setattr(blocks, "_fronts", lambda *_: None)
+    monkeypatch.setattr(blocks, "_coder", lambda *_: None)
     assert streams_of(exact, images) == compiled
 
 

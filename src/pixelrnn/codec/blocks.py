@@ -17,7 +17,7 @@ from torch import Tensor
 from pixelrnn.canvas import Incremental, Reach, Region, Whole
 from pixelrnn.checks import check_memory
 from pixelrnn.codec import rans
-from pixelrnn.codec.fronts import Fronts
+from pixelrnn.codec.compiled import Coder, Fronts, Walked
 from pixelrnn.codec.schedule import Schedule
 from pixelrnn.errors import CodecError
 from pixelrnn.exact import IntegerHead
@@ -66,9 +66,9 @@ def encode(model: ExactModel, images: Tensor, progress: Progress) -> list[bytes]
     _check_fits(images.numel(), _ENCODING)
     images = model.in_order(images)
     schedule, found = schedule_of(model, *images.shape[2:]), []
-    fronts = _fronts(model, schedule, np.ascontiguousarray(images.numpy()))
-    if fronts is not None:
-        found = fronts.encode()
+    coder = _coder(model, schedule, np.ascontiguousarray(images.numpy()))
+    if coder is not None:
+        found = coder.encode()
         progress(images[:, 0].numel())
         return found
     starts, sizes = np.empty(images.shape, np.int64), np.empty(images.shape, np.int64)
@@ -119,9 +119,9 @@ def decode(
         )
     _check_fits(count * model.channels * size[0] * size[1], _DECODING)
     pixels = np.zeros((count, model.channels, *size), dtype=np.uint8)
-    fronts = _fronts(model, schedule, pixels)
-    if fronts is not None:
-        fronts.decode(streams)
+    coder = _coder(model, schedule, pixels)
+    if coder is not None:
+        coder.decode(streams)
         progress(pixels[:, 0].size)
         return model.in_order(torch.from_numpy(pixels), back=True).numpy()
     readers = [rans.Stream(each) for each in streams]
@@ -135,13 +135,16 @@ def decode(
     return model.in_order(torch.from_numpy(pixels), back=True).numpy()
 
 
-def _fronts(model: ExactModel, schedule: Schedule, pixels: npt.NDArray[np.uint8]) -> Fronts | None:
+def _coder(model: ExactModel, schedule: Schedule, pixels: npt.NDArray[np.uint8]) -> Coder | None:
     """Compiled code for these images; None if there is none."""
-    if not isinstance(model.network, LocalPixelCNN) or model.dtype != torch.float32:
+    if model.dtype != torch.float32 or not pixels.size:
         return None
+    network, head = model.network, _head(model)
     try:
-        program = _PROGRAMS.of(model.network, model.head, None, in_rows=False)
-        return Fronts(model.network, _head(model), program, schedule, pixels)
+        program = _PROGRAMS.of(network, head, None, in_rows=not schedule.one_by_one, to_draw=False)
+        if isinstance(network, LocalPixelCNN):
+            return Fronts(network, head, program, schedule, pixels)
+        return Walked(head, program, schedule, pixels)
     except (UnknownStepError, native.KernelError):
         return None
 

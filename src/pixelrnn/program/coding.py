@@ -1,6 +1,6 @@
 """Coding with a program, compiled: the pixels of a front are computed together, and each is one of a stream.
 
-The arithmetic is that of `exact.heads` and of `codec.rans`, in int64; `codec.fronts` is the other half.
+The arithmetic is that of `exact.heads` and of `codec.rans`, in int64; `codec.compiled` is the other half.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from pixelrnn.exact.tables import (
     Z_BITS,
     Z_RANGE,
 )
+from pixelrnn.program import block as field
+from pixelrnn.program.drawing import begin_row, prepare
 from pixelrnn.program.elementary import OPTIONS
 from pixelrnn.program.entry import object_code
-from pixelrnn.program.kernels import State, run
+from pixelrnn.program.kernels import State, place, run
 from pixelrnn.program.vectors import apart, array_at, get, meet, put
 
 BERNOULLI, CATEGORICAL, MASKED, JOINT = range(4)
 """Kinds of heads: JOINT is the mixture whose colours share a component."""
-CODE, PACK = range(2)
-"""The kinds of work: go over all fronts, encode a stream from its intervals."""
+CODE, WALK, PACK = range(3)
+"""The kinds of work: go over all fronts; walk pixel by pixel as in drawing; encode a stream from its intervals."""
 
 EXPONENTIAL = 0  # where the tables begin
 LOGISTIC = EXPONENTIAL + LOGIT_RANGE + 1
@@ -84,7 +86,8 @@ PLACES = Z_BITS + 8
     MEMBER,
     MEMBERS,
     STREAM,
-) = range(SIZE := 40)
+    WALKED,  # the address of a machine's block
+) = range(SIZE := 41)
 """The fields of a block, as in `block`."""
 
 
@@ -300,6 +303,49 @@ def code_symbol(coding, memory, at, stream, colour, image, row, column, decodes)
     return 0
 
 
+@njit(**OPTIONS)
+def walk(coding, address, decodes):
+    """Code images side by side, pixel by pixel in raster order, into one stream; `address` is a machine's block."""
+    block = array_at(address, (field.SIZE,), np.int64)
+    operands = array_at(get(block, field.OPERANDS), (get(block, field.N_OPERANDS), 4), np.int64)
+    state = State(
+        array_at(get(block, field.CODE), (1,), np.int64),
+        array_at(get(block, field.AT), (1,), np.int64),
+        array_at(get(block, field.STEPS), (1,), np.int64),
+        array_at(get(block, field.CHUNKS), (1,), np.int64),
+        array_at(get(block, field.PLACES), (1,), np.int64),
+        array_at(get(block, field.MEMORY), (1,), np.float32),
+        array_at(get(block, field.WIDE), (1,), np.float64),
+        array_at(get(block, field.WEIGHTS), (1,), np.float32),
+    )
+    images, colours, height, width = coding.pixels.shape
+    size, line = get(block, field.IMAGE_SIZE), get(block, field.CONDITION_LINE)
+    condition = array_at(get(block, field.CONDITION), (images, height, line), np.float32)
+    once = array_at(get(block, field.ONCE), (2,), np.int64)
+    segments = array_at(get(block, field.SEGMENTS), (get(block, field.N_SEGMENTS), 3), np.int64)
+    meeting = array_at(get(block, field.MEETING), (1,), np.int64)
+    passes = array_at(get(block, field.PASSES), (2, colours + 1, 2), np.int64)
+    drawn = array_at(get(block, field.DRAWN), (colours, 3), np.int64)
+    scaled = array_at(get(block, field.SCALED), (coding.levels,), np.float32)
+    zero, single, missing = np.int64(0), np.int64(1), np.int64(0)
+    for row in range(height):
+        begin_row(state, operands, row, condition, get(block, field.CONDITION_AT), zero, images, size)
+        begins = np.int64(2) if row == 0 else single
+        prepare(state, once, segments, begins, row, width, zero, images, zero, single, meeting)
+        for column in range(width):
+            for colour in range(colours + 1):
+                begin, end = passes[0, colour]
+                apart(run, (state, begin, end, row, zero, images, column, single))
+                if colour == colours:
+                    break
+                for image in range(images):
+                    at = place(drawn[colour, 0], state.at, state.steps, image, column)
+                    missing |= code_symbol(coding, state.memory, at, zero, colour, image, row, column, decodes)
+                    here = place(drawn[colour, 1], state.at, state.steps, image, column)
+                    put(state.memory, here, scaled[coding.pixels[image, colour, row, column]])
+    return missing
+
+
 def compile_entry() -> tuple[str, bytes]:
     """The entry of coding: its name, and its machine code as an object file; called as that of `entry`.
 
@@ -341,6 +387,8 @@ def compile_entry() -> tuple[str, bytes]:
         if get(block, WORK) == PACK:
             pack(coding, get(block, STREAM))
             return np.int64(0)
+        if get(block, WORK) == WALK:
+            return walk(coding, get(block, WALKED), get(block, DECODES))
         passes = array_at(get(block, PASSES), (2, colours + 1, 2), np.int64)
         meeting = array_at(get(block, MEETING), (1,), np.int64)
         member, members, decodes = get(block, MEMBER), get(block, MEMBERS), get(block, DECODES)

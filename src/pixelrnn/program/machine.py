@@ -77,6 +77,11 @@ class Machine:
         self._entry = entry("float64" if dtype == torch.float64 else "float32")
         self._blocks = [[self._block(share, member) for member in range(self._members)] for share in range(shares)]
 
+    @property
+    def block(self) -> npt.NDArray[np.int64]:
+        """Of the only thread."""
+        return self._blocks[0][0]
+
     def __enter__(self) -> Self:
         return self
 

@@ -44,13 +44,23 @@ class Programs:
         """A copy of a model makes its own."""
         return Programs, ()
 
-    def of(self, network: Network, head: Head, condition_map: Tensor | None, *, in_rows: bool = True) -> Tables:
+    def of(
+        self,
+        network: Network,
+        head: Head,
+        condition_map: Tensor | None,
+        *,
+        in_rows: bool = True,
+        to_draw: bool = True,
+    ) -> Tables:
         """The program of a network and its head; without `in_rows` everything is done at the pixel.
+
+        Without `to_draw` the head may be one in whole numbers, whose parameters are what the program ends with.
 
         Raises: UnknownStepError, which says why there is none
         """
         weights = next(network.parameters())
-        if in_rows and isinstance(head, IntegerHead):
+        if to_draw and isinstance(head, IntegerHead):
             raise UnknownStepError("probabilities in whole numbers")
         if not is_installed():
             raise UnknownStepError("numba is not installed")
