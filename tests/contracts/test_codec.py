@@ -54,14 +54,14 @@ def test_what_is_encoded_is_decoded(name: str, size: tuple[int, int], on_pytorch
     assert 0 <= 8 * sum(map(len, streams)) - bits <= 96 * len(streams)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("threads", "dtype"), [(1, torch.float32), (2, torch.float32), (2, torch.float64)])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @every_model
 def test_compiled_code_leaves_the_same_bytes(
-    name: str, size: tuple[int, int], threads: int, monkeypatch: pytest.MonkeyPatch
+    name: str, size: tuple[int, int], threads: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, exact = exact_model(name)
-    exact = exact.float()
+    exact = exact.to(dtype)
     torch.set_num_threads(threads)
     images = images_of(exact, 2, size)
     compiled = streams_of(exact, images)
@@ -271,7 +271,7 @@ def test_files_of_earlier_versions_are_decoded_for_ever(folder: Path) -> None:
     data = (folder / "images.prnn").read_bytes()
     assert torch.equal(exact.decompress(data), expected)
     assert exact.compress(expected) == data
-    assert torch.equal(exact.double().decompress(data), expected)  # on PyTorch
+    assert torch.equal(exact.double().decompress(data), expected)
 
 
 def test_a_block_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,11 @@ def test_an_oracle_in_int64_finds_the_same(name: str) -> None:
 
     def watch(layer: IntegerConv2d, args: tuple, kwargs: dict, out: Tensor) -> None:
         x = args[0]
-        near = args[1].look(layer.conv.reach) if x is None else near_of(layer, x.clamp(-layer.most, layer.most))
+        near = (
+            args[1].look(layer.conv.reach)
+            if x is None
+            else near_of(layer, x.clamp(-float(layer.most), float(layer.most)))
+        )
         weight, size = layer.conv.masked().long().numpy(), layer.conv.kernel_size
         windows = np.lib.stride_tricks.sliding_window_view(near.long().numpy(), size, (2, 3))
         total = np.einsum("bihwyx,oiyx->bohw", windows, weight) + layer.conv.bias.long().numpy()[:, None, None]

@@ -27,12 +27,13 @@ Pixels = npt.NDArray[np.uint8]
 class Coder(ABC):
     """A network in whole numbers, at work on images of one size: streams from pixels, pixels from streams.
 
-    Arguments: pixels (N, C, H, W), in the order of generation; members, threads that share the work
+    Arguments: pixels (N, C, H, W), in the order of generation; members, threads that share the work; double, float64
+               carries the integers
     """
 
     work: int
 
-    def __init__(self, head: IntegerHead, schedule: Schedule, pixels: Pixels, members: int) -> None:
+    def __init__(self, head: IntegerHead, schedule: Schedule, pixels: Pixels, members: int, double: bool) -> None:
         self.schedule, self.pixels, self.members = schedule, pixels, members
         self.tables = np.concatenate(
             [tables.exponential(), tables.logistic(), tables.precision(), tables.hyperbolic_tangent()]
@@ -61,7 +62,8 @@ class Coder(ABC):
             coding.STREAMS: schedule.streams,
             coding.MEMBERS: members,
         }
-        self._entry = native.entry("codec")
+        self.number: Any = np.float64 if double else np.float32
+        self._entry = native.entry("codec64" if double else "codec32")
 
     def encode(self) -> list[bytes]:
         """The streams of the images."""
@@ -167,7 +169,8 @@ class Fronts(Coder):
     def __init__(
         self, network: LocalPixelCNN, head: IntegerHead, program: Tables, schedule: Schedule, pixels: Pixels
     ) -> None:
-        super().__init__(head, schedule, pixels, max(1, min(torch.get_num_threads(), schedule.streams)))
+        members = max(1, min(torch.get_num_threads(), schedule.streams))
+        super().__init__(head, schedule, pixels, members, program.weights.dtype == np.float64)
         images, colours, height, width = pixels.shape
         side = network.side
         line = (width + 2 * side) * colours
@@ -199,7 +202,7 @@ class Fronts(Coder):
         sizes = -(-sizes // 16) * 16
         each_thread = sizes * rows
         shared = image + each_thread * self.members
-        self.memory = np.zeros(shared + constants + 16, np.float32)
+        self.memory = np.zeros(shared + constants + 16, self.number)
         if values:
             self.memory[shared : shared + constants] = np.concatenate(values)
         self.wide = np.zeros(16)
@@ -245,10 +248,11 @@ class Walked(Coder):
     work = coding.WALK
 
     def __init__(self, head: IntegerHead, program: Tables, schedule: Schedule, pixels: Pixels) -> None:
-        super().__init__(head, schedule, pixels, 1)
-        scaled = head.seen(torch.arange(head.levels), torch.float32)
+        super().__init__(head, schedule, pixels, 1, program.weights.dtype == np.float64)
+        dtype = torch.float64 if self.number is np.float64 else torch.float32
+        scaled = head.seen(torch.arange(head.levels), dtype)
         size, self.nothing = (pixels.shape[2], pixels.shape[3]), np.zeros(1, np.int64)
-        self.machine = Machine(program, scaled, size, len(pixels), torch.float32, None, 1, threads=1)
+        self.machine = Machine(program, scaled, size, len(pixels), dtype, None, 1, threads=1)
 
     def arrays(self, member: int) -> dict[int, npt.NDArray[Any]]:
         fields = (coding.MEMORY, coding.WIDE, coding.WEIGHTS, coding.CODES, coding.CHUNKS, coding.PLACES_OF, coding.AT)

@@ -15,8 +15,9 @@ from pixelrnn.codec.archive import Block, Pixels, Reader, Writer, packed
 from pixelrnn.codec.blocks import ExactModel, Progress, schedule_of
 from pixelrnn.errors import CodecError
 
-IN_A_BLOCK = 1 << 18
-"""Pixels of the images that share a block, at least those of one: a block has streams of its own, a few bytes each."""
+IN_A_BLOCK = 1 << 19
+"""Bits of the images that share a block before they are compressed, at least those of one. A block has two dozen bytes of
+its own; of a larger one the feature maps would not fit into a cache."""
 
 
 class Image(NamedTuple):
@@ -45,7 +46,7 @@ def write_images(
             writer.write(block.result(), count)
 
     with ThreadPoolExecutor(threads) as pool:
-        for some, names in _blocks(images):
+        for some, names in _blocks(images, (writer.model.levels - 1).bit_length()):
             if schedule_of(writer.model, *some.shape[2:]).streams >= threads:
                 finish(0)
                 writer.write(packed(writer.model, some, names, progress, verify=verify), len(some))
@@ -56,11 +57,10 @@ def write_images(
         finish(0)
 
 
-def _blocks(images: Iterable[Image]) -> Iterator[tuple[Pixels, list[str]]]:
+def _blocks(images: Iterable[Image], bits: int) -> Iterator[tuple[Pixels, list[str]]]:
     some: list[Image] = []
     for image in images:
-        height, width = image.pixels.shape[1:]
-        full = (len(some) + 1) * height * width > IN_A_BLOCK
+        full = (len(some) + 1) * image.pixels.size * bits > IN_A_BLOCK
         if some and (full or some[0].pixels.shape != image.pixels.shape or bool(some[0].name) != bool(image.name)):
             yield _together(some)
             some = []

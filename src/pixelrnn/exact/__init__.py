@@ -2,20 +2,24 @@
 
 from pixelrnn.exact.heads import IntegerHead
 from pixelrnn.exact.quantise import (
+    PRECISE,
     PRECISIONS,
     Precision,
     approximate,
     check_quantisable,
     problem,
+    ranges,
     with_integer_layers,
 )
 
 __all__ = [
+    "PRECISE",
     "PRECISIONS",
     "IntegerHead",
     "Precision",
     "approximate",
     "check_quantisable",
     "problem",
+    "ranges",
     "with_integer_layers",
 ]

@@ -1,11 +1,14 @@
 """Layers in whole numbers, carried by floating-point tensors.
 
 A sum of products of integers is exact in float32, in any order and with any instruction, as long as no partial sum
-exceeds 2^24: every layer knows a bound of its sums. A shift is a product with a power of two, which is exact, and a
-floor. So the same network gives the same integers on every canvas, batch, thread and processor.
+exceeds 2^24, and in float64 up to 2^53: every layer knows a bound of its sums. Cutting off binary places is a product
+with a power of two, which is exact, and a floor. So the same network gives the same integers on every canvas, batch,
+thread and processor.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,34 +17,40 @@ from pixelrnn.canvas import Canvas
 from pixelrnn.errors import ConfigError
 from pixelrnn.layers.convolution import CausalConv2d
 
-EXACT = 1 << 24
-"""Integers up to here are exact in float32."""
 
-LARGEST = 1 << 17
-"""Of what a layer puts out: a hundred of them can be added."""
+class Limits(NamedTuple):
+    """What a kind of numbers can carry: integers up to `exact`; layers put out `largest`, of which a hundred can be
+    added."""
+
+    exact: int
+    largest: int
+
+
+SINGLE, DOUBLE = Limits(1 << 24, 1 << 17), Limits(1 << 53, 1 << 30)
 
 
 class IntegerConv2d(nn.Module):
     """A convolution of integers with integer weights, of which some binary places are cut off.
 
-    `step` (C_out, 1, 1) is the power of two by which each feature map is multiplied before the floor; half of what is
-    cut off is in the biases, so the floor rounds.
+    Inputs are clamped to -most..most. `step` (C_out, 1, 1) is the power of two by which each feature map is multiplied
+    before the floor; half of what is cut off is in the biases, so the floor rounds.
 
-    Arguments:
-        conv  a convolution of the same shape, whose weights are not used
-        most  inputs are clamped to -most..most
+    Arguments: conv, a convolution of the same shape, whose weights are not used; double, carried by float64
 
     Shapes:  x (B, C_in, h, w) or None for the image itself -> (B, C_out, h, w)
     """
 
     step: Tensor
+    most: Tensor
 
-    def __init__(self, conv: CausalConv2d, most: int) -> None:
+    def __init__(self, conv: CausalConv2d, double: bool) -> None:
         super().__init__()
         out_channels, in_channels = conv.weight.shape[:2]
-        self.conv = CausalConv2d(in_channels, out_channels, conv.reach).to(conv.weight.dtype).requires_grad_(False)
-        self.conv.mask, self.most = conv.mask, most
-        self.register_buffer("step", torch.ones(out_channels, 1, 1, dtype=conv.weight.dtype))
+        self.limits, dtype = (DOUBLE, torch.float64) if double else (SINGLE, conv.weight.dtype)
+        self.conv = CausalConv2d(in_channels, out_channels, conv.reach).to(dtype).requires_grad_(False)
+        self.conv.mask = conv.mask
+        self.register_buffer("most", torch.ones((), dtype=dtype))
+        self.register_buffer("step", torch.ones(out_channels, 1, 1, dtype=dtype))
 
     def forward(
         self, x: Tensor | None, canvas: Canvas, plus: Tensor | None = None, *, overwrite: bool = False
@@ -49,25 +58,29 @@ class IntegerConv2d(nn.Module):
         """The convolution plus `plus` (B, C_out, h, w)."""
         if self.step.device.type not in ("cpu", "meta"):
             raise ConfigError(f"An exact model runs on the CPU, not on {self.step.device}: move it with .to('cpu').")
-        y = self.conv(None if x is None else x.clamp(-self.most, self.most), canvas)
-        y = (y * self.step).floor().clamp(-LARGEST, LARGEST)
+        if self.limits is DOUBLE and self.step.dtype != torch.float64:
+            raise ConfigError("This exact model is carried by float64; leave its dtype as it is.")
+        y = self.conv(x if x is None else torch.minimum(torch.maximum(x, -self.most), self.most), canvas)
+        y = (y * self.step).floor().clamp(-self.limits.largest, self.limits.largest)
         return y if plus is None else y + plus
 
     @torch.no_grad()
-    def approximate(self, conv: CausalConv2d, unit_in: float, units: Tensor, offsets: Tensor) -> None:
+    def approximate(self, conv: CausalConv2d, most: int, unit_in: float, units: Tensor, offsets: Tensor) -> None:
         """Take the integer weights that are nearest to `conv`, with as many binary places as the bound leaves.
 
         Arguments:
+            most     the largest integer input that is let through
             unit_in  what 1 of the integer input is worth
             units    (C_out,) integers per 1 of the output
             offsets  (C_out,) added to the integer output
         """
+        self.most.fill_(most)
         units, offsets = units.double(), offsets.double()
         weight = conv.masked().double() * unit_in * units.view(-1, 1, 1, 1)
         bias = offsets + 0.5 + (0.0 if conv.bias is None else conv.bias.double() * units)
-        size = weight.abs().flatten(1).sum(1) * self.most + bias.abs()
-        room = EXACT - 0.5 * self.most * weight[0].numel() - 1  # what rounding can add to the sums
-        scale = torch.exp2(torch.log2(room / size).floor().clamp(0, 22))
+        size = weight.abs().flatten(1).sum(1) * most + bias.abs()
+        room = self.limits.exact - 0.5 * most * weight[0].numel() - 1  # what rounding can add to the sums
+        scale = torch.exp2(torch.log2(room / size).floor().clamp(0, 24))
         assert self.conv.bias is not None
         self.conv.weight.copy_((weight * scale.view(-1, 1, 1, 1)).round())
         self.conv.bias.copy_((bias * scale).round())
@@ -79,8 +92,12 @@ class IntegerConv2d(nn.Module):
         numbers = [self.conv.weight, self.conv.bias]
         if not all(bool((each.isfinite() & (each == each.round())).all()) for each in numbers):
             return "weights that are not whole numbers"
+        if not bool(((self.most >= 1) & (self.most <= self.limits.largest) & (self.most == self.most.round())).all()):
+            return "a bound of its inputs that is no whole number"
         places = -torch.log2(self.step)
-        if not bool(((places >= 0) & (places <= 22) & (places == places.round())).all()):
-            return "a step that is not a power of two from 2^-22 to 1"
+        if not bool(((places >= 0) & (places <= 24) & (places == places.round())).all()):
+            return "a step that is not a power of two from 2^-24 to 1"
         sums = self.conv.masked().double().abs().flatten(1).sum(1) * self.most + self.conv.bias.double().abs()
-        return f"sums up to {float(sums.max()):.0f}, more than 2^24" if float(sums.max()) > EXACT else ""
+        if float(sums.max()) > self.limits.exact:
+            return f"sums up to {float(sums.max()):.0f}, more than 2^{self.limits.exact.bit_length() - 1}"
+        return ""

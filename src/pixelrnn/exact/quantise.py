@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -20,16 +22,16 @@ from pixelrnn.networks import LocalPixelCNN, Network, PixelCNN
 class Precision(Strict):
     """How integers stand for the numbers of a network."""
 
-    places: Annotated[int, Field(ge=1, le=14)]
+    places: Annotated[int, Field(ge=0, le=14)]
     """Binary places of a feature map: integers per 1 are 2^places."""
-    most: Annotated[int, Field(ge=255, le=65535)]
-    """What a layer reads is clamped to -most..most."""
+    double: bool = False
+    """Integers are carried by float64, in twice the time and memory."""
 
 
-PRECISIONS = [
-    Precision(places=places, most=most) for places, most in ((6, 1023), (7, 2047), (8, 2047), (9, 4095), (10, 4095))
-]
+PRECISIONS = [Precision(places=places) for places in range(3, 12)]
 """Those that are tried: more places leave fewer for the weights."""
+PRECISE = Precision(places=12, double=True)
+"""What is taken if they cost too much."""
 
 
 def check_quantisable(network: Network, head: Head, conditioned: bool) -> IntegerHead:
@@ -52,15 +54,39 @@ def check_quantisable(network: Network, head: Head, conditioned: bool) -> Intege
     return found
 
 
-def with_integer_layers(network: Network, head: Head, precision: Precision) -> None:
+def with_integer_layers(network: Network, precision: Precision) -> None:
     """Replace the convolutions of a network by integer ones, whose weights are not set yet."""
     for owner, name, conv in _convolutions(network):
-        most = head.levels - 1 if _reads_image(name) else precision.most
-        setattr(owner, name.rpartition(".")[2], IntegerConv2d(conv, most))
+        setattr(owner, name.rpartition(".")[2], IntegerConv2d(conv, precision.double))
 
 
-def approximate(network: Network, trained: Network, head: IntegerHead, precision: Precision) -> None:
-    """Set the weights of a network with integer layers to what is nearest to a trained network."""
+def ranges(network: Network, run: Callable[[], object]) -> dict[str, float]:
+    """The largest magnitude that each convolution reads while `run` runs the network; the image counts as 1."""
+    found: dict[str, float] = {}
+
+    def watch(name: str) -> Callable[[nn.Module, Any], None]:
+        def look(_: nn.Module, arguments: Any) -> None:
+            x = arguments[0]
+            found[name] = max(found.get(name, 0.0), 1.0 if x is None else float(x.abs().max()))
+
+        return look
+
+    hooks = [conv.register_forward_pre_hook(watch(name)) for _, name, conv in _convolutions(network)]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def approximate(
+    network: Network, trained: Network, head: IntegerHead, precision: Precision, ranges: dict[str, float]
+) -> None:
+    """Set the weights of a network with integer layers to what is nearest to a trained network.
+
+    Arguments: ranges, what the layers of the trained network read
+    """
     convs = {name: conv for _, name, conv in _convolutions(trained)}
     units, offsets = head.units()
     inside = 2.0**precision.places
@@ -68,11 +94,17 @@ def approximate(network: Network, trained: Network, head: IntegerHead, precision
         if not isinstance(each, IntegerConv2d):
             continue
         conv, maps = convs[name], len(each.step)
-        unit_in = 1 / (head.levels - 1) if _reads_image(name) else 1 / inside
+        if _reads_image(name):
+            most, unit_in = head.levels - 1, 1 / (head.levels - 1)
+        else:
+            most, unit_in = min(math.ceil(_ROOM * ranges[name] * inside) + 1, each.limits.largest), 1 / inside
         if not _puts_out(name, network):
-            each.approximate(conv, unit_in, torch.full((maps,), inside), torch.zeros(maps))
+            each.approximate(conv, most, unit_in, torch.full((maps,), inside), torch.zeros(maps))
         else:  # the parameters; their offset is added once
-            each.approximate(conv, unit_in, units, torch.zeros(maps) if name == "linear" else offsets)
+            each.approximate(conv, most, unit_in, units, torch.zeros(maps) if name == "linear" else offsets)
+
+
+_ROOM = 1.25  # for inputs that are larger than any that was seen
 
 
 def problem(network: nn.Module) -> str:

@@ -47,7 +47,7 @@ class FolderConfig(Strict):
     size: list[int]
     channels: int
     levels: int
-    exact: dict[str, int] | None = None
+    exact: dict[str, Any] | None = None
     parameters: int = 0
     about: dict[str, Any] = Field(default_factory=dict)
     sha256: str

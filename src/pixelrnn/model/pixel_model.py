@@ -14,12 +14,14 @@ from pixelrnn.canvas import Order, Whole, scale
 from pixelrnn.checks import Images, Labels, Numbers, check_memory, checked_images, class_number
 from pixelrnn.errors import ConditionError, ConfigError, ImageError, ModelFolderError
 from pixelrnn.exact import (
+    PRECISE,
     PRECISIONS,
     IntegerHead,
     Precision,
     approximate,
     check_quantisable,
     problem,
+    ranges,
     with_integer_layers,
 )
 from pixelrnn.fields import options_of_call, validated
@@ -69,7 +71,7 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         channels: int,
         levels: int,
         options: dict[str, Any],
-        exact: dict[str, int] | None = None,
+        exact: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_geometry(head, size, channels, levels)
@@ -105,7 +107,7 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         if exact is not None:
             precision = validated(Precision, exact, "key of exact")
             integers = check_quantisable(self.network, self.head, self.condition is not None)
-            with_integer_layers(self.network, self.head, precision)
+            with_integer_layers(self.network, precision)
             self.head = integers
             self.config["exact"] = precision.model_dump()
         self._pace, self._choice, self._programs = Pace(), Choice(), Programs()
@@ -280,12 +282,18 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         integers = check_quantisable(self.network, self.head, self.condition is not None)
         pixels = checked_images(images, self.channels, self.levels, torch.device("cpu"))
         wanted: list[Any] = [self.config[key] for key in _GEOMETRY]
-        found: list[tuple[float, PixelModel]] = []
-        for precision in PRECISIONS:
+        trained: list[Tensor] = []
+        seen = ranges(self.network, lambda: trained.append(self.log_prob(images)))
+        most = -float(trained[0].double().sum()) * (1 + _COST)
+
+        def made(precision: Precision) -> tuple[float, PixelModel]:
             model = PixelModel(*[*wanted, precision.model_dump()]).eval()
-            approximate(model.network, self.network.cpu(), integers, precision)
-            found.append((-float(model.log_prob(pixels).double().sum()), model))
-        best = min(found, key=lambda each: each[0])[1]
+            approximate(model.network, self.network.cpu(), integers, precision, seen)
+            return -float(model.log_prob(pixels).double().sum()), model
+
+        nats, best = min(map(made, PRECISIONS), key=lambda each: each[0])
+        if nats > most:
+            best = made(PRECISE)[1]
         best.about = dict(self.about)
         return best
 
@@ -367,6 +375,7 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         )
 
 
+_COST = 0.001  # of the bits: if rounding costs more in float32, integers are carried by float64
 _GEOMETRY = ("network", "head", "size", "channels", "levels", "options")
 """What a model is built from, in the order of the arguments."""
 

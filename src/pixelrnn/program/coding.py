@@ -304,7 +304,7 @@ def code_symbol(coding, memory, at, stream, colour, image, row, column, decodes)
 
 
 @njit(**OPTIONS)
-def walk(coding, address, decodes):
+def walk(coding, number, address, decodes):
     """Code images side by side, pixel by pixel in raster order, into one stream; `address` is a machine's block."""
     block = array_at(address, (field.SIZE,), np.int64)
     operands = array_at(get(block, field.OPERANDS), (get(block, field.N_OPERANDS), 4), np.int64)
@@ -314,19 +314,19 @@ def walk(coding, address, decodes):
         array_at(get(block, field.STEPS), (1,), np.int64),
         array_at(get(block, field.CHUNKS), (1,), np.int64),
         array_at(get(block, field.PLACES), (1,), np.int64),
-        array_at(get(block, field.MEMORY), (1,), np.float32),
+        array_at(get(block, field.MEMORY), (1,), number),
         array_at(get(block, field.WIDE), (1,), np.float64),
-        array_at(get(block, field.WEIGHTS), (1,), np.float32),
+        array_at(get(block, field.WEIGHTS), (1,), number),
     )
     images, colours, height, width = coding.pixels.shape
     size, line = get(block, field.IMAGE_SIZE), get(block, field.CONDITION_LINE)
-    condition = array_at(get(block, field.CONDITION), (images, height, line), np.float32)
+    condition = array_at(get(block, field.CONDITION), (images, height, line), number)
     once = array_at(get(block, field.ONCE), (2,), np.int64)
     segments = array_at(get(block, field.SEGMENTS), (get(block, field.N_SEGMENTS), 3), np.int64)
     meeting = array_at(get(block, field.MEETING), (1,), np.int64)
     passes = array_at(get(block, field.PASSES), (2, colours + 1, 2), np.int64)
     drawn = array_at(get(block, field.DRAWN), (colours, 3), np.int64)
-    scaled = array_at(get(block, field.SCALED), (coding.levels,), np.float32)
+    scaled = array_at(get(block, field.SCALED), (coding.levels,), number)
     zero, single, missing = np.int64(0), np.int64(1), np.int64(0)
     for row in range(height):
         begin_row(state, operands, row, condition, get(block, field.CONDITION_AT), zero, images, size)
@@ -346,8 +346,10 @@ def walk(coding, address, decodes):
     return missing
 
 
-def compile_entry() -> tuple[str, bytes]:
-    """The entry of coding: its name, and its machine code as an object file; called as that of `entry`.
+def compile_entry(number: Any) -> tuple[str, bytes]:
+    """The entry of coding for memory of `number`: its name, and its machine code as an object file.
+
+    It is called as that of `entry`.
 
     Raises: RuntimeError if the code needs a function that only numba has
     """
@@ -364,9 +366,9 @@ def compile_entry() -> tuple[str, bytes]:
             array_at(get(block, STEPS), (1,), np.int64),
             array_at(get(block, CHUNKS), (1,), np.int64),
             array_at(get(block, PLACES_OF), (1,), np.int64),
-            array_at(get(block, MEMORY), (1,), np.float32),
+            array_at(get(block, MEMORY), (1,), number),
             array_at(get(block, WIDE), (1,), np.float64),
-            array_at(get(block, WEIGHTS), (1,), np.float32),
+            array_at(get(block, WEIGHTS), (1,), number),
         )
         coding = Coding(
             get(block, KIND),
@@ -388,7 +390,7 @@ def compile_entry() -> tuple[str, bytes]:
             pack(coding, get(block, STREAM))
             return np.int64(0)
         if get(block, WORK) == WALK:
-            return walk(coding, get(block, WALKED), get(block, DECODES))
+            return walk(coding, number, get(block, WALKED), get(block, DECODES))
         passes = array_at(get(block, PASSES), (2, colours + 1, 2), np.int64)
         meeting = array_at(get(block, MEETING), (1,), np.int64)
         member, members, decodes = get(block, MEMBER), get(block, MEMBERS), get(block, DECODES)
@@ -417,7 +419,7 @@ def compile_entry() -> tuple[str, bytes]:
                         missing |= code_symbol(coding, memory, at, stream, colour, image, row, column, decodes)
                         level = np.int64(coding.pixels[image, colour, row, column])
                         here = own + (row - top) * (line - lag * colours) + colour
-                        put(memory, here, np.float32(2 * level - (levels - 1)))
+                        put(memory, here, number(2 * level - (levels - 1)))
             if members > 1:
                 meet(meeting, members)
         return missing

@@ -67,12 +67,13 @@ def is_installed() -> bool:
 
 
 def seconds_until_ready(number: str) -> float:
-    """About how long it takes until the code for "float32", "float64" or "codec" is there."""
+    """About how long it takes until the code for "float32", "float64", "codec32" or "codec64" is there."""
     return 0.0 if number in _entries else _LOADING if _file(number).is_file() else _COMPILING
 
 
 def entry(number: str) -> Entry:
-    """The compiled function for "float32", "float64" or "codec": from this process, from disk, or compiled now.
+    """The compiled function of a kind, "float32", "float64", "codec32" or "codec64": from this process, from disk, or
+    compiled now.
 
     Raises: KernelError if that fails; it is not tried again in this process
     """
@@ -158,14 +159,10 @@ def _compiled(number: str) -> bytes:
 
 
 def _compile(number: str) -> bytes:
-    if number == "codec":
-        from pixelrnn.program import coding
+    from pixelrnn.program import coding, entry
 
-        name, code = coding.compile_entry()
-    else:
-        from pixelrnn.program import entry
-
-        name, code = entry.compile_entry({"float32": np.float32, "float64": np.float64}[number])
+    make = coding.compile_entry if number.startswith("codec") else entry.compile_entry
+    name, code = make(np.float64 if number.endswith("64") else np.float32)
     body = name.encode() + b"\0" + code
     return hashlib.sha256(body).digest() + body
 
