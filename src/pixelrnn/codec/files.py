@@ -16,8 +16,10 @@ from pixelrnn.codec.blocks import ExactModel, Progress, schedule_of
 from pixelrnn.errors import CodecError
 
 IN_A_BLOCK = 1 << 19
-"""Bits, before compression, of the images that share a block; one image at least. A block has two dozen bytes of its own;
-of a larger one the feature maps would not fit into a cache."""
+"""Bits, before compression, of the images that share a block; one image at least.
+
+A block has two dozen bytes of its own; of a larger one the feature maps would not fit into a cache.
+"""
 
 
 class Image(NamedTuple):
