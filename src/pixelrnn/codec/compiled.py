@@ -16,7 +16,8 @@ from pixelrnn.exact import IntegerHead, tables
 from pixelrnn.exact.heads import IntegerMixture
 from pixelrnn.heads import Bernoulli
 from pixelrnn.networks import LocalPixelCNN
-from pixelrnn.program import Machine, coding, native
+from pixelrnn.program import Machine, native
+from pixelrnn.program import coding_block as coding
 from pixelrnn.program.operations import OVER
 from pixelrnn.program.steps import Phase
 from pixelrnn.program.tables import Tables

@@ -1,4 +1,4 @@
-"""Coding with a program, compiled: the pixels of a front are computed together, and each is one of a stream.
+"""Coding symbols, compiled: intervals of levels, and the streams that they are decoded from.
 
 The arithmetic is that of `exact.heads` and of `codec.rans`, in int64; `codec.compiled` is the other half.
 """
@@ -22,73 +22,17 @@ from pixelrnn.exact.tables import (
     Z_BITS,
     Z_RANGE,
 )
-from pixelrnn.program import block as field
-from pixelrnn.program.drawing import begin_row, prepare
+from pixelrnn.program.coding_block import BERNOULLI, CATEGORICAL, LOW, MASKED
 from pixelrnn.program.elementary import OPTIONS
-from pixelrnn.program.entry import object_code
-from pixelrnn.program.kernels import State, place, run
-from pixelrnn.program.vectors import apart, array_at, get, meet, put
-
-BERNOULLI, CATEGORICAL, MASKED, JOINT = range(4)
-"""Kinds of heads: JOINT is the mixture whose colours share a component."""
-CODE, WALK, PACK = range(3)
-"""The kinds of work: go over all fronts; walk pixel by pixel as in drawing; encode a stream from its intervals."""
+from pixelrnn.program.vectors import get, put
 
 EXPONENTIAL = 0  # where the tables begin
 LOGISTIC = EXPONENTIAL + LOGIT_RANGE + 1
 PRECISION = LOGISTIC + 2 * Z_RANGE + 2
 TANH = PRECISION + SCALES[1] - SCALES[0] + 1
 
-LOW = 1 << 31
 FARTHEST = 1 << 20
 PLACES = Z_BITS + 8
-
-(
-    WORK,
-    # addresses
-    MEMORY,
-    WIDE,
-    WEIGHTS,
-    CODES,
-    CHUNKS,
-    PLACES_OF,
-    AT,
-    STEPS,
-    PASSES,
-    PARAMS,
-    TABLES,
-    SCRATCH,
-    PIXELS,
-    OPERANDS,
-    STATES,
-    POSITIONS,
-    ENDS,
-    WORDS,
-    STARTS,
-    SIZES,
-    MEETING,
-    # numbers
-    KIND,
-    COMPONENTS,
-    COLOURS,
-    LEVELS,
-    IMAGES,
-    HEIGHT,
-    WIDTH,
-    LAG,
-    BAND,
-    STREAMS,
-    N_OPERANDS,
-    IMAGE_SIZE,
-    LINE,
-    SIDE,
-    DECODES,
-    MEMBER,
-    MEMBERS,
-    STREAM,
-    WALKED,  # the address of a machine's block
-) = range(SIZE := 41)
-"""The fields of a block, as in `block`."""
 
 
 class Coding(NamedTuple):
@@ -301,127 +245,3 @@ def code_symbol(coding, memory, at, stream, colour, image, row, column, decodes)
     coding.sizes[index] = size
     coding.positions[stream] = index + 1
     return 0
-
-
-@njit(**OPTIONS)
-def walk(coding, number, address, decodes):
-    """Code images side by side, pixel by pixel in raster order, into one stream; `address` is a machine's block."""
-    block = array_at(address, (field.SIZE,), np.int64)
-    operands = array_at(get(block, field.OPERANDS), (get(block, field.N_OPERANDS), 4), np.int64)
-    state = State(
-        array_at(get(block, field.CODE), (1,), np.int64),
-        array_at(get(block, field.AT), (1,), np.int64),
-        array_at(get(block, field.STEPS), (1,), np.int64),
-        array_at(get(block, field.CHUNKS), (1,), np.int64),
-        array_at(get(block, field.PLACES), (1,), np.int64),
-        array_at(get(block, field.MEMORY), (1,), number),
-        array_at(get(block, field.WIDE), (1,), np.float64),
-        array_at(get(block, field.WEIGHTS), (1,), number),
-    )
-    images, colours, height, width = coding.pixels.shape
-    size, line = get(block, field.IMAGE_SIZE), get(block, field.CONDITION_LINE)
-    condition = array_at(get(block, field.CONDITION), (images, height, line), number)
-    once = array_at(get(block, field.ONCE), (2,), np.int64)
-    segments = array_at(get(block, field.SEGMENTS), (get(block, field.N_SEGMENTS), 3), np.int64)
-    meeting = array_at(get(block, field.MEETING), (1,), np.int64)
-    passes = array_at(get(block, field.PASSES), (2, colours + 1, 2), np.int64)
-    drawn = array_at(get(block, field.DRAWN), (colours, 3), np.int64)
-    scaled = array_at(get(block, field.SCALED), (coding.levels,), number)
-    zero, single, missing = np.int64(0), np.int64(1), np.int64(0)
-    for row in range(height):
-        begin_row(state, operands, row, condition, get(block, field.CONDITION_AT), zero, images, size)
-        begins = np.int64(2) if row == 0 else single
-        prepare(state, once, segments, begins, row, width, zero, images, zero, single, meeting)
-        for column in range(width):
-            for colour in range(colours + 1):
-                begin, end = passes[0, colour]
-                apart(run, (state, begin, end, row, zero, images, column, single))
-                if colour == colours:
-                    break
-                for image in range(images):
-                    at = place(drawn[colour, 0], state.at, state.steps, image, column)
-                    missing |= code_symbol(coding, state.memory, at, zero, colour, image, row, column, decodes)
-                    here = place(drawn[colour, 1], state.at, state.steps, image, column)
-                    put(state.memory, here, scaled[coding.pixels[image, colour, row, column]])
-    return missing
-
-
-def compile_entry(number: Any) -> tuple[str, bytes]:
-    """The entry of coding for memory of `number`: its name, and its machine code as an object file.
-
-    It is called as that of `entry`.
-
-    Raises: RuntimeError if the code needs a function that only numba has
-    """
-
-    @njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-    def entry(address):
-        block = array_at(address, (SIZE,), np.int64)
-        images, colours, levels = get(block, IMAGES), get(block, COLOURS), get(block, LEVELS)
-        height, width, lag, band = get(block, HEIGHT), get(block, WIDTH), get(block, LAG), get(block, BAND)
-        streams, line, side = get(block, STREAMS), get(block, LINE), get(block, SIDE)
-        state = State(
-            array_at(get(block, CODES), (1,), np.int64),
-            array_at(get(block, AT), (1,), np.int64),
-            array_at(get(block, STEPS), (1,), np.int64),
-            array_at(get(block, CHUNKS), (1,), np.int64),
-            array_at(get(block, PLACES_OF), (1,), np.int64),
-            array_at(get(block, MEMORY), (1,), number),
-            array_at(get(block, WIDE), (1,), np.float64),
-            array_at(get(block, WEIGHTS), (1,), number),
-        )
-        coding = Coding(
-            get(block, KIND),
-            get(block, COMPONENTS),
-            levels,
-            array_at(get(block, PARAMS), (colours,), np.int64),
-            array_at(get(block, TABLES), (1,), np.int64),
-            array_at(get(block, SCRATCH), (1,), np.int64),
-            array_at(get(block, PIXELS), (images, colours, height, width), np.uint8),
-            array_at(get(block, OPERANDS), (get(block, N_OPERANDS), 2), np.int64),
-            array_at(get(block, STATES), (streams,), np.int64),
-            array_at(get(block, POSITIONS), (streams,), np.int64),
-            array_at(get(block, ENDS), (streams,), np.int64),
-            array_at(get(block, WORDS), (1,), np.uint32),
-            array_at(get(block, STARTS), (1,), np.int32),
-            array_at(get(block, SIZES), (1,), np.int32),
-        )
-        if get(block, WORK) == PACK:
-            pack(coding, get(block, STREAM))
-            return np.int64(0)
-        if get(block, WORK) == WALK:
-            return walk(coding, number, get(block, WALKED), get(block, DECODES))
-        passes = array_at(get(block, PASSES), (2, colours + 1, 2), np.int64)
-        meeting = array_at(get(block, MEETING), (1,), np.int64)
-        member, members, decodes = get(block, MEMBER), get(block, MEMBERS), get(block, DECODES)
-        image_size, memory = get(block, IMAGE_SIZE), state.memory
-        late, zero, single = np.int64(1 << 30), np.int64(0), np.int64(1)
-        missing = np.int64(0)
-        fronts = lag * (height - 1) + width
-        for index in range(images * fronts):
-            image, front = index // fronts, index % fronts
-            first = max(zero, -((width - 1 - front) // lag))
-            last = min(height - 1, front // lag)
-            for stream in range(member, streams, members):
-                top, bottom = max(first, stream * band), min(last, stream * band + band - 1)
-                if top > bottom:
-                    continue
-                own = image * image_size + (top + side) * line + (front - lag * top + side) * colours
-                for each in range(len(coding.operands)):
-                    put(state.at, coding.operands[each, 0], own + coding.operands[each, 1])
-                for colour in range(colours):
-                    begin, end = passes[0, colour]
-                    apart(run, (state, begin, end, late, zero, bottom - top + 1, zero, single))
-                    operand = coding.params[colour]
-                    for row in range(top, bottom + 1):
-                        at = get(state.at, operand) + (row - top) * get(state.steps, 2 * operand)
-                        column = front - lag * row
-                        missing |= code_symbol(coding, memory, at, stream, colour, image, row, column, decodes)
-                        level = np.int64(coding.pixels[image, colour, row, column])
-                        here = own + (row - top) * (line - lag * colours) + colour
-                        put(memory, here, number(2 * level - (levels - 1)))
-            if members > 1:
-                meet(meeting, members)
-        return missing
-
-    return object_code(entry)

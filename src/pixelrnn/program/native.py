@@ -48,6 +48,8 @@ _SOURCES = (
     "drawing",
     "entry",
     "coding",
+    "coding_block",
+    "coding_entry",
 )
 _LOADING, _COMPILING = 0.1, 12.0  # seconds
 _lock = threading.Lock()
@@ -159,9 +161,9 @@ def _compiled(number: str) -> bytes:
 
 
 def _compile(number: str) -> bytes:
-    from pixelrnn.program import coding, entry
+    from pixelrnn.program import coding_entry, entry
 
-    make = coding.compile_entry if number.startswith("codec") else entry.compile_entry
+    make = coding_entry.compile_entry if number.startswith("codec") else entry.compile_entry
     name, code = make(np.float64 if number.endswith("64") else np.float32)
     body = name.encode() + b"\0" + code
     return hashlib.sha256(body).digest() + body
