@@ -2,7 +2,7 @@
 
     python scripts/ship_photo.py runs/photo --pictures ../kodak/kodim*.png [--name photo]
 
-The pictures are those of the training, of the choice and of the test, in this order; the first also decide how to round.
+The pictures are those of the training, the choice and the test, in this order; the first also decide how to round.
 """
 
 from __future__ import annotations
