@@ -66,7 +66,7 @@ def test_compiled_code_leaves_the_same_bytes(
     torch.set_num_threads(threads)
     images = images_of(exact, 2, size)
     compiled = streams_of(exact, images)
-    assert blocks._coder(exact, blocks.schedule_of(exact, *size), images.numpy()) is not None
+    assert blocks._coder(exact, blocks.schedule_of(exact.network, *size), images.numpy()) is not None
     assert np.array_equal(blocks.decode(exact, compiled, 2, size, nothing), images.numpy())
     monkeypatch.setattr(blocks, "_coder", lambda *_: None)
     assert streams_of(exact, images) == compiled

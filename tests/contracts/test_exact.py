@@ -110,6 +110,14 @@ def test_sampling_is_that_of_the_oracle_by_every_canvas(name: str) -> None:
     expected = exact.sample(2, seed=0, method="naive")
     for span in (1, 3, None):
         assert torch.equal(exact.sample(2, seed=0, method="cached", span=span), expected)
+    for threads, model in ((1, exact), (2, exact), (1, exact.double())):
+        torch.set_num_threads(threads)
+        assert torch.equal(model.sample(2, seed=0, method="compiled"), expected)
+    images, known = images_of(exact, 2), torch.rand(2, 1, 4, 5) < 0.5
+    completed = exact.complete(images, known, seed=1, method="cached")
+    assert torch.equal(exact.complete(images, known, seed=1, method="compiled"), completed)
+    with pytest.raises(ConfigError, match="at temperature 1 only"):
+        exact.sample(1, temperature=0.5, method="compiled")
 
 
 @every_model

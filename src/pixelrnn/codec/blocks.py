@@ -17,8 +17,8 @@ from torch import Tensor
 from pixelrnn.canvas import Incremental, Reach, Region, Whole
 from pixelrnn.checks import check_memory
 from pixelrnn.codec import rans
-from pixelrnn.codec.compiled import Coder, Fronts, Walked
-from pixelrnn.codec.schedule import Schedule
+from pixelrnn.codec.compiled import Coder, coder_of
+from pixelrnn.codec.schedule import Schedule, schedule_of
 from pixelrnn.errors import CodecError
 from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
@@ -53,19 +53,12 @@ Progress = Callable[[int], None]
 """Called with the number of pixels that were done since the last call."""
 
 
-def schedule_of(model: ExactModel, height: int, width: int) -> Schedule:
-    """The order in which the model decodes images of this size."""
-    if isinstance(model.network, LocalPixelCNN):
-        return Schedule(height, width, min(width, model.network.side + 1), one_by_one=True)
-    return Schedule(height, width, width, one_by_one=False)
-
-
 @torch.inference_mode()
 def encode(model: ExactModel, images: Tensor, progress: Progress) -> list[bytes]:
     """The streams of images (N, C, H, W) uint8."""
     _check_fits(images.numel(), _ENCODING)
     images = model.in_order(images)
-    schedule, found = schedule_of(model, *images.shape[2:]), []
+    schedule, found = schedule_of(model.network, *images.shape[2:]), []
     coder = _coder(model, schedule, np.ascontiguousarray(images.numpy()))
     if coder is not None:
         found = coder.encode()
@@ -112,7 +105,7 @@ def decode(
 
     Raises: CodecError if the streams do not hold so many images, or are damaged
     """
-    schedule = schedule_of(model, *size)
+    schedule = schedule_of(model.network, *size)
     if len(streams) != schedule.streams:
         raise CodecError(
             f"Images of {size[0]} x {size[1]} have {schedule.streams} streams, but there are {len(streams)}."
@@ -141,10 +134,7 @@ def _coder(model: ExactModel, schedule: Schedule, pixels: npt.NDArray[np.uint8])
         return None
     network, head = model.network, _head(model)
     try:
-        program = _PROGRAMS.of(network, head, None, in_rows=not schedule.one_by_one, to_draw=False)
-        if isinstance(network, LocalPixelCNN):
-            return Fronts(network, head, program, schedule, pixels)
-        return Walked(head, program, schedule, pixels)
+        return coder_of(network, head, _PROGRAMS.of(network, head, None), schedule, pixels)
     except (UnknownStepError, native.KernelError):
         return None
 

@@ -15,7 +15,7 @@ from pixelrnn.errors import CodecError
 from pixelrnn.exact import IntegerHead, tables
 from pixelrnn.exact.heads import IntegerMixture
 from pixelrnn.heads import Bernoulli
-from pixelrnn.networks import LocalPixelCNN
+from pixelrnn.networks import LocalPixelCNN, Network
 from pixelrnn.program import Machine, native
 from pixelrnn.program import coding_block as coding
 from pixelrnn.program.operations import OVER
@@ -42,6 +42,7 @@ class Coder(ABC):
         self.starts, self.sizes = np.zeros(1, np.int32), np.zeros(1, np.int32)  # to encode: of every symbol
         self.states, self.positions, self.ends = (np.zeros(schedule.streams, np.int64) for _ in range(3))
         self.words = np.zeros(1, np.uint32)
+        self.drawn_from, self.known = np.zeros(1), np.zeros(1, np.bool_)
         self.meeting = np.zeros(1, np.int64)
         self.scratch = [np.zeros(max(3 * 1024, head.levels), np.int64) for _ in range(self.members)]
         kind, components = coding.CATEGORICAL, 0
@@ -74,7 +75,7 @@ class Coder(ABC):
         begins = np.concatenate([[0], np.cumsum(sizes)])
         self.positions[:] = begins[:-1]
         self.starts, self.sizes = np.zeros(self.pixels.size, np.int32), np.zeros(self.pixels.size, np.int32)
-        self._run(self.work, decodes=0)
+        self._run(self.work, coding.ENCODE)
         self.states[:], self.ends[:] = begins[:-1], begins[1:]
         self.words = np.zeros(self.pixels.size, np.uint32)  # never more than one for a symbol of 24 bits
         self._run(coding.PACK)
@@ -99,16 +100,23 @@ class Coder(ABC):
         self.ends[:] = np.cumsum(lengths)
         self.positions[:] = self.ends - lengths
         self.words = np.frombuffer(b"".join(each[8:] for each in streams) + bytes(4), "<u4").astype(np.uint32)
-        missing = self._run(self.work, decodes=1)
+        missing = self._run(self.work, coding.DECODE)
         if any(missing):
             raise CodecError("A stream ends before its last symbol.")
         if (self.states != coding.LOW).any() or (self.positions != self.ends).any():
             raise CodecError("A stream goes on behind its last symbol.")
 
-    def _run(self, work: int, **settings: int) -> list[int]:
+    def draw(self, numbers: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]) -> None:
+        """Draw the pixels that are not known, by inverse transform sampling, as `sampling.choosers.Draw`.
+
+        Shapes: numbers (N, C, H, W), from 0 to below 1; known (N, H, W)
+        """
+        self.drawn_from, self.known = np.ascontiguousarray(numbers), np.ascontiguousarray(known)
+        self._run(self.work, coding.DRAW)
+
+    def _run(self, work: int, mode: int = 0) -> list[int]:
         """All threads at the same time: fronts together, or every stream by itself."""
-        decodes = settings.get("decodes", 0)
-        blocks = [self._block(work, member, decodes) for member in range(self.members)]
+        blocks = [self._block(work, member, mode) for member in range(self.members)]
 
         def each(member: int) -> int:
             if work != coding.PACK:
@@ -132,7 +140,7 @@ class Coder(ABC):
     def arrays(self, member: int) -> dict[int, npt.NDArray[Any]]:
         """What else a thread needs."""
 
-    def _block(self, work: int, member: int, decodes: int) -> npt.NDArray[np.int64]:
+    def _block(self, work: int, member: int, mode: int) -> npt.NDArray[np.int64]:
         arrays: dict[int, npt.NDArray[Any]] = {
             **self.arrays(member),
             coding.TABLES: self.tables,
@@ -144,10 +152,12 @@ class Coder(ABC):
             coding.WORDS: self.words,
             coding.STARTS: self.starts,
             coding.SIZES: self.sizes,
+            coding.NUMBERS: self.drawn_from,
+            coding.KNOWN: self.known,
             coding.MEETING: self.meeting,
         }
         assert all(each.flags.c_contiguous for each in arrays.values())
-        settings = {coding.WORK: work, coding.DECODES: decodes, coding.MEMBER: member}
+        settings = {coding.WORK: work, coding.MODE: mode, coding.MEMBER: member}
         block = np.zeros(coding.SIZE, np.int64)
         for field, array in arrays.items():
             block[field] = array.ctypes.data
@@ -259,3 +269,13 @@ class Walked(Coder):
         fields = (coding.MEMORY, coding.WIDE, coding.WEIGHTS, coding.CODES, coding.CHUNKS, coding.PLACES_OF, coding.AT)
         unused = dict.fromkeys((*fields, coding.STEPS, coding.PASSES, coding.PARAMS, coding.OPERANDS), self.nothing)
         return {**unused, coding.WALKED: self.machine.block}
+
+
+def coder_of(network: Network, head: IntegerHead, program: Tables, schedule: Schedule, pixels: Pixels) -> Coder:
+    """The coder for a network.
+
+    Raises: KernelError if there is no machine code, and none can be made
+    """
+    if isinstance(network, LocalPixelCNN):
+        return Fronts(network, head, program, schedule, pixels)
+    return Walked(head, program, schedule, pixels)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from pixelrnn.codec.archive import Block, Pixels, Reader, Writer, packed
-from pixelrnn.codec.blocks import ExactModel, Progress, schedule_of
+from pixelrnn.codec.blocks import ExactModel, Progress
+from pixelrnn.codec.schedule import schedule_of
 from pixelrnn.errors import CodecError
 
 IN_A_BLOCK = 1 << 19
@@ -49,7 +50,7 @@ def write_images(
 
     with ThreadPoolExecutor(threads) as pool:
         for some, names in _blocks(images, (writer.model.levels - 1).bit_length()):
-            if schedule_of(writer.model, *some.shape[2:]).streams >= threads:
+            if schedule_of(writer.model.network, *some.shape[2:]).streams >= threads:
                 finish(0)
                 writer.write(packed(writer.model, some, names, progress, verify=verify), len(some))
                 continue
@@ -101,7 +102,7 @@ def read_images(
                 continue
             found = True
             waiting.append((pool.submit(reader.decode, model, block, progress), block))
-            alone = schedule_of(model, block.height, block.width).streams >= threads
+            alone = schedule_of(model.network, block.height, block.width).streams >= threads
             yield from finish(0 if alone else threads)
         yield from finish(0)
     if not found:

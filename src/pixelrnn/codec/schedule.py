@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pixelrnn.networks import LocalPixelCNN, Network
+
 BAND = 32
 """Rows that share a stream, where fronts are longer than a pixel: threads can decode streams side by side."""
 
@@ -75,3 +77,10 @@ class Schedule(NamedTuple):
             key = turn * len(rows) + (rows - top)[:, None]
             flat = ((image * channels + channel) * self.height + rows[:, None]) * self.width + columns
             yield flat.ravel()[key.ravel().argsort(kind="stable")]
+
+
+def schedule_of(network: Network, height: int, width: int) -> Schedule:
+    """The order in which a network decodes images of this size."""
+    if isinstance(network, LocalPixelCNN):
+        return Schedule(height, width, min(width, network.side + 1), one_by_one=True)
+    return Schedule(height, width, width, one_by_one=False)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Incremental, Order, Region
 from pixelrnn.checks import Images, Labels, Numbers, at_least, check_memory, checked_images, checked_mask, pair
 from pixelrnn.errors import ConditionError, ConfigError
+from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
 from pixelrnn.model.renamed import accepts_map
 from pixelrnn.networks import Network
@@ -294,7 +295,12 @@ class GenerationMixin(nn.Module):
             return "naive" if settings.method == "naive" else "cached"
         if settings.method == "auto" and settings.span is not None:
             return "cached"
-        number = "float64" if self.dtype == torch.float64 else "float32"
+        double, exact = self.dtype == torch.float64, isinstance(self.head, IntegerHead)
+        number = ("codec" if exact else "float") + ("64" if double else "32")
+        if exact and settings.temperature != 1:
+            if settings.method == "compiled":
+                raise ConfigError("Compiled code of an exact model draws at temperature 1 only. Use method='auto'.")
+            return "cached"
         try:
             tables = self._tables(condition_map)
             batch = {"levels": self.levels, "images": images, "threads": torch.get_num_threads(), "pixels": pixels}

@@ -22,7 +22,7 @@ from pixelrnn.exact.tables import (
     Z_BITS,
     Z_RANGE,
 )
-from pixelrnn.program.coding_block import BERNOULLI, CATEGORICAL, LOW, MASKED
+from pixelrnn.program.coding_block import BERNOULLI, CATEGORICAL, DECODE, DRAW, LOW, MASKED
 from pixelrnn.program.elementary import OPTIONS
 from pixelrnn.program.vectors import get, put
 
@@ -46,6 +46,7 @@ class Coding(NamedTuple):
     states, positions, ends   of each stream
     words      of all streams, one behind the other
     starts, sizes             of all symbols in the order of decoding, stream by stream: what encoding leaves
+    numbers    (images, C, H, W) uniform, known (images, H, W): for drawing
     """
 
     kind: Any
@@ -62,6 +63,8 @@ class Coding(NamedTuple):
     words: Any
     starts: Any
     sizes: Any
+    numbers: Any
+    known: Any
 
 
 @njit(**OPTIONS, inline="always")
@@ -232,10 +235,16 @@ def pack(coding, stream):
 
 
 @njit(**OPTIONS)
-def code_symbol(coding, memory, at, stream, colour, image, row, column, decodes):
-    """Decode a symbol into the pixels, or leave the interval of the one that is there; 1 if the stream has ended."""
+def code_symbol(coding, memory, at, stream, colour, image, row, column, mode):
+    """Decode or draw a symbol into the pixels, or leave the interval of what is there; 1 if the stream has ended."""
+    if mode == DRAW and coding.known[image, row, column]:
+        return 0
     prepare_head(coding, memory, at, colour, image, row, column)
-    if decodes == 1:
+    if mode == DRAW:
+        level, start, size = find(coding, np.int64(coding.numbers[image, colour, row, column] * TOTAL))
+        coding.pixels[image, colour, row, column] = level
+        return 0
+    if mode == DECODE:
         level, start, size = find(coding, coding.states[stream] & (TOTAL - 1))
         coding.pixels[image, colour, row, column] = level
         return take(coding, stream, start, size)

@@ -7,6 +7,8 @@ LOW = 1 << 31
 
 BERNOULLI, CATEGORICAL, MASKED, JOINT = range(4)
 """Kinds of heads: JOINT is the mixture whose colours share a component."""
+ENCODE, DECODE, DRAW = range(3)
+"""What is done at a symbol: leave its interval, decode it, draw it where it is not known."""
 CODE, WALK, PACK = range(3)
 """The kinds of work: go over all fronts; walk pixel by pixel as in drawing; encode a stream from its intervals."""
 
@@ -33,6 +35,8 @@ CODE, WALK, PACK = range(3)
     WORDS,
     STARTS,
     SIZES,
+    NUMBERS,
+    KNOWN,
     MEETING,
     # numbers
     KIND,
@@ -49,10 +53,10 @@ CODE, WALK, PACK = range(3)
     IMAGE_SIZE,
     LINE,
     SIDE,
-    DECODES,
+    MODE,
     MEMBER,
     MEMBERS,
     STREAM,
     WALKED,  # the address of a machine's block
-) = range(SIZE := 41)
+) = range(SIZE := 43)
 """The fields of a block, as in `block`."""

@@ -18,7 +18,7 @@ from pixelrnn.program.vectors import apart, array_at, get, meet, put
 
 
 @njit(**OPTIONS)
-def walk(coding, number, address, decodes):
+def walk(coding, number, address, mode):
     """Code images side by side, pixel by pixel in raster order, into one stream; `address` is a machine's block."""
     block = array_at(address, (field.SIZE,), np.int64)
     operands = array_at(get(block, field.OPERANDS), (get(block, field.N_OPERANDS), 4), np.int64)
@@ -54,7 +54,7 @@ def walk(coding, number, address, decodes):
                     break
                 for image in range(images):
                     at = place(drawn[colour, 0], state.at, state.steps, image, column)
-                    missing |= code_symbol(coding, state.memory, at, zero, colour, image, row, column, decodes)
+                    missing |= code_symbol(coding, state.memory, at, zero, colour, image, row, column, mode)
                     here = place(drawn[colour, 1], state.at, state.steps, image, column)
                     put(state.memory, here, scaled[coding.pixels[image, colour, row, column]])
     return missing
@@ -104,15 +104,17 @@ def compile_entry(number: Any) -> tuple[str, bytes]:
             array_at(get(block, own.WORDS), (1,), np.uint32),
             array_at(get(block, own.STARTS), (1,), np.int32),
             array_at(get(block, own.SIZES), (1,), np.int32),
+            array_at(get(block, own.NUMBERS), (images, colours, height, width), np.float64),
+            array_at(get(block, own.KNOWN), (images, height, width), np.bool_),
         )
         if get(block, own.WORK) == own.PACK:
             pack(coding, get(block, own.STREAM))
             return np.int64(0)
         if get(block, own.WORK) == own.WALK:
-            return walk(coding, number, get(block, own.WALKED), get(block, own.DECODES))
+            return walk(coding, number, get(block, own.WALKED), get(block, own.MODE))
         passes = array_at(get(block, own.PASSES), (2, colours + 1, 2), np.int64)
         meeting = array_at(get(block, own.MEETING), (1,), np.int64)
-        member, members, decodes = get(block, own.MEMBER), get(block, own.MEMBERS), get(block, own.DECODES)
+        member, members, mode = get(block, own.MEMBER), get(block, own.MEMBERS), get(block, own.MODE)
         image_size, memory = get(block, own.IMAGE_SIZE), state.memory
         late, zero, single = np.int64(1 << 30), np.int64(0), np.int64(1)
         missing = np.int64(0)
@@ -135,7 +137,7 @@ def compile_entry(number: Any) -> tuple[str, bytes]:
                     for row in range(top, bottom + 1):
                         at = get(state.at, operand) + (row - top) * get(state.steps, 2 * operand)
                         column = front - lag * row
-                        missing |= code_symbol(coding, memory, at, stream, colour, image, row, column, decodes)
+                        missing |= code_symbol(coding, memory, at, stream, colour, image, row, column, mode)
                         level = np.int64(coding.pixels[image, colour, row, column])
                         here = first_number + (row - top) * (line - lag * colours) + colour
                         put(memory, here, number(2 * level - (levels - 1)))

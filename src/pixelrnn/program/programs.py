@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
-from pixelrnn.networks import Network
+from pixelrnn.networks import LocalPixelCNN, Network
 from pixelrnn.program.native import is_installed
 from pixelrnn.program.processor import vector_bytes
 from pixelrnn.program.recording import record
@@ -44,24 +44,14 @@ class Programs:
         """A copy of a model makes its own."""
         return Programs, ()
 
-    def of(
-        self,
-        network: Network,
-        head: Head,
-        condition_map: Tensor | None,
-        *,
-        in_rows: bool = True,
-        to_draw: bool = True,
-    ) -> Tables:
-        """The program of a network and its head; without `in_rows` everything is done at the pixel.
+    def of(self, network: Network, head: Head, condition_map: Tensor | None) -> Tables:
+        """The program of a network and its head.
 
-        Without `to_draw` the head may be one in whole numbers, whose parameters are what the program ends with.
+        A local network in whole numbers is computed front by front, so nothing of it is done for a row at once.
 
         Raises: UnknownStepError, which says why there is none
         """
         weights = next(network.parameters())
-        if to_draw and isinstance(head, IntegerHead):
-            raise UnknownStepError("probabilities in whole numbers")
         if not is_installed():
             raise UnknownStepError("numba is not installed")
         if weights.device.type != "cpu" or weights.dtype not in (torch.float32, torch.float64):
@@ -73,7 +63,12 @@ class Programs:
         maps, uniform = 0, True
         if condition_map is not None:
             maps, uniform = condition_map.shape[1], condition_map.shape[2:] == (1, 1)
-        kind: Kind = (weights.dtype, maps, uniform, in_rows)
+        kind: Kind = (
+            weights.dtype,
+            maps,
+            uniform,
+            not (isinstance(head, IntegerHead) and isinstance(network, LocalPixelCNN)),
+        )
         with self._lock:
             made = self._made.setdefault(network, {})
             now = _fingerprint(network)

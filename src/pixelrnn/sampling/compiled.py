@@ -9,6 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pixelrnn.codec.compiled import Coder, coder_of
+from pixelrnn.codec.schedule import schedule_of
+from pixelrnn.exact import IntegerHead
 from pixelrnn.networks.base import Stage
 from pixelrnn.program import Machine, Programs
 from pixelrnn.sampling.choosers import Chooser, Draw, Guide
@@ -101,3 +104,46 @@ def drawn_by(chooser: Chooser) -> tuple[Draw, float, int]:
     if isinstance(chooser, Draw):
         return chooser, 1.0, 1
     raise TypeError(f"a compiled walk draws; it cannot ask {type(chooser).__name__}")
+
+
+class ExactWalk(StageWalk):
+    """A stage of a network in whole numbers, drawn by the compiled code that also decodes, image by image.
+
+    Raises: UnknownStepError if the network has no program
+    """
+
+    def __init__(self, stage: Stage, work: Work, settled_before: Tensor, programs: Programs) -> None:
+        super().__init__(stage, work, settled_before)
+        head = self.head
+        assert isinstance(head, IntegerHead)
+        draw, _, copies = drawn_by(self.chooser)
+        assert draw.temperature == 1 and copies == 1  # noqa: PT018
+        height, width = self.grid.shape[2:]
+        program = programs.of(self.network, self.head, None)
+        self.numbers = draw.numbers.numpy().reshape(self.grid.shape)
+        self.known = ~self.unknown.reshape(len(self.grid), height, width)
+
+        def coder(pixels: npt.NDArray[np.uint8]) -> Coder:
+            return coder_of(self.network, head, program, schedule_of(self.network, height, width), pixels)
+
+        self.coder = coder
+
+    def events(self) -> Iterator[Settled]:
+        """Draw a few images at a time."""
+        count, channels, height, width = self.grid.shape
+        at_once = max(1, _PIXELS_AT_ONCE // (height * width))
+        where = torch.arange(height * width)
+        for first in range(0, count, at_once):
+            some = slice(first, first + at_once)
+            pixels = np.ascontiguousarray(self.host[some].reshape(-1, channels, height, width))
+            self.coder(pixels).draw(self.numbers[some], self.known[some])
+            values = pixels.reshape(len(pixels), channels, -1)
+            self.host[some] = values
+            images = np.arange(first, first + len(pixels))
+            yield from self._event(images, where, values, np.ones((len(pixels), height * width), dtype=bool))
+
+    def _choose(self, run: Tensor) -> Iterator[Settled]:
+        raise AssertionError("all pixels of an image are drawn together")
+
+
+_PIXELS_AT_ONCE = 1 << 16

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from pixelrnn.canvas import Order, Whole
+from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
 from pixelrnn.networks import Network
 from pixelrnn.program import Programs
 from pixelrnn.sampling.choosers import Chooser, Span
-from pixelrnn.sampling.compiled import CompiledWalk
+from pixelrnn.sampling.compiled import CompiledWalk, ExactWalk
 from pixelrnn.sampling.pace import Pace
 from pixelrnn.sampling.spans import SpanWalk, pmf_of
 from pixelrnn.sampling.stage import Settled, StageWalk, Work, check_finite
@@ -71,7 +72,9 @@ def walk(
     programs = Programs() if programs is None else programs
     for stage in network.stages():
         walked: StageWalk
-        if method == "compiled":
+        if method == "compiled" and isinstance(head, IntegerHead):
+            walked = ExactWalk(stage, work, settled_before, programs)
+        elif method == "compiled":
             walked = CompiledWalk(stage, work, settled_before, programs)
         else:
             walked = SpanWalk(stage, work, settled_before, pace)
