@@ -13,12 +13,13 @@ from worlds import all_images
 
 import pixelrnn
 from pixelrnn.canvas import Whole
-from pixelrnn.errors import ConfigError, ModelFolderError
+from pixelrnn.errors import CausalityError, ConfigError, ModelFolderError
 from pixelrnn.exact import IntegerHead
 from pixelrnn.exact.heads import integer_head
 from pixelrnn.exact.layers import IntegerConv2d
 from pixelrnn.exact.tables import TOTAL
 from pixelrnn.heads import Bernoulli, Categorical, Head, LogisticMixture
+from pixelrnn.measure.inspection import prove_causal, seen_pairs
 from pixelrnn.model import PixelModel
 
 MODELS: dict[str, dict[str, object]] = {
@@ -118,6 +119,19 @@ def test_sampling_is_that_of_the_oracle_by_every_canvas(name: str) -> None:
     assert torch.equal(exact.complete(images, known, seed=1, method="compiled"), completed)
     with pytest.raises(ConfigError, match="at temperature 1 only"):
         exact.sample(1, temperature=0.5, method="compiled")
+
+
+@every_model
+def test_it_is_proved_causal_like_the_model_that_it_was_made_of(name: str) -> None:
+    model, exact = exact_model(name)
+    assert prove_causal(exact) == prove_causal(model)
+    assert torch.equal(seen_pairs(exact, (9, 7)), seen_pairs(model, (9, 7)))
+    first = exact.network.first.conv
+    first.mask = None if first.mask is None else torch.ones_like(first.mask)
+    first.weight.data = first.weight.data.abs() + 1
+    if first.kernel_size[0] == first.kernel_size[1] // 2 + 1 and model.head.groups > 1:
+        with pytest.raises(CausalityError):
+            prove_causal(exact)
 
 
 @every_model

@@ -72,12 +72,18 @@ def test_the_pixel_that_is_named_is_the_first_that_went_wrong() -> None:
     [
         (lambda model: model.sample(10**12), r"1000000000000 images of 5 x 4 would need at least [\d,.]+ GiB"),
         (lambda model: model.sample(1, size=(10**9, 10**9)), r"1 images of 1000000000 x 1000000000 would need"),
-        (lambda model: model.sample(10, size=(1, 10**9), batch_size=10), r"would need at least [\d,.]+ GiB of memory"),
+        (
+            lambda model: model.sample(2, size=(1, 10**8), batch_size=2),
+            r"draw 2 images of 1 x 100000000 at a time would need at least [\d,.]+ GiB of memory",
+        ),
         (lambda model: model.sample_rows(1, size=(10**6, 10**6)), "would need at least"),
     ],
     ids=["count", "size", "one long row", "rows"],
 )
-def test_what_would_not_fit_into_memory_is_refused_with_the_figure(call: object, says: str) -> None:
+def test_what_would_not_fit_into_memory_is_refused_with_the_figure(
+    call: object, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", str(1 << 30))  # the images themselves fit into it
     with pytest.raises(MemoryLimitError, match=says):
         call(small("gated-pixelcnn"))
 

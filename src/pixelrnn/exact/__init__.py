@@ -10,6 +10,7 @@ from pixelrnn.exact.quantise import (
     problem,
     ranges,
     with_integer_layers,
+    without_rounding,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "problem",
     "ranges",
     "with_integer_layers",
+    "without_rounding",
 ]

@@ -107,6 +107,14 @@ def approximate(
 _ROOM = 1.25  # for inputs that are larger than any that was seen
 
 
+def without_rounding(network: nn.Module) -> None:
+    """Put plain convolutions in the place of integer ones: what depends on what is the same, and has a gradient."""
+    for name, each in list(network.named_modules()):
+        if isinstance(each, IntegerConv2d):
+            owner, _, own = name.rpartition(".")
+            setattr(network.get_submodule(owner), own, each.conv.requires_grad_())
+
+
 def problem(network: nn.Module) -> str:
     """What is wrong with the integer layers of a network that was loaded, "" if nothing is."""
     for name, each in network.named_modules():

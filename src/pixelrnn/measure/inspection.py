@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Order, Whole, scale
+from pixelrnn.canvas import Order, Whole
 from pixelrnn.data import save_picture
 from pixelrnn.errors import CausalityError
+from pixelrnn.exact import without_rounding
 from pixelrnn.layers.recurrence import Recurrence
 from pixelrnn.model import PixelModel
 
@@ -38,6 +39,7 @@ class CausalityReport:
 def transparent(model: PixelModel) -> nn.Module:
     """A copy of the network in float64 with positive weights, so that no dependency has a zero gradient."""
     network = copy.deepcopy(model.network).double().eval()
+    without_rounding(network)  # of an exact model: rounded numbers have no gradient
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in network.parameters():
@@ -160,8 +162,10 @@ def _replace_the_future(
     groups = model.head.groups
     for colour in range(groups):
         hidden = torch.stack([_hidden(model, row, column, colour, size, order) for row, column in pixels])
-        changed = network(Whole(scale(torch.where(hidden, other, image), model.levels, torch.float64), order=order))
-        plain = network(Whole(scale(image.expand(len(pixels), *shape), model.levels, torch.float64), order=order))
+        seen, hidden_seen = image.expand(len(pixels), *shape), torch.where(hidden, other, image)
+        plain, changed = (
+            network(Whole(model.head.seen(each, torch.float64), order=order)) for each in (seen, hidden_seen)
+        )
         for index, (row, column) in enumerate(pixels):
             parts = [each[index, :, row, column].chunk(groups)[colour] for each in (changed, plain)]
             if not torch.equal(*parts):
