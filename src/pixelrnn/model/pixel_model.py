@@ -375,7 +375,7 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         )
 
 
-_COST = 0.001  # of the bits: if rounding costs more in float32, integers are carried by float64
+_COST = 0.003  # of the bits: if rounding costs more in float32, integers are carried by float64
 _GEOMETRY = ("network", "head", "size", "channels", "levels", "options")
 """What a model is built from, in the order of the arguments."""
 
