@@ -189,6 +189,17 @@ def several(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
+def note_compiling(model: PixelModel) -> None:
+    """Notes that the code which compresses is compiled first, if it is."""
+    import torch
+
+    from pixelrnn.program import native
+
+    number = "codec64" if model.dtype == torch.float64 else "codec32"
+    if native.is_installed() and native.seconds_until_ready(number) > 1:
+        note("compiling for this processor, which takes some ten seconds, once")
+
+
 def note(text: str) -> None:
     """Print one line on standard error."""
     typer.echo(f"note: {text}", err=True)

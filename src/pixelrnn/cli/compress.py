@@ -12,6 +12,7 @@ from pixelrnn.cli.common import (
     Clock,
     check_not_an_input,
     download_bar,
+    note_compiling,
     note_layout,
     note_split,
     pixel_bar,
@@ -63,6 +64,7 @@ def run(
     check_place(out)
     check_not_an_input(out, pictures or [])
     used = PixelModel.load(model)
+    note_compiling(used)
     name = Path(model).name
     total, images = _of_data(used, str(data), split, values) if data else _of_files(used, pictures or [], pixels_only)
     clock, count, raw = Clock(), 0, 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pixelrnn.cli.common import Clock, pixel_bar, save_array, several
+from pixelrnn.cli.common import Clock, note_compiling, pixel_bar, save_array, several
 from pixelrnn.errors import CodecError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def run(
     clock, count, arrays = Clock(), 0, []
     with opened(file) as reader:
         used = model_of(reader, file, model)
+        note_compiling(used)
         out.mkdir(parents=True, exist_ok=True)
         with pixel_bar("decompressing", 0) as progress:
             for image in read_images(reader, used, progress, only=only):

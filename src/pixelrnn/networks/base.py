@@ -78,5 +78,14 @@ class Network(nn.Module, ABC):
         return None
 
 
+def causal_neighbourhood(side: int, row: int, column: int, height: int, width: int) -> Tensor:
+    """The pixels up to `side` rows above and columns to either side, and those to the left: (height, width) bool."""
+    seen = torch.zeros(height, width, dtype=torch.bool)
+    left = max(0, column - side)
+    seen[max(0, row - side) : row, left : column + side + 1] = True
+    seen[row, left:column] = True
+    return seen
+
+
 def _hw(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"

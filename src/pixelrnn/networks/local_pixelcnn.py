@@ -6,7 +6,6 @@ arXiv 2109.02639 (NeLLoC), and the authors' code.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from pixelrnn.fields import Count, Kernel, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import MaskedConv2d, Pointwise, Readout
-from pixelrnn.networks.base import Network
+from pixelrnn.networks.base import Network, causal_neighbourhood
 
 
 class PointwiseBlock(nn.Module):
@@ -99,8 +98,4 @@ class LocalPixelCNN(Network):
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The receptive field of the parameters at (row, column): (height, width) bool."""
-        seen = torch.zeros(height, width, dtype=torch.bool)
-        left = max(0, column - self.side)
-        seen[max(0, row - self.side) : row, left : column + self.side + 1] = True
-        seen[row, left:column] = True
-        return seen
+        return causal_neighbourhood(self.side, row, column, height, width)

@@ -6,7 +6,6 @@ Representations, 2012, PLoS ONE 7(7).
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
@@ -15,7 +14,7 @@ from pixelrnn.heads import MCGSM, Head
 from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import MaskedConv2d
 from pixelrnn.layers.mixture import ScaleMixture
-from pixelrnn.networks.base import Network
+from pixelrnn.networks.base import Network, causal_neighbourhood
 
 
 class NeighbourhoodMixture(Network):
@@ -67,8 +66,4 @@ class NeighbourhoodMixture(Network):
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The receptive field of the parameters at (row, column): (height, width) bool."""
-        seen = torch.zeros(height, width, dtype=torch.bool)
-        left = max(0, column - self.side)
-        seen[max(0, row - self.side) : row, left : column + self.side + 1] = True
-        seen[row, left:column] = True
-        return seen
+        return causal_neighbourhood(self.side, row, column, height, width)

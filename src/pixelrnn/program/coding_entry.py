@@ -12,7 +12,7 @@ from pixelrnn.program import coding_block as own
 from pixelrnn.program.coding import Coding, code_symbol, pack
 from pixelrnn.program.drawing import begin_row, prepare
 from pixelrnn.program.elementary import OPTIONS
-from pixelrnn.program.entry import object_code
+from pixelrnn.program.entry import machine_state, object_code
 from pixelrnn.program.kernels import State, place, run
 from pixelrnn.program.vectors import apart, array_at, get, meet, put
 
@@ -22,16 +22,7 @@ def walk(coding, number, address, mode):
     """Code images side by side, pixel by pixel in raster order, into one stream; `address` is a machine's block."""
     block = array_at(address, (field.SIZE,), np.int64)
     operands = array_at(get(block, field.OPERANDS), (get(block, field.N_OPERANDS), 4), np.int64)
-    state = State(
-        array_at(get(block, field.CODE), (1,), np.int64),
-        array_at(get(block, field.AT), (1,), np.int64),
-        array_at(get(block, field.STEPS), (1,), np.int64),
-        array_at(get(block, field.CHUNKS), (1,), np.int64),
-        array_at(get(block, field.PLACES), (1,), np.int64),
-        array_at(get(block, field.MEMORY), (1,), number),
-        array_at(get(block, field.WIDE), (1,), np.float64),
-        array_at(get(block, field.WEIGHTS), (1,), number),
-    )
+    state = machine_state(block, number)
     images, colours, height, width = coding.pixels.shape
     size, line = get(block, field.IMAGE_SIZE), get(block, field.CONDITION_LINE)
     condition = array_at(get(block, field.CONDITION), (images, height, line), number)

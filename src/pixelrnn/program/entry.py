@@ -15,6 +15,21 @@ from pixelrnn.program.kernels import State
 from pixelrnn.program.vectors import array_at, as_float, get
 
 
+@njit(**OPTIONS, inline="always")
+def machine_state(block, number):
+    """The state that a machine's block describes, with memory of `number`."""
+    return State(  # of flat arrays that are read by place nobody asks the length
+        array_at(get(block, field.CODE), (1,), np.int64),
+        array_at(get(block, field.AT), (1,), np.int64),
+        array_at(get(block, field.STEPS), (1,), np.int64),
+        array_at(get(block, field.CHUNKS), (1,), np.int64),
+        array_at(get(block, field.PLACES), (1,), np.int64),
+        array_at(get(block, field.MEMORY), (1,), number),
+        array_at(get(block, field.WIDE), (1,), np.float64),
+        array_at(get(block, field.WEIGHTS), (1,), number),
+    )
+
+
 def compile_entry(number: Any) -> tuple[str, bytes]:
     """The entry for memory of `number`: its name, and its machine code as an object file.
 
@@ -29,16 +44,7 @@ def compile_entry(number: Any) -> tuple[str, bytes]:
         work, row, width = get(block, field.WORK), get(block, field.ROW), get(block, field.WIDTH)
         batch, image, images = get(block, field.BATCH), get(block, field.IMAGE), get(block, field.IMAGES)
         operands = array_at(get(block, field.OPERANDS), (get(block, field.N_OPERANDS), 4), np.int64)
-        state = State(  # of flat arrays that are read by place nobody asks the length
-            array_at(get(block, field.CODE), (1,), np.int64),
-            array_at(get(block, field.AT), (1,), np.int64),
-            array_at(get(block, field.STEPS), (1,), np.int64),
-            array_at(get(block, field.CHUNKS), (1,), np.int64),
-            array_at(get(block, field.PLACES), (1,), np.int64),
-            array_at(get(block, field.MEMORY), (1,), number),
-            array_at(get(block, field.WIDE), (1,), np.float64),
-            array_at(get(block, field.WEIGHTS), (1,), number),
-        )
+        state = machine_state(block, number)
         line, where = get(block, field.CONDITION_LINE), get(block, field.CONDITION_AT)
         colours, area, size = get(block, field.N_COLOURS), get(block, field.AREA), get(block, field.IMAGE_SIZE)
         condition = array_at(get(block, field.CONDITION), (batch, area // width, line), number)
