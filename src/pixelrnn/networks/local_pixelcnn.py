@@ -55,7 +55,7 @@ class LocalPixelCNN(Network):
     Differs: `linear` is ours; False, 3 and 2 layers give the paper's network, but for where its ReLUs are, which the
              paper does not say
 
-    >>> import pixelrnn
+    >>> import pixelrnn, torch
     >>> model = pixelrnn.build("local-pixelcnn", size=(5, 5), levels=256, layers=1, width=4, kernel=3)
     >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
     torch.Size([3])

@@ -30,7 +30,7 @@ class NeighbourhoodMixture(Network):
     Source:  arXiv 1506.03478, equations 4 and 5
     Differs: as for `SpatialLSTM`; trained by stochastic gradient descent, where the authors use L-BFGS after whitening.
 
-    >>> import pixelrnn
+    >>> import pixelrnn, torch
     >>> model = pixelrnn.build("mcgsm", size=(5, 5), levels=256, kernel=3)
     >>> model.log_prob(torch.zeros(3, 1, 5, 5, dtype=torch.uint8)).shape
     torch.Size([3])
