@@ -1,14 +1,17 @@
 """Archives: images in one file, as the bits of a model in whole numbers.
 
     archive  magic "\\x93PRNN", version (1 byte), model: length of its name (1 byte) and name, the first 16 bytes of the
-             SHA-256 of its weights, channels (1), levels - 1 (1); CRC-32 of all of that (4); blocks; the end
+             SHA-256 of its weights, channels (1), levels - 1 (1), classes (varint; 0 if it takes no labels); CRC-32 of
+             all of that (4); blocks; the end
     block    kind (1 byte: 1 coded, 2 stored); how many images, height, width, length of the names, length of the
-             content (varints); CRC-32 of this header (4); the names, deflated; the content; CRC-32 of names and
-             content (4); CRC-32 of the pixels (4)
+             content (varints); CRC-32 of this header (4); the names, deflated; the labels; the content; CRC-32 of
+             names, labels and content (4); CRC-32 of the pixels (4)
     end      kind 0, the number of all images (varint), CRC-32 of these (4)
 
 The content of a coded block is, for each stream, its length in 32-bit words (varint) and itself; of a stored block, the
-pixels (images, channels, H, W), each row less the one above, deflated. Numbers are little-endian; a varint has seven
+pixels (images, channels, H, W), each row less the one above, deflated. If there are classes, every image has a label,
+0 for none and k + 1 for class k; those of up to 64 images are the digits of a number to the base classes + 1, the first
+the lowest, in as few bytes as hold the largest such number. Numbers are little-endian; a varint has seven
 bits in each byte, the lowest first, and the highest bit set in all but the last.
 """
 
@@ -26,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pixelrnn.codec.blocks import ExactModel, Progress, decode, encode
+from pixelrnn.codec.blocks import NO_LABEL, ExactModel, Labels, Progress, best_labels, decode, encode
 from pixelrnn.errors import CodecError
 from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import HEADS, head_options
@@ -38,6 +41,8 @@ LARGEST = 1 << 28
 """Pixels of a block, at most: what a damaged header can make a reader allocate."""
 _MOST_IMAGES = 1 << 20
 _NAMES = 1 << 26  # bytes of the names of a block
+_MOST_CLASSES = 1 << 16
+_TOGETHER = 64  # labels in one number
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -49,6 +54,7 @@ class Header(NamedTuple):
     fingerprint: bytes
     channels: int
     levels: int
+    classes: int
 
 
 class Block(NamedTuple):
@@ -59,6 +65,7 @@ class Block(NamedTuple):
     height: int
     width: int
     names: list[str]
+    labels: list[int] | None  # of a model that takes them
     content: bytes
     checksum: int  # of the pixels
     size: int  # bytes in the file
@@ -75,17 +82,23 @@ def fingerprint(model: ExactModel) -> bytes:
     Options that have their default are left out, so an option that a later version adds changes nothing.
     """
     config = model.config
+    classes = classes_of(model)
     defaults = {**options_of(config["network"]), **head_options(HEADS[config["head"]]), "dropout": None}
     options = {
         key: each
         for key, each in config["options"].items()
-        if key != "dropout" and not (key in defaults and each == defaults[key]) and not key.startswith("condition")
+        if key != "dropout" and not (key in defaults and each == defaults[key]) and not (key == "condition_dropout" or (not classes and key.startswith("condition")))
     }
     built = {key: config[key] for key in ("network", "head", "channels", "levels", "exact")}
     found = hashlib.sha256(json.dumps({**built, "options": options}, sort_keys=True).encode())
     for name, each in sorted(model.state_dict().items()):
         found.update(name.encode() + b"\0" + each.double().numpy().astype("<f8").tobytes())
     return found.digest()[:16]
+
+
+def classes_of(model: ExactModel) -> int:
+    """Of which a label names one, 0 if the model takes no labels."""
+    return 0 if model.condition is None else model.condition.classes
 
 
 class Writer:
@@ -97,16 +110,25 @@ class Writer:
         self.file, self.model, self.images = file, model, 0
         called = name.encode()[:255]
         head = MAGIC + bytes([VERSION, len(called)]) + called + fingerprint(model)
-        head += bytes([model.channels, model.levels - 1])
+        head += bytes([model.channels, model.levels - 1]) + _varint(classes_of(model))
         self.size = 0
         self._write(head + _crc(head))
 
-    def add(self, images: Pixels, names: list[str], progress: Progress, *, verify: bool = True) -> None:
+    def add(
+        self,
+        images: Pixels,
+        names: list[str],
+        progress: Progress,
+        *,
+        labels: Labels | None = None,
+        verify: bool = True,
+    ) -> None:
         """Write a block: images (N, C, H, W) of one size, and a name for each, or none at all.
 
+        Arguments: labels, of all images; None: the best ones, if the model takes labels
         Raises: CodecError if `verify` finds that it does not decode to its images
         """
-        self.write(packed(self.model, images, names, progress, verify=verify), len(images))
+        self.write(packed(self.model, images, names, labels, progress, verify=verify), len(images))
 
     def write(self, block: bytes, images: int) -> None:
         """Write a block that was packed before, of so many images."""
@@ -123,22 +145,32 @@ class Writer:
         self.size += len(data)
 
 
-def packed(model: ExactModel, images: Pixels, names: list[str], progress: Progress, *, verify: bool = True) -> bytes:
+def packed(
+    model: ExactModel,
+    images: Pixels,
+    names: list[str],
+    labels: Labels | None,
+    progress: Progress,
+    *,
+    verify: bool = True,
+) -> bytes:
     """The bytes of a block: see `Writer.add`."""
     count, _, height, width = images.shape
-    stored = deflated(images)
+    stored, classes = deflated(images), classes_of(model)
     content, kind = stored, STORED
-    streams = encode(model, torch.from_numpy(images), progress)
+    if classes and labels is None:
+        labels = best_labels(model, torch.from_numpy(images))
+    streams = encode(model, torch.from_numpy(images), labels, progress)
     coded = b"".join(_varint(len(each) // 4) + each for each in streams)
     if len(coded) < len(stored):
         content, kind = coded, CODED
     if verify and kind == CODED:
-        found = decode(model, streams, count, (height, width), progress)
+        found = decode(model, streams, count, (height, width), labels, progress)
         if not np.array_equal(found, images):
             raise CodecError("A block does not decode to its images: the arithmetic of this machine is not exact.")
     called = zlib.compress("\n".join(names).encode(), 9) if names else b""
     head = bytes([kind]) + b"".join(map(_varint, (count, height, width, len(called), len(content))))
-    rest = called + content
+    rest = called + (_packed_labels(labels, classes) if labels is not None else b"") + content
     return head + _crc(head) + rest + _crc(rest) + _crc(images.tobytes())
 
 
@@ -155,10 +187,13 @@ class Reader:
             raise CodecError("This is not a compressed file of pixelrnn: it begins with other bytes.")
         if head[-2] != VERSION:
             raise CodecError(f"The file has version {head[-2]}, but this package reads {VERSION}. Update pixelrnn.")
-        rest = self._read(head[-1] + 18, "its beginning")
+        rest = bytearray(self._read(head[-1] + 18, "its beginning"))
+        name, print_, (channels, levels) = bytes(rest[: head[-1]]), bytes(rest[head[-1] : -2]), rest[-2:]
+        classes = self._number(rest)
         self._check(head + rest, "beginning")
-        name, print_, (channels, levels) = rest[: head[-1]], rest[head[-1] : -2], rest[-2:]
-        self.header = Header(name.decode(errors="replace"), print_, channels, levels + 1)
+        if classes > _MOST_CLASSES:
+            raise CodecError(f"The file is damaged: its model has {classes} classes.")
+        self.header = Header(name.decode(errors="replace"), print_, channels, levels + 1, classes)
 
     def check_model(self, model: ExactModel) -> None:
         """Raises CodecError unless the archive was made with this model."""
@@ -192,12 +227,15 @@ class Reader:
                 raise CodecError(f"The file is damaged: a block of kind {kind} with {pixels} pixels.")
             if count > _MOST_IMAGES or of_names > _NAMES or of_content > 2 * pixels * self.header.channels + 4096:
                 raise CodecError("The file is damaged: a block is larger than its images.")
-            rest = self._read(of_names + of_content, "a block")
+            of_labels = _labels_size(count, self.header.classes)
+            rest = self._read(of_names + of_labels + of_content, "a block")
             self._check(rest, "block")
             (checksum,) = struct.unpack("<I", self._read(4, "a block"))
             names = _names(rest[:of_names], count) if of_names else []
+            labelled, content = rest[of_names : of_names + of_labels], rest[of_names + of_labels :]
+            labels = _labels(labelled, count, self.header.classes) if self.header.classes else None
             size = len(head) + len(rest) + 12
-            yield Block(kind, count, height, width, names, rest[of_names:], checksum, size)
+            yield Block(kind, count, height, width, names, labels, content, checksum, size)
             images += count
 
     def decode(self, model: ExactModel, block: Block, progress: Progress) -> Pixels:
@@ -211,7 +249,7 @@ class Reader:
             progress(block.pixels)
         else:
             streams = _streams(block.content)
-            images = decode(model, streams, block.images, (block.height, block.width), progress)
+            images = decode(model, streams, block.images, (block.height, block.width), block.labels, progress)
         if zlib.crc32(images.tobytes()) != block.checksum:
             raise CodecError("The file is damaged: its pixels do not have the checksum that they had.")
         return images
@@ -286,6 +324,44 @@ def _names(data: bytes, count: int) -> list[str]:
     if len(names) != count:
         raise CodecError(f"The file is damaged: {count} images have {len(names)} names.")
     return names
+
+
+def _packed_labels(labels: Labels, classes: int) -> bytes:
+    found = b""
+    for first in range(0, len(labels), _TOGETHER):
+        some, number = labels[first : first + _TOGETHER], 0
+        for label in reversed(some):
+            number = number * (classes + 1) + label - NO_LABEL
+        found += number.to_bytes(_labels_size(len(some), classes), "little")
+    return found
+
+
+def _labels_size(count: int, classes: int) -> int:
+    """Bytes of the labels of so many images."""
+
+    def of(some: int) -> int:
+        return -(-((classes + 1) ** some - 1).bit_length() // 8)
+
+    return count // _TOGETHER * of(_TOGETHER) + of(count % _TOGETHER)
+
+
+def _labels(data: bytes, count: int, classes: int) -> list[int]:
+    """The labels of `_packed_labels`.
+
+    >>> _labels(_packed_labels([2, NO_LABEL, 0] * 50, classes=3), 150, classes=3) == [2, NO_LABEL, 0] * 50
+    True
+    """
+    found, at = [], 0
+    for first in range(0, count, _TOGETHER):
+        some = min(_TOGETHER, count - first)
+        size = _labels_size(some, classes)
+        number, at = int.from_bytes(data[at : at + size], "little"), at + size
+        for _ in range(some):
+            number, digit = divmod(number, classes + 1)
+            found.append(digit + NO_LABEL)
+        if number:
+            raise CodecError("The file is damaged: there are no such labels.")
+    return found
 
 
 def _varint(number: int) -> bytes:

@@ -5,7 +5,7 @@ On PyTorch an encoder runs the network on whole images at once, and a decoder fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from pixelrnn.codec.schedule import Schedule, schedule_of
 from pixelrnn.errors import CodecError
 from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
+from pixelrnn.layers.condition import Condition
 from pixelrnn.networks import LocalPixelCNN, Network
 from pixelrnn.program import Programs, UnknownStepError, native
 
@@ -37,6 +38,7 @@ class ExactModel(Protocol):
 
     network: Network
     head: Head
+    condition: Condition | None
     channels: int
     levels: int
     config: dict[str, Any]
@@ -52,27 +54,61 @@ class ExactModel(Protocol):
 Progress = Callable[[int], None]
 """Called with the number of pixels that were done since the last call."""
 
+NO_LABEL = -1
+Labels = Sequence[int]
+"""Of images, for a model that takes labels: 0..classes-1, or NO_LABEL."""
+
 
 @torch.inference_mode()
-def encode(model: ExactModel, images: Tensor, progress: Progress) -> list[bytes]:
+def encode(model: ExactModel, images: Tensor, labels: Labels | None, progress: Progress) -> list[bytes]:
     """The streams of images (N, C, H, W) uint8."""
     _check_fits(images.numel(), _ENCODING)
-    images = model.in_order(images)
+    images, s = model.in_order(images), _condition_map(model, labels)
     schedule, found = schedule_of(model.network, *images.shape[2:]), []
-    coder = _coder(model, schedule, np.ascontiguousarray(images.numpy()))
+    coder = _coder(model, schedule, np.ascontiguousarray(images.numpy()), s)
     if coder is not None:
         found = coder.encode()
         progress(images[:, 0].numel())
         return found
-    starts, sizes = np.empty(images.shape, np.int64), np.empty(images.shape, np.int64)
-    for where, some, above in _parts(model, images):
-        params = model.network(Whole(model.head.seen(some, model.dtype)))
-        start, size = (each[:, :, above:].numpy() for each in _head(model).intervals(params, some))
-        starts[where], sizes[where] = start, size
-        progress(start[:, 0].size)
+    starts, sizes = _intervals(model, images, s, progress)
     for order in schedule.orders(len(images), images.shape[1]):
         found.append(rans.encode(starts.ravel()[order].tolist(), sizes.ravel()[order].tolist()))
     return found
+
+
+def _intervals(
+    model: ExactModel, images: Tensor, s: Tensor | None, progress: Progress
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where every symbol begins and how many of 2^24 belong to it, on PyTorch: (N, C, H, W) each."""
+    starts, sizes = np.empty(images.shape, np.int64), np.empty(images.shape, np.int64)
+    for where, some, above in _parts(model, images):
+        params = model.network(Whole(model.head.seen(some, model.dtype), None if s is None else s[where[0]]))
+        start, size = (each[:, :, above:].numpy() for each in _head(model).intervals(params, some))
+        starts[where], sizes[where] = start, size
+        progress(start[:, 0].size)
+    return starts, sizes
+
+
+@torch.inference_mode()
+def best_labels(model: ExactModel, images: Tensor) -> list[int]:
+    """For each image the label with which it takes the fewest bits, or none, for a model that takes labels."""
+    assert model.condition is not None
+    images, bits = model.in_order(images), []
+    for label in range(NO_LABEL, model.condition.classes):
+        s = _condition_map(model, [label] * len(images))
+        _, sizes = _intervals(model, images, s, lambda _: None)
+        bits.append(-np.log2(sizes).sum((1, 2, 3)))
+    found: list[int] = (np.argmin(bits, 0) + NO_LABEL).tolist()
+    return found
+
+
+def _condition_map(model: ExactModel, labels: Labels | None) -> Tensor | None:
+    """What the network is conditioned on, (N, maps, 1, 1): zeros without a label."""
+    if model.condition is None or labels is None:
+        return None
+    assert model.condition.label is not None
+    embedded = F.pad(model.condition.label.weight, (0, 0, 1, 0))  # a row of zeros for NO_LABEL
+    return embedded[torch.tensor(labels) - NO_LABEL][:, :, None, None]
 
 
 def _check_fits(symbols: int, each: int) -> None:
@@ -85,7 +121,7 @@ def _parts(model: ExactModel, images: Tensor) -> Iterator[tuple[tuple[slice, ...
     there only to be seen."""
     count, _, height, width = images.shape
     at_once = max(1, _AT_ONCE // (height * width))
-    if at_once > 1 or not isinstance(model.network, LocalPixelCNN):
+    if at_once > 1 or not isinstance(model.network, LocalPixelCNN) or not model.network.reads_image_alone:
         for first in range(0, count, at_once):
             yield (slice(first, first + at_once),), images[first : first + at_once], 0
         return
@@ -99,7 +135,12 @@ def _parts(model: ExactModel, images: Tensor) -> Iterator[tuple[tuple[slice, ...
 
 @torch.inference_mode()
 def decode(
-    model: ExactModel, streams: list[bytes], count: int, size: tuple[int, int], progress: Progress
+    model: ExactModel,
+    streams: list[bytes],
+    count: int,
+    size: tuple[int, int],
+    labels: Labels | None,
+    progress: Progress,
 ) -> npt.NDArray[np.uint8]:
     """The images (count, C, H, W) of some streams.
 
@@ -112,7 +153,8 @@ def decode(
         )
     _check_fits(count * model.channels * size[0] * size[1], _DECODING)
     pixels = np.zeros((count, model.channels, *size), dtype=np.uint8)
-    coder = _coder(model, schedule, pixels)
+    s = _condition_map(model, labels)
+    coder = _coder(model, schedule, pixels, s)
     if coder is not None:
         coder.decode(streams)
         progress(pixels[:, 0].size)
@@ -122,19 +164,20 @@ def decode(
         for image in range(count):
             _decode(model, schedule, readers, pixels[image : image + 1], _Scattered(model, size), progress)
     else:
-        _decode(model, schedule, readers, pixels, _InOrder(model, count, size), progress)
+        _decode(model, schedule, readers, pixels, _InOrder(model, count, size, s), progress)
     for reader in readers:
         reader.check_end()
     return model.in_order(torch.from_numpy(pixels), back=True).numpy()
 
 
-def _coder(model: ExactModel, schedule: Schedule, pixels: npt.NDArray[np.uint8]) -> Coder | None:
+def _coder(
+    model: ExactModel, schedule: Schedule, pixels: npt.NDArray[np.uint8], condition_map: Tensor | None
+) -> Coder | None:
     """Compiled code for these images; None if there is none."""
     if not pixels.size:
         return None
-    network, head = model.network, _head(model)
     try:
-        return coder_of(network, head, _PROGRAMS.of(network, head, None), schedule, pixels)
+        return coder_of(model.network, _head(model), _PROGRAMS, schedule, pixels, condition_map)
     except (UnknownStepError, native.KernelError):
         return None
 
@@ -182,11 +225,9 @@ def _head(model: ExactModel) -> IntegerHead:
 class _InOrder:
     """Raster order, a pixel at a time, on the incremental canvas: every layer caches its past."""
 
-    def __init__(self, model: ExactModel, count: int, size: tuple[int, int]) -> None:
-        self.model, self.canvas = (
-            model,
-            Incremental((count, model.channels, *size), model.dtype, torch.device("cpu"), None),
-        )
+    def __init__(self, model: ExactModel, count: int, size: tuple[int, int], s: Tensor | None) -> None:
+        shape = (count, model.channels, *size)
+        self.model, self.canvas = model, Incremental(shape, model.dtype, torch.device("cpu"), s)
         self.pixels = torch.zeros(count, model.channels, 1, dtype=torch.uint8)
         self.row, self.width = -1, size[1]
 

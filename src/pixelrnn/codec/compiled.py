@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from pixelrnn.codec.schedule import Schedule
 from pixelrnn.errors import CodecError
@@ -16,7 +17,7 @@ from pixelrnn.exact import IntegerHead, tables
 from pixelrnn.exact.heads import IntegerMixture
 from pixelrnn.heads import Bernoulli
 from pixelrnn.networks import LocalPixelCNN, Network
-from pixelrnn.program import Machine, native
+from pixelrnn.program import Machine, Programs, native
 from pixelrnn.program import coding_block as coding
 from pixelrnn.program.operations import OVER
 from pixelrnn.program.steps import Phase
@@ -253,17 +254,19 @@ class Fronts(Coder):
 class Walked(Coder):
     """Pixel by pixel as a compiled walk draws, all images side by side; one thread, one stream.
 
-    Arguments: program, of any network
+    Arguments: program, of any network; condition_map, (N, maps, 1, 1) or None
     """
 
     work = coding.WALK
 
-    def __init__(self, head: IntegerHead, program: Tables, schedule: Schedule, pixels: Pixels) -> None:
+    def __init__(
+        self, head: IntegerHead, program: Tables, schedule: Schedule, pixels: Pixels, condition_map: Tensor | None
+    ) -> None:
         super().__init__(head, schedule, pixels, 1, program.weights.dtype == np.float64)
         dtype = torch.float64 if self.number is np.float64 else torch.float32
         scaled = head.seen(torch.arange(head.levels), dtype)
         size, self.nothing = (pixels.shape[2], pixels.shape[3]), np.zeros(1, np.int64)
-        self.machine = Machine(program, scaled, size, len(pixels), dtype, None, 1, threads=1)
+        self.machine = Machine(program, scaled, size, len(pixels), dtype, condition_map, 1, threads=1)
 
     def arrays(self, member: int) -> dict[int, npt.NDArray[Any]]:
         fields = (coding.MEMORY, coding.WIDE, coding.WEIGHTS, coding.CODES, coding.CHUNKS, coding.PLACES_OF, coding.AT)
@@ -271,11 +274,19 @@ class Walked(Coder):
         return {**unused, coding.WALKED: self.machine.block}
 
 
-def coder_of(network: Network, head: IntegerHead, program: Tables, schedule: Schedule, pixels: Pixels) -> Coder:
+def coder_of(
+    network: Network,
+    head: IntegerHead,
+    programs: Programs,
+    schedule: Schedule,
+    pixels: Pixels,
+    condition_map: Tensor | None,
+) -> Coder:
     """The coder for a network.
 
-    Raises: KernelError if there is no machine code, and none can be made
+    Raises: KernelError if there is no machine code, and none can be made; UnknownStepError if there is no program
     """
-    if isinstance(network, LocalPixelCNN):
+    program = programs.of(network, head, condition_map)
+    if isinstance(network, LocalPixelCNN) and network.reads_image_alone:
         return Fronts(network, head, program, schedule, pixels)
-    return Walked(head, program, schedule, pixels)
+    return Walked(head, program, schedule, pixels, condition_map)

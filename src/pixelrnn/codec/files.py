@@ -24,10 +24,11 @@ A block has two dozen bytes of its own; of a larger one the feature maps would n
 
 
 class Image(NamedTuple):
-    """An image (C, H, W) and its name, "" for none."""
+    """An image (C, H, W), its name, "" for none, and its label: NO_LABEL for none, None to be chosen."""
 
     name: str
     pixels: Pixels
+    label: int | None = None
 
 
 def write_images(
@@ -48,32 +49,37 @@ def write_images(
             block, count = waiting.popleft()
             writer.write(block.result(), count)
 
+    def pack(some: list[Image]) -> bytes:
+        pixels, names = np.stack([each.pixels for each in some]), [each.name for each in some if each.name]
+        labels = [each.label for each in some if each.label is not None]
+        return packed(writer.model, pixels, names, labels or None, progress, verify=verify)
+
     with ThreadPoolExecutor(threads) as pool:
-        for some, names in _blocks(images, (writer.model.levels - 1).bit_length()):
-            if schedule_of(writer.model.network, *some.shape[2:]).streams >= threads:
+        for some in _blocks(images, (writer.model.levels - 1).bit_length()):
+            if schedule_of(writer.model.network, *some[0].pixels.shape[1:]).streams >= threads:
                 finish(0)
-                writer.write(packed(writer.model, some, names, progress, verify=verify), len(some))
+                writer.write(pack(some), len(some))
                 continue
-            block = pool.submit(packed, writer.model, some, names, progress, verify=verify)
-            waiting.append((block, len(some)))
+            waiting.append((pool.submit(pack, some), len(some)))
             finish(threads)
         finish(0)
 
 
-def _blocks(images: Iterable[Image], bits: int) -> Iterator[tuple[Pixels, list[str]]]:
+def _blocks(images: Iterable[Image], bits: int) -> Iterator[list[Image]]:
     some: list[Image] = []
     for image in images:
         full = (len(some) + 1) * image.pixels.size * bits > IN_A_BLOCK
-        if some and (full or some[0].pixels.shape != image.pixels.shape or bool(some[0].name) != bool(image.name)):
-            yield _together(some)
+        if some and (full or _kind(some[0]) != _kind(image)):
+            yield some
             some = []
         some.append(image)
     if some:
-        yield _together(some)
+        yield some
 
 
-def _together(some: list[Image]) -> tuple[Pixels, list[str]]:
-    return np.stack([each.pixels for each in some]), [each.name for each in some if each.name]
+def _kind(image: Image) -> tuple[tuple[int, ...], bool, bool]:
+    """What the images of a block have in common."""
+    return image.pixels.shape, bool(image.name), image.label is None
 
 
 def read_images(
@@ -93,7 +99,7 @@ def read_images(
             for index, pixels in enumerate(images.result()):
                 name = block.names[index] if block.names else ""
                 if only is None or name == only:
-                    yield Image(name, pixels)
+                    yield Image(name, pixels, block.labels[index] if block.labels else None)
 
     with ThreadPoolExecutor(threads) as pool:
         for block in reader.blocks():

@@ -81,6 +81,6 @@ class Schedule(NamedTuple):
 
 def schedule_of(network: Network, height: int, width: int) -> Schedule:
     """The order in which a network decodes images of this size."""
-    if isinstance(network, LocalPixelCNN):
+    if isinstance(network, LocalPixelCNN) and network.reads_image_alone:
         return Schedule(height, width, min(width, network.side + 1), one_by_one=True)
     return Schedule(height, width, width, one_by_one=False)

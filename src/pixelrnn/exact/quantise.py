@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -12,11 +12,13 @@ from torch import nn
 
 from pixelrnn.errors import ConfigError
 from pixelrnn.exact.heads import IntegerHead, integer_head
-from pixelrnn.exact.layers import IntegerConv2d
+from pixelrnn.exact.layers import SINGLE, IntegerConv2d, IntegerGate
 from pixelrnn.fields import Strict
 from pixelrnn.heads import Head
+from pixelrnn.layers.condition import Condition
 from pixelrnn.layers.convolution import CausalConv2d
-from pixelrnn.networks import LocalPixelCNN, Network, PixelCNN
+from pixelrnn.layers.gates import Gate
+from pixelrnn.networks import GatedPixelCNN, LocalPixelCNN, Network, PixelCNN
 
 
 class Precision(Strict):
@@ -34,7 +36,7 @@ PRECISE = Precision(places=12, double=True)
 """What is taken if they cost too much."""
 
 
-def check_quantisable(network: Network, head: Head, conditioned: bool) -> IntegerHead:
+def check_quantisable(network: Network, head: Head, condition: Condition | None) -> IntegerHead:
     """The integer head of a model that has an exact form.
 
     Raises: ConfigError that says why it has none
@@ -45,33 +47,55 @@ def check_quantisable(network: Network, head: Head, conditioned: bool) -> Intege
             f"A model with the head {type(head).__name__} has no exact form. Heads that have one: bernoulli, "
             "categorical, logistic-mixture."
         )
-    if not isinstance(network, LocalPixelCNN | PixelCNN):
+    if not isinstance(network, GatedPixelCNN | LocalPixelCNN | PixelCNN):
         raise ConfigError(
-            f"{type(network).__name__} has no exact form. Networks that have one: pixelcnn, local-pixelcnn."
+            f"{type(network).__name__} has no exact form. Networks that have one: gated-pixelcnn, local-pixelcnn, "
+            "pixelcnn."
         )
-    if conditioned:
-        raise ConfigError("A model with a condition has no exact form. Train it without classes, vector or map.")
+    if condition is not None and (condition.vector_size or condition.map_channels or condition.deconvolution):
+        raise ConfigError(
+            "A model with a vector, a condition map or condition_spatial has no exact form: they are not whole "
+            "numbers. One with classes has."
+        )
     return found
 
 
-def with_integer_layers(network: Network, precision: Precision) -> None:
-    """Replace the convolutions of a network by integer ones, whose weights are not set yet."""
-    for owner, name, conv in _convolutions(network):
-        setattr(owner, name.rpartition(".")[2], IntegerConv2d(conv, precision.double))
+def with_integer_layers(network: Network, condition: Condition | None, precision: Precision) -> None:
+    """Replace what computes in a network by what computes with integers, whose weights are not set yet."""
+    for name in _names(network, Gate):
+        network.set_submodule(name, IntegerGate(precision.places, precision.double))
+    for name in _names(network, CausalConv2d):
+        conv = network.get_submodule(name)
+        assert isinstance(conv, CausalConv2d)
+        network.set_submodule(name, IntegerConv2d(conv, precision.double))
+    if condition is not None and precision.double:
+        condition.double()
 
 
-def ranges(network: Network, run: Callable[[], object]) -> dict[str, float]:
-    """The largest magnitude that each convolution reads while `run` runs the network; the image counts as 1."""
-    found: dict[str, float] = {}
+class Range(NamedTuple):
+    """The smallest and the largest number that a convolution reads."""
+
+    least: float
+    most: float
+    of_image: bool
+
+
+def ranges(network: Network, run: Callable[[], object]) -> dict[str, Range]:
+    """What each convolution reads while `run` runs the network; it may run it more than once."""
+    found: dict[str, Range] = {}
 
     def watch(name: str) -> Callable[[nn.Module, Any], None]:
         def look(_: nn.Module, arguments: Any) -> None:
             x = arguments[0]
-            found[name] = max(found.get(name, 0.0), 1.0 if x is None else float(x.abs().max()))
+            if x is None:
+                found[name] = Range(-1, 1, of_image=True)
+                return
+            before = found.get(name, Range(0, 0, of_image=False))
+            found[name] = Range(min(before.least, float(x.min())), max(before.most, float(x.max())), of_image=False)
 
         return look
 
-    hooks = [conv.register_forward_pre_hook(watch(name)) for _, name, conv in _convolutions(network)]
+    hooks = [network.get_submodule(name).register_forward_pre_hook(watch(name)) for name in _names(network, CausalConv2d)]
     try:
         run()
     finally:
@@ -81,59 +105,73 @@ def ranges(network: Network, run: Callable[[], object]) -> dict[str, float]:
 
 
 def approximate(
-    network: Network, trained: Network, head: IntegerHead, precision: Precision, ranges: dict[str, float]
+    network: Network, trained: Network, head: IntegerHead, precision: Precision, ranges: dict[str, Range]
 ) -> None:
     """Set the weights of a network with integer layers to what is nearest to a trained network.
 
     Arguments: ranges, what the layers of the trained network read
     """
-    convs = {name: conv for _, name, conv in _convolutions(trained)}
     units, offsets = head.units()
     inside = 2.0**precision.places
     for name, each in network.named_modules():
         if not isinstance(each, IntegerConv2d):
             continue
-        conv, maps = convs[name], len(each.step)
-        if _reads_image(name):
-            most, unit_in = head.levels - 1, 1 / (head.levels - 1)
+        conv, maps = trained.get_submodule(name), len(each.step)
+        assert isinstance(conv, CausalConv2d)
+        read = ranges.get(name, Range(0, 0, of_image=False))  # without a label the condition is not read
+        if read.of_image:
+            least, most, unit_in = 1 - head.levels, head.levels - 1, 1 / (head.levels - 1)
         else:
-            most, unit_in = min(math.ceil(_ROOM * ranges[name] * inside) + 1, each.limits.largest), 1 / inside
+            largest = each.limits.largest
+            most = min(math.ceil(_ROOM * read.most * inside) + 1, largest)
+            least = max(math.floor(_ROOM * read.least * inside) - 1, -largest) if read.least < 0 else 0
+            unit_in = 1 / inside
         if not _puts_out(name, network):
-            each.approximate(conv, most, unit_in, torch.full((maps,), inside), torch.zeros(maps))
+            each.approximate(conv, least, most, unit_in, torch.full((maps,), inside), torch.zeros(maps))
         else:  # the parameters; their offset is added once
-            each.approximate(conv, most, unit_in, units, torch.zeros(maps) if name == "linear" else offsets)
+            each.approximate(conv, least, most, unit_in, units, torch.zeros(maps) if name == "linear" else offsets)
+
+
+@torch.no_grad()
+def approximate_condition(condition: Condition, trained: Condition, precision: Precision) -> None:
+    """Set the embedding of labels to whole numbers."""
+    assert condition.label is not None
+    assert trained.label is not None
+    inside, largest = 2.0**precision.places, SINGLE.largest
+    condition.label.weight.copy_((trained.label.weight.double() * inside).round().clamp(-largest, largest))
 
 
 _ROOM = 1.25  # for inputs that are larger than any that was seen
 
 
 def without_rounding(network: nn.Module) -> None:
-    """Put plain convolutions in the place of integer ones: what depends on what is the same, and has a gradient."""
+    """Put plain layers in the place of integer ones: what depends on what is the same, and has a gradient."""
     for name, each in list(network.named_modules()):
         if isinstance(each, IntegerConv2d):
-            owner, _, own = name.rpartition(".")
-            setattr(network.get_submodule(owner), own, each.conv.requires_grad_())
+            network.set_submodule(name, each.conv.requires_grad_())
+        elif isinstance(each, IntegerGate):
+            network.set_submodule(name, Gate())
 
 
-def problem(network: nn.Module) -> str:
-    """What is wrong with the integer layers of a network that was loaded, "" if nothing is."""
+def problem(network: nn.Module, condition: Condition | None) -> str:
+    """What is wrong with the integer layers of a model that was loaded, "" if nothing is."""
     for name, each in network.named_modules():
         if isinstance(each, IntegerConv2d) and each.problem():
             return f"{name} has {each.problem()}"
+    if condition is not None and condition.label is not None and any(_integers(network)):
+        weight = condition.label.weight
+        if not bool(((weight == weight.round()) & (weight.abs() <= SINGLE.largest)).all()):
+            return "an embedding of labels that is no whole number"
     return ""
 
 
-def _convolutions(network: nn.Module) -> list[tuple[nn.Module, str, CausalConv2d]]:
-    """Every convolution: the module that holds it, its name in the network, itself."""
-    return [
-        (network.get_submodule(name.rpartition(".")[0]), name, each)
-        for name, each in network.named_modules()
-        if isinstance(each, CausalConv2d)
-    ]
+def _integers(network: nn.Module) -> Iterator[bool]:
+    return (isinstance(each, IntegerConv2d) for each in network.modules())
 
 
-def _reads_image(name: str) -> bool:
-    return name in ("first", "linear")
+def _names(network: nn.Module, kind: type[nn.Module]) -> list[str]:
+    """The modules of a kind, by their names in the network."""
+    return [name for name, each in network.named_modules() if isinstance(each, kind)]
 
 
 def _puts_out(name: str, network: Network) -> bool:

@@ -68,6 +68,27 @@ def hyperbolic_tangent() -> Table:
     return np.concatenate([-upper[:0:-1], upper])
 
 
+@functools.cache
+def gates(places: int) -> Table:
+    """tanh(i / 2^places) and then the logistic function of it, in units of 2^-places, for i from -n to n each, where n
+    is `gate_range`.
+
+    >>> [int(gates(4)[i]) for i in (0, gate_range(4), -1)]
+    [-16, 0, 16]
+    """
+    one, powers = 1 << _GUARD, _powers(places, gate_range(places) + 1)
+    squares = [each * each >> _GUARD for each in powers]
+    tanh = _rounded([((one - each) << _GUARD) // (one + each) for each in squares], places)
+    upper = _rounded([(1 << 2 * _GUARD) // (one + each) for each in powers], places)
+    lower = _rounded([(each << _GUARD) // (one + each) for each in powers], places)
+    return np.concatenate([-tanh[:0:-1], tanh, lower[:0:-1], upper])
+
+
+def gate_range(places: int) -> int:
+    """Behind which a gate is open or shut, in units of 2^-places: half of a unit is all that is left."""
+    return 1 + ((places + 1) * 89 << places) // 128  # 89 / 128 is a little more than ln 2
+
+
 def _exp(x: Decimal) -> int:
     """exp(x) in units of 2^-_GUARD."""
     return int(Context(prec=120).multiply(Context(prec=120).exp(x), Decimal(1 << _GUARD)))

@@ -297,9 +297,12 @@ class GenerationMixin(nn.Module):
             return "cached"
         double, exact = self.dtype == torch.float64, isinstance(self.head, IntegerHead)
         number = ("codec" if exact else "float") + ("64" if double else "32")
-        if exact and settings.temperature != 1:
+        if exact and (settings.temperature != 1 or settings.guidance != 1):
             if settings.method == "compiled":
-                raise ConfigError("Compiled code of an exact model draws at temperature 1 only. Use method='auto'.")
+                raise ConfigError(
+                    "Compiled code of an exact model draws at temperature 1 only, and without guidance. Use "
+                    "method='auto'."
+                )
             return "cached"
         try:
             tables = self._tables(condition_map)

@@ -19,6 +19,7 @@ from pixelrnn.exact import (
     IntegerHead,
     Precision,
     approximate,
+    approximate_condition,
     check_quantisable,
     problem,
     ranges,
@@ -106,8 +107,8 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         }
         if exact is not None:
             precision = validated(Precision, exact, "key of exact")
-            integers = check_quantisable(self.network, self.head, self.condition is not None)
-            with_integer_layers(self.network, precision)
+            integers = check_quantisable(self.network, self.head, self.condition)
+            with_integer_layers(self.network, self.condition, precision)
             self.head = integers
             self.config["exact"] = precision.model_dump()
         self._pace, self._choice, self._programs = Pace(), Choice(), Programs()
@@ -262,14 +263,16 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         return isinstance(self.head, IntegerHead)
 
     @torch.no_grad()
-    def quantised(self, images: Images) -> PixelModel:
+    def quantised(self, images: Images, *, label: Labels | None = None) -> PixelModel:
         """The same model in whole numbers: its probabilities are the same, to the last bit, on every machine, in every
         batch and with any number of threads. That is what lossless compression needs.
 
         It is a model like any other, on the CPU; only its likelihood is not differentiable. Weights and feature maps
         are rounded; of some ways to do that, the one is taken that gives `images` the highest likelihood.
 
-        Arguments: images, of the kind that the model is for, (B, C, H, W); a few thousand pixels are enough
+        Arguments:
+            images  of the kind that the model is for, (B, C, H, W); a few thousand pixels are enough
+            label   of the images, if the model takes labels
         Raises:    ConfigError for a network, a head or a condition without an exact form; ImageError
 
         >>> import pixelrnn
@@ -279,17 +282,19 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         >>> torch.allclose(exact.log_prob(images), model.log_prob(images), rtol=0.01)
         True
         """
-        integers = check_quantisable(self.network, self.head, self.condition is not None)
+        integers = check_quantisable(self.network, self.head, self.condition)
         pixels = checked_images(images, self.channels, self.levels, torch.device("cpu"))
         wanted: list[Any] = [self.config[key] for key in _GEOMETRY]
         trained: list[Tensor] = []
-        seen = ranges(self.network, lambda: trained.append(self.log_prob(images)))
+        seen = ranges(self.network, lambda: trained.append(self.log_prob(images, label=label)))
         most = -float(trained[0].double().sum()) * (1 + _COST)
 
         def made(precision: Precision) -> tuple[float, PixelModel]:
             model = PixelModel(*[*wanted, precision.model_dump()]).eval()
             approximate(model.network, self.network.cpu(), integers, precision, seen)
-            return -float(model.log_prob(pixels).double().sum()), model
+            if model.condition is not None and self.condition is not None:
+                approximate_condition(model.condition, self.condition.cpu(), precision)
+            return -float(model.log_prob(pixels, label=label).double().sum()), model
 
         nats, best = min(map(made, PRECISIONS), key=lambda each: each[0])
         if nats > most:
@@ -336,8 +341,9 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         if any(each.dtype == torch.float64 for each in tensors.values()):
             model.double()
         model.load_state_dict(tensors)
-        if problem(model.network):
-            raise ModelFolderError(f"{path} is not an exact model: {problem(model.network)}. Copy the folder again.")
+        wrong = problem(model.network, model.condition)
+        if wrong:
+            raise ModelFolderError(f"{path} is not an exact model: {wrong}. Copy the folder again.")
         model.about = config["about"]
         try:
             return model.to(device).eval()

@@ -17,7 +17,7 @@ from pixelrnn.fields import Dropout, Kernel, Layers, OptionalWidth, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise, Readout
-from pixelrnn.layers.gates import gate
+from pixelrnn.layers.gates import Gate
 from pixelrnn.layers.masks import Kind
 from pixelrnn.networks.base import Network
 
@@ -53,6 +53,7 @@ class GatedLayer(nn.Module):
         # The last vertical feature map is read through the link alone, so it gets no bias of its own.
         self.bias_above = ConditionBias(0 if last else condition_width, 2 * width)
         self.bias_along = ConditionBias(condition_width, 2 * width)
+        self.gate_above, self.gate_along = Gate(), Gate()
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def above(self, ungated: Tensor | None, canvas: Canvas) -> tuple[Tensor, Tensor]:
@@ -60,13 +61,13 @@ class GatedLayer(nn.Module):
 
         Shapes: (B, 2p, h, W) each
         """
-        convolved = self.vertical(None if ungated is None else self.dropout(gate(ungated)), canvas)
+        convolved = self.vertical(None if ungated is None else self.dropout(self.gate_above(ungated)), canvas)
         link = self.bias_along.added(self.link(convolved, canvas), canvas)
         return self.bias_above.added(convolved, canvas), link
 
     def along(self, x: Tensor | None, link: Tensor, canvas: Canvas) -> Tensor:
         """The horizontal stack up to and with its gate: x, or the image if None, and the link -> (B, p, h, w)."""
-        return self.dropout(gate(self.horizontal(x, canvas, link)))
+        return self.dropout(self.gate_along(self.horizontal(x, canvas, link)))
 
 
 class GatedPixelCNN(Network):

@@ -6,6 +6,7 @@ arXiv 2109.02639 (NeLLoC), and the authors' code.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -84,6 +85,7 @@ class LocalPixelCNN(Network):
         super().__init__()
         groups = head.groups
         self.side = kernel // 2
+        self.reads_image_alone = not condition_width
         self.first = MaskedConv2d(head.channels, width, kernel, "A", groups=groups)
         self.blocks = nn.ModuleList(PointwiseBlock(width, block_layers, groups, condition_width) for _ in range(layers))
         self.readout = Readout(width, (width,) * (out_layers - 1), head.num_params, groups)
@@ -94,7 +96,10 @@ class LocalPixelCNN(Network):
         for block in self.blocks:
             x = block(x, canvas) + x
         params = self.readout(x, canvas)
-        return params if self.linear is None else self.linear(None, canvas, params)
+        if self.linear is None:
+            return params
+        with torch.autocast(params.device.type, enabled=False):  # bfloat16 would round the image to half a level
+            return self.linear(None, canvas, params.float() if params.dtype == torch.bfloat16 else params)
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The receptive field of the parameters at (row, column): (height, width) bool."""

@@ -111,6 +111,8 @@ def pointwise(operation, memory, n, y, a, a_unit, b, b_unit, c, c_unit):
                 number = np.expm1(number)
             elif operation == ops.LOG_NDTR:
                 number = type(number)(log_ndtr(np.float64(number)))
+            elif operation == ops.LOOKUP:
+                number = get(memory, b + np.int64(number))
             elif number != 0:  # WHERE
                 number = get(memory, b + k * b_unit)
             else:

@@ -2,9 +2,9 @@
 
 COPY, RELU, TANH, SIGMOID, EXP, NEG, ABS, FLOOR, LOG, EXPM1, LOG_NDTR, CAST, UNCAST = range(13)
 LAST_UNARY = UNCAST
-ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE = range(13, 21)
-LAST_POINTWISE = WHERE
-LINEAR, SUM, MAX, GATHER, CELL = range(21, 26)
+ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE, LOOKUP = range(13, 22)
+LAST_POINTWISE = LOOKUP
+LINEAR, SUM, MAX, GATHER, CELL = range(22, 27)
 
 FIELDS = 14  # of an instruction
 OVER = 1 << 40  # calls of a meeting: it is called off
@@ -30,6 +30,7 @@ OPERATION = {
     "minimum": MINIMUM,
     "gate": GATE,
     "where": WHERE,
+    "lookup": LOOKUP,
     "sum": SUM,
     "max": MAX,
 }

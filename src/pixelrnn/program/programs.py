@@ -67,7 +67,7 @@ class Programs:
             weights.dtype,
             maps,
             uniform,
-            not (isinstance(head, IntegerHead) and isinstance(network, LocalPixelCNN)),
+            not (isinstance(head, IntegerHead) and isinstance(network, LocalPixelCNN) and network.reads_image_alone),
         )
         with self._lock:
             made = self._made.setdefault(network, {})

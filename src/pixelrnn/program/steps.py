@@ -138,7 +138,10 @@ class Linear(Step):
 
 @dataclass(eq=False, kw_only=True)
 class Pointwise(Step):
-    """out[k] = operation(inputs[0][k], ...); each input consecutive channels of one map, or one and the same."""
+    """out[k] = operation(inputs[0][k], ...); each input consecutive channels of one map, or one and the same.
+
+    "lookup" finds inputs[0][k] in the map that begins with inputs[1].
+    """
 
     operation: str
     inputs: list[Elements]  # (channels,) each

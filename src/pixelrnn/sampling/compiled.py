@@ -119,12 +119,12 @@ class ExactWalk(StageWalk):
         draw, _, copies = drawn_by(self.chooser)
         assert draw.temperature == 1 and copies == 1  # noqa: PT018
         height, width = self.grid.shape[2:]
-        program = programs.of(self.network, self.head, None)
         self.numbers = draw.numbers.numpy().reshape(self.grid.shape)
         self.known = ~self.unknown.reshape(len(self.grid), height, width)
 
-        def coder(pixels: npt.NDArray[np.uint8]) -> Coder:
-            return coder_of(self.network, head, program, schedule_of(self.network, height, width), pixels)
+        def coder(pixels: npt.NDArray[np.uint8], some: slice) -> Coder:
+            s = None if self.condition_map is None else self.condition_map[some]
+            return coder_of(self.network, head, programs, schedule_of(self.network, height, width), pixels, s)
 
         self.coder = coder
 
@@ -136,7 +136,7 @@ class ExactWalk(StageWalk):
         for first in range(0, count, at_once):
             some = slice(first, first + at_once)
             pixels = np.ascontiguousarray(self.host[some].reshape(-1, channels, height, width))
-            self.coder(pixels).draw(self.numbers[some], self.known[some])
+            self.coder(pixels, some).draw(self.numbers[some], self.known[some])
             values = pixels.reshape(len(pixels), channels, -1)
             self.host[some] = values
             images = np.arange(first, first + len(pixels))

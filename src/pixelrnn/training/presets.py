@@ -204,12 +204,12 @@ def _check_tables(name: str, table: dict[str, Any]) -> None:
 
 def _check_model(model: dict[str, Any]) -> None:
     from pixelrnn.heads import HEADS, head_options  # here, as they bring torch along
-    from pixelrnn.model.options import CONDITION
+    from pixelrnn.model.options import COLOURS, CONDITION
     from pixelrnn.networks import default_head, options_of
 
     head = model.get("head") or default_head(model["network"], 2)  # where levels decide, no head has options
     options = {"network", "head", *options_of(model["network"]), *(head_options(HEADS[head]) if head in HEADS else ())}
-    options |= set(CONDITION)
+    options |= {COLOURS, *CONDITION}
     elsewhere = {*DataSettings.model_fields, *TrainingSettings.model_fields}
     for key in model:
         if key not in options:
