@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_exact import every_model, exact_model, images_of
+from test_exact import every_model, exact_model, images_of, labels_of
 from torch import Tensor
 
 import pixelrnn
@@ -32,8 +32,28 @@ def nothing(pixels: int) -> None:
     pass
 
 
+def some_labels(model: PixelModel, n: int) -> list[int] | None:
+    """Of so many images, the first without one, if the model takes labels."""
+    label = labels_of(model, n)
+    return None if label is None else [blocks.NO_LABEL, *label.tolist()][:n]
+
+
 def streams_of(model: PixelModel, images: Tensor) -> list[bytes]:
-    return blocks.encode(model, images, nothing)
+    return blocks.encode(model, images, some_labels(model, len(images)), nothing)
+
+
+def decoded(model: PixelModel, streams: list[bytes], count: int, size: tuple[int, int]) -> np.ndarray:
+    return blocks.decode(model, streams, count, size, some_labels(model, count), nothing)
+
+
+def bits_of(model: PixelModel, images: Tensor) -> float:
+    """What `log_prob` says of them."""
+    labels = some_labels(model, len(images)) or [blocks.NO_LABEL] * len(images)
+    each = (
+        model.log_prob(image[None], label=None if label == blocks.NO_LABEL else label)
+        for image, label in zip(images, labels, strict=True)
+    )
+    return -sum(nats.double().sum().item() for nats in each) / math.log(2)
 
 
 @pytest.fixture
@@ -50,9 +70,8 @@ def test_what_is_encoded_is_decoded(name: str, size: tuple[int, int], on_pytorch
     _, exact = exact_model(name)
     images = images_of(exact, 2, size)
     streams = streams_of(exact, images)
-    assert np.array_equal(blocks.decode(exact, streams, 2, size, nothing), images.numpy())
-    bits = -exact.log_prob(images).double().sum().item() / math.log(2)
-    assert 0 <= 8 * sum(map(len, streams)) - bits <= 96 * len(streams)
+    assert np.array_equal(decoded(exact, streams, 2, size), images.numpy())
+    assert 0 <= 8 * sum(map(len, streams)) - bits_of(exact, images) <= 96 * len(streams)
 
 
 @pytest.mark.parametrize(("threads", "dtype"), [(1, torch.float32), (2, torch.float32), (2, torch.float64)])
@@ -66,8 +85,9 @@ def test_compiled_code_leaves_the_same_bytes(
     torch.set_num_threads(threads)
     images = images_of(exact, 2, size)
     compiled = streams_of(exact, images)
-    assert blocks._coder(exact, blocks.schedule_of(exact.network, *size), images.numpy()) is not None
-    assert np.array_equal(blocks.decode(exact, compiled, 2, size, nothing), images.numpy())
+    s = blocks._condition_map(exact, some_labels(exact, 2))
+    assert blocks._coder(exact, blocks.schedule_of(exact.network, *size), images.numpy(), s) is not None
+    assert np.array_equal(decoded(exact, compiled, 2, size), images.numpy())
     monkeypatch.setattr(blocks, "_coder", lambda *_: None)
     assert streams_of(exact, images) == compiled
 
@@ -75,21 +95,48 @@ def test_compiled_code_leaves_the_same_bytes(
 @settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**32),
-    network=st.sampled_from(["pixelcnn", "local-pixelcnn"]),
+    network=st.sampled_from(["pixelcnn", "local-pixelcnn", "gated-pixelcnn"]),
+    classes=st.sampled_from([0, 0, 2, 300]),
     channels=st.integers(1, 4),
     levels=st.integers(2, 256),
     size=st.tuples(st.integers(1, 40), st.integers(1, 12)),
     count=st.integers(1, 3),
 )
 def test_random_models_and_images_survive(
-    seed: int, network: str, channels: int, levels: int, size: tuple[int, int], count: int
+    seed: int, network: str, classes: int, channels: int, levels: int, size: tuple[int, int], count: int
 ) -> None:
     torch.manual_seed(seed)
     options = {"components": 2, "masked": seed % 2 == 0} if network == "local-pixelcnn" else {}
-    model = pixelrnn.build(network, size=(8, 8), channels=channels, levels=levels, layers=1, width=4, **options).float()
-    exact = model.quantised(images_of(model, 2))
-    images = images_of(exact, count, size)
-    assert torch.equal(exact.decompress(exact.compress(images)), images)
+    options = {**options, "classes": classes, "layers": 1, "width": 4}
+    model = pixelrnn.build(network, size=(8, 8), channels=channels, levels=levels, **options).float()
+    exact = model.quantised(images_of(model, 2), label=labels_of(model, 2))
+    images, label = images_of(exact, count, size), labels_of(model, count)
+    found, labels = exact.decompress(exact.compress(images, label=label), labels=True)
+    assert torch.equal(found, images)
+    assert labels.tolist() == ([blocks.NO_LABEL] * count if label is None else label.tolist())
+
+
+def test_without_a_label_an_image_gets_the_one_that_takes_the_fewest_bits() -> None:
+    _, exact = exact_model("gated, labels")
+    images = exact.float().sample(4, label=[0, 1, 2, 0], seed=0, size=(30, 20))
+    found, labels = exact.decompress(exact.compress(images), labels=True)
+    assert torch.equal(found, images)
+    bits = [-exact.log_prob(images).double()] + [-exact.log_prob(images, label=each).double() for each in range(3)]
+    assert labels.tolist() == (torch.stack(bits).argmin(0) - 1).tolist()
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 300])
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 300])
+def test_labels_take_as_many_bits_as_there_are_labels_for(classes: int, count: int) -> None:
+    chance = random.Random(0)
+    labels = [chance.randrange(blocks.NO_LABEL, classes) for _ in range(count)]
+    data = archive_file._packed_labels(labels, classes)
+    assert len(data) == archive_file._labels_size(count, classes)
+    assert archive_file._labels(data, count, classes) == labels
+    assert 8 * len(data) <= count * math.log2(classes + 1) * 1.002 + 8 * (count // 64 + 1)
+    if (classes + 1) ** (count % 64) != 256 ** len(data):
+        with pytest.raises(CodecError, match="no such labels"):
+            archive_file._labels(b"\xff" * len(data), count, classes)
 
 
 def test_an_order_of_colours_is_undone() -> None:
@@ -181,8 +228,8 @@ def test_what_cannot_be_compressed_says_why() -> None:
         other.decompress(blob)
     with pytest.raises(CodecError, match="not a compressed file"):
         exact.decompress(b"\x89PNG" + blob)
-    with pytest.raises(CodecError, match="version 2, but this package reads 1"):
-        exact.decompress(blob[:5] + b"\x02" + blob[6:])
+    with pytest.raises(CodecError, match="version 3, but this package reads 1 and 2"):
+        exact.decompress(blob[:5] + b"\x03" + blob[6:])
     with pytest.raises(CodecError, match="several sizes"):
         exact.decompress(archive(exact, [images_of(exact, 1, (2, 2)), images_of(exact, 1, (3, 3))]))
     assert exact.decompress(archive(exact, [])).shape == (0, 1, 1, 1)
@@ -205,12 +252,15 @@ def damaged(chance: random.Random, files: list[bytes]) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.parametrize("name", ["local, masked", "gated, labels"])
 @pytest.mark.parametrize("checksums", [True, False])
-def test_a_damaged_file_is_an_error_and_never_another_picture(checksums: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_is_an_error_and_never_another_picture(
+    name: str, checksums: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Many files (PIXELRNN_FUZZ says how many); also without the checksums of heads and contents, as if a hand had
     corrected them. What is read before an error is never a picture that was not there."""
     chance = random.Random(0)
-    _, exact = exact_model("local, masked")
+    _, exact = exact_model(name)
     exact = exact.float()
     some = [images_of(exact, 2, (6, 5)), images_of(exact, 1, (2, 2)), exact.sample(2, size=(12, 9), seed=0)]
     files, true = [exact.compress(images) for images in some], {images.numpy().tobytes() for images in some}
@@ -241,15 +291,15 @@ def test_streams_that_are_damaged_behind_the_checksums_are_errors_too() -> None:
             data = bytearray(streams[0])
             data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
             try:
-                found = blocks.decode(model, [bytes(data)], 2, (6, 5), nothing)
+                found = decoded(model, [bytes(data)], 2, (6, 5))
             except CodecError:
                 continue
             assert not np.array_equal(found, images.numpy())
         for data in (streams[0][:-4], streams[0] + bytes(4), b"", bytes(8), streams[0][:-1]):
             with pytest.raises(CodecError):
-                blocks.decode(model, [data], 2, (6, 5), nothing)
+                decoded(model, [data], 2, (6, 5))
         with pytest.raises(CodecError, match="1 streams, but there are 2"):
-            blocks.decode(model, streams * 2, 2, (6, 5), nothing)
+            decoded(model, streams * 2, 2, (6, 5))
 
 
 def test_a_block_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from close import assert_close
 from torch import Tensor
@@ -14,9 +15,9 @@ from worlds import all_images
 import pixelrnn
 from pixelrnn.canvas import Whole
 from pixelrnn.errors import CausalityError, ConfigError, ModelFolderError
-from pixelrnn.exact import IntegerHead
+from pixelrnn.exact import IntegerHead, tables, with_bounds
 from pixelrnn.exact.heads import integer_head
-from pixelrnn.exact.layers import IntegerConv2d
+from pixelrnn.exact.layers import IntegerConv2d, IntegerGate
 from pixelrnn.exact.tables import TOTAL
 from pixelrnn.heads import Bernoulli, Categorical, Head, LogisticMixture
 from pixelrnn.measure.inspection import prove_causal, seen_pairs
@@ -28,6 +29,9 @@ MODELS: dict[str, dict[str, object]] = {
     "local, coefficients": {"network": "local-pixelcnn", "channels": 3, "levels": 17, "components": 2},
     "local, masked": {"network": "local-pixelcnn", "channels": 3, "levels": 256, "masked": True, "linear": True},
     "local, softmax": {"network": "local-pixelcnn", "channels": 1, "levels": 9, "head": "categorical"},
+    "local, labels": {"network": "local-pixelcnn", "channels": 1, "levels": 9, "classes": 2},
+    "gated, binary": {"network": "gated-pixelcnn", "channels": 1, "levels": 2, "layers": 2},
+    "gated, labels": {"network": "gated-pixelcnn", "channels": 3, "levels": 5, "classes": 3},
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -41,32 +45,39 @@ def exact_model(name: str, size: tuple[int, int] = (9, 7)) -> tuple[PixelModel, 
     model = pixelrnn.build(network, **options).eval()
     for weight in model.parameters():
         weight.data *= 2
-    return model, model.quantised(images_of(model, 4))
+    return model, model.quantised(images_of(model, 4), label=labels_of(model, 4))
+
+
+def labels_of(model: PixelModel, n: int) -> Tensor | None:
+    """Of so many images, if the model takes labels."""
+    return None if model.condition is None else torch.arange(n) % model.condition.classes
 
 
 def images_of(model: PixelModel, n: int, size: tuple[int, int] | None = None) -> Tensor:
     return torch.randint(0, model.levels, (n, model.channels, *(size or model.size)), dtype=torch.uint8)
 
 
-def integers(model: PixelModel, images: Tensor) -> Tensor:
-    return model.network(Whole(model.head.seen(model.in_order(images), model.dtype)))
+def integers(model: PixelModel, images: Tensor, label: Tensor | None = None) -> Tensor:
+    condition_map = None if label is None else model.embed_condition(len(images), label=label)
+    return model.network(Whole(model.head.seen(model.in_order(images), model.dtype), condition_map))
 
 
 @every_model
 def test_the_parameters_are_whole_numbers_whatever_computes_them(name: str) -> None:
     _, exact = exact_model(name)
     images = images_of(exact, 5)
-    found = integers(exact, images)
+    label = labels_of(exact, 5)
+    found = integers(exact, images, label)
     assert torch.equal(found, found.round())
     assert found.abs().max() < 1 << 24
     assert len(found.unique()) > 20
-    assert torch.equal(found[1:3], integers(exact, images[1:3]))
-    assert torch.equal(found.double(), integers(exact.double(), images))
+    assert torch.equal(found[1:3], integers(exact, images[1:3], None if label is None else label[1:3]))
+    assert torch.equal(found.double(), integers(exact.double(), images, label))
 
 
 @every_model
 def test_an_oracle_in_int64_finds_the_same(name: str) -> None:
-    """Every convolution with numbers of int64, and the cut-off places as a shift."""
+    """Every convolution with numbers of int64, and the cut-off places as a shift; every gate likewise."""
     _, exact = exact_model(name)
     expected: list[bool] = []
 
@@ -75,7 +86,7 @@ def test_an_oracle_in_int64_finds_the_same(name: str) -> None:
         near = (
             args[1].look(layer.conv.reach)
             if x is None
-            else near_of(layer, x.clamp(-float(layer.most), float(layer.most)))
+            else near_of(layer, x.clamp(float(layer.least), float(layer.most)))
         )
         weight, size = layer.conv.masked().long().numpy(), layer.conv.kernel_size
         windows = np.lib.stride_tricks.sliding_window_view(near.long().numpy(), size, (2, 3))
@@ -85,15 +96,24 @@ def test_an_oracle_in_int64_finds_the_same(name: str) -> None:
         cut = np.clip(total >> places, -(1 << 17), 1 << 17) + (0 if plus is None else plus.long().numpy())
         expected.append(bool((cut == out.long().numpy()).all()))
 
+    def watch_gate(gate: IntegerGate, args: tuple, out: Tensor) -> None:
+        limit, table = gate.range, tables.gates(gate.places)
+        content, opening = (each.long().numpy().clip(-limit, limit) for each in args[0].chunk(2, 1))
+        product = table[content + limit] * table[opening + 3 * limit + 1]
+        expected.append(bool((((product + (1 << gate.places - 1)) >> gate.places) == out.long().numpy()).all()))
+
     def near_of(layer: IntegerConv2d, x: Tensor) -> Tensor:
         reach = layer.conv.reach
         return torch.nn.functional.pad(x, (reach.left, reach.right, reach.up, reach.down))
 
     layers = [each for each in exact.network.modules() if isinstance(each, IntegerConv2d)]
+    gates = [each for each in exact.network.modules() if isinstance(each, IntegerGate)]
     for each in layers:
         each.register_forward_hook(watch, with_kwargs=True)
-    integers(exact, images_of(exact, 2))
-    assert len(expected) == len(layers)
+    for each in gates:
+        each.register_forward_hook(watch_gate)
+    integers(exact, images_of(exact, 2), labels_of(exact, 2))
+    assert len(expected) == len(layers) + max(0, len(gates) - 1)  # the first layer of a vertical stack has no gate
     assert all(expected)
 
 
@@ -101,22 +121,24 @@ def test_an_oracle_in_int64_finds_the_same(name: str) -> None:
 def test_quantising_costs_little(name: str) -> None:
     model, exact = exact_model(name)
     images = images_of(model, 20)
-    before, after = (each.bits_per_dim(images).mean().item() for each in (model, exact))
+    label = labels_of(model, 20)
+    before, after = (each.bits_per_dim(images, label=label).mean().item() for each in (model, exact))
     assert after < 1.005 * before  # it can be less: no level has a frequency of zero
 
 
 @every_model
 def test_sampling_is_that_of_the_oracle_by_every_canvas(name: str) -> None:
     _, exact = exact_model(name, (4, 5))
-    expected = exact.sample(2, seed=0, method="naive")
+    label = labels_of(exact, 2)
+    expected = exact.sample(2, seed=0, method="naive", label=label)
     for span in (1, 3, None):
-        assert torch.equal(exact.sample(2, seed=0, method="cached", span=span), expected)
+        assert torch.equal(exact.sample(2, seed=0, method="cached", span=span, label=label), expected)
     for threads, model in ((1, exact), (2, exact), (1, exact.double())):
         torch.set_num_threads(threads)
-        assert torch.equal(model.sample(2, seed=0, method="compiled"), expected)
+        assert torch.equal(model.sample(2, seed=0, method="compiled", label=label), expected)
     images, known = images_of(exact, 2), torch.rand(2, 1, 4, 5) < 0.5
-    completed = exact.complete(images, known, seed=1, method="cached")
-    assert torch.equal(exact.complete(images, known, seed=1, method="compiled"), completed)
+    completed = exact.complete(images, known, seed=1, method="cached", label=label)
+    assert torch.equal(exact.complete(images, known, seed=1, method="compiled", label=label), completed)
     with pytest.raises(ConfigError, match="at temperature 1 only"):
         exact.sample(1, temperature=0.5, method="compiled")
 
@@ -126,6 +148,8 @@ def test_it_is_proved_causal_like_the_model_that_it_was_made_of(name: str) -> No
     model, exact = exact_model(name)
     assert prove_causal(exact) == prove_causal(model)
     assert torch.equal(seen_pairs(exact, (9, 7)), seen_pairs(model, (9, 7)))
+    if not hasattr(exact.network, "first"):
+        return
     first = exact.network.first.conv
     first.mask = None if first.mask is None else torch.ones_like(first.mask)
     first.weight.data = first.weight.data.abs() + 1
@@ -141,8 +165,40 @@ def test_a_model_in_whole_numbers_is_saved_and_loaded(name: str, tmp_path: Path)
     exact.save(tmp_path / "model")
     found = pixelrnn.load(tmp_path / "model")
     assert found.is_exact
-    assert torch.equal(integers(found, images), integers(exact, images))
-    assert torch.equal(found.log_prob(images), exact.log_prob(images))
+    label = labels_of(exact, 2)
+    assert torch.equal(integers(found, images, label), integers(exact, images, label))
+    assert torch.equal(found.log_prob(images, label=label), exact.log_prob(images, label=label))
+
+
+def test_labels_that_are_not_whole_numbers_are_no_exact_model(tmp_path: Path) -> None:
+    _, exact = exact_model("gated, labels")
+    exact.condition.label.weight.data[0, 0] = 0.5
+    exact.save(tmp_path / "model")
+    with pytest.raises(ModelFolderError, match="an embedding of labels that is no whole number"):
+        pixelrnn.load(tmp_path / "model")
+
+
+def test_a_folder_without_lower_bounds_has_symmetric_ones(tmp_path: Path) -> None:
+    _, exact = exact_model("local, softmax")
+    exact.save(tmp_path / "model")
+    weights = safetensors.torch.load_file(tmp_path / "model" / "model.safetensors")
+    assert all(each in with_bounds(weights) for each in weights)
+    older = {name: each for name, each in weights.items() if not name.endswith("least")}
+    assert len(older) < len(weights)
+    found = with_bounds(older)
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[f"{name[:-4]}least"], -each) for name, each in older.items() if name.endswith("most"))
+
+
+@pytest.mark.parametrize("places", [3, 8, 12])
+def test_the_table_of_a_gate_is_that_of_its_functions(places: int) -> None:
+    limit = tables.gate_range(places)
+    x = torch.arange(-limit, limit + 1, dtype=torch.float64) / 2**places
+    found = torch.from_numpy(tables.gates(places)).double() / 2**places
+    assert (found[: len(x)] - x.tanh()).abs().max() <= 0.5000001 / 2**places
+    assert (found[len(x) :] - x.sigmoid()).abs().max() <= 0.5000001 / 2**places
+    assert torch.equal(found[: len(x)].flip(0), -found[: len(x)])
+    assert float(x[-1].sigmoid()) > 1 - 0.5 / 2**places - 1e-4
 
 
 def test_weights_that_are_not_whole_or_too_large_are_no_exact_model(tmp_path: Path) -> None:
@@ -159,7 +215,7 @@ def test_weights_that_are_not_whole_or_too_large_are_no_exact_model(tmp_path: Pa
 
 
 @pytest.mark.parametrize("world", [(1, 2, 2, 2), (3, 1, 2, 2), (2, 2, 1, 3)])
-@pytest.mark.parametrize("network", ["pixelcnn", "local-pixelcnn"])
+@pytest.mark.parametrize("network", ["pixelcnn", "local-pixelcnn", "gated-pixelcnn"])
 def test_all_images_of_a_world_have_total_probability_one(network: str, world: tuple[int, int, int, int]) -> None:
     channels, height, width, levels = world
     model = pixelrnn.build(network, size=(height, width), channels=channels, levels=levels, layers=1, width=6)
@@ -171,7 +227,8 @@ def test_models_without_an_exact_form_are_refused_by_name() -> None:
     for network, options, message in (
         ("row-lstm", {"layers": 1, "width": 4}, "RowLSTM has no exact form"),
         ("mcgsm", {}, "head MCGSM has no exact form"),
-        ("pixelcnn", {"layers": 1, "width": 4, "classes": 3}, "model with a condition has no exact form"),
+        ("pixelcnn", {"layers": 1, "width": 4, "vector_size": 3}, "a vector, a condition map or condition_spatial"),
+        ("pixelcnn", {"layers": 1, "width": 4, "map_channels": 1}, "a vector, a condition map or condition_spatial"),
     ):
         model = pixelrnn.build(network, size=(4, 4), levels=4, **options)
         with pytest.raises(ConfigError, match=message):

@@ -1,8 +1,8 @@
 """Archives: images in one file, as the bits of a model in whole numbers.
 
     archive  magic "\\x93PRNN", version (1 byte), model: length of its name (1 byte) and name, the first 16 bytes of the
-             SHA-256 of its weights, channels (1), levels - 1 (1), classes (varint; 0 if it takes no labels); CRC-32 of
-             all of that (4); blocks; the end
+             SHA-256 of its weights, channels (1), levels - 1 (1), in version 2 classes (varint); CRC-32 of all of that
+             (4); blocks; the end. Version 1: the model takes no labels; version 2: it does
     block    kind (1 byte: 1 coded, 2 stored); how many images, height, width, length of the names, length of the
              content (varints); CRC-32 of this header (4); the names, deflated; the labels; the content; CRC-32 of
              names, labels and content (4); CRC-32 of the pixels (4)
@@ -35,7 +35,8 @@ from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import HEADS, head_options
 from pixelrnn.networks import options_of
 
-MAGIC, VERSION = b"\x93PRNN", 1
+MAGIC = b"\x93PRNN"
+PLAIN, LABELLED = 1, 2  # versions: without and with classes
 CODED, STORED, END = 1, 2, 0
 LARGEST = 1 << 28
 """Pixels of a block, at most: what a damaged header can make a reader allocate."""
@@ -82,16 +83,19 @@ def fingerprint(model: ExactModel) -> bytes:
     Options that have their default are left out, so an option that a later version adds changes nothing.
     """
     config = model.config
-    classes = classes_of(model)
     defaults = {**options_of(config["network"]), **head_options(HEADS[config["head"]]), "dropout": None}
+    ignored = ("dropout", "condition_dropout") if classes_of(model) else ("dropout", "condition")
     options = {
         key: each
         for key, each in config["options"].items()
-        if key != "dropout" and not (key in defaults and each == defaults[key]) and not (key == "condition_dropout" or (not classes and key.startswith("condition")))
+        if not key.startswith(ignored) and not (key in defaults and each == defaults[key])
     }
     built = {key: config[key] for key in ("network", "head", "channels", "levels", "exact")}
     found = hashlib.sha256(json.dumps({**built, "options": options}, sort_keys=True).encode())
-    for name, each in sorted(model.state_dict().items()):
+    tensors = model.state_dict()
+    for name, each in sorted(tensors.items()):
+        if name.endswith(".least") and bool(each == -tensors[name.removesuffix("least") + "most"]):
+            continue  # as in models of version 1, whose bounds were symmetric
         found.update(name.encode() + b"\0" + each.double().numpy().astype("<f8").tobytes())
     return found.digest()[:16]
 
@@ -109,8 +113,9 @@ class Writer:
             raise CodecError("Only an exact model compresses: make one with model.quantised(images).")
         self.file, self.model, self.images = file, model, 0
         called = name.encode()[:255]
-        head = MAGIC + bytes([VERSION, len(called)]) + called + fingerprint(model)
-        head += bytes([model.channels, model.levels - 1]) + _varint(classes_of(model))
+        classes = classes_of(model)
+        head = MAGIC + bytes([LABELLED if classes else PLAIN, len(called)]) + called + fingerprint(model)
+        head += bytes([model.channels, model.levels - 1]) + (_varint(classes) if classes else b"")
         self.size = 0
         self._write(head + _crc(head))
 
@@ -185,11 +190,11 @@ class Reader:
         head = self._read(len(MAGIC) + 2, "its beginning")
         if head[: len(MAGIC)] != MAGIC:
             raise CodecError("This is not a compressed file of pixelrnn: it begins with other bytes.")
-        if head[-2] != VERSION:
-            raise CodecError(f"The file has version {head[-2]}, but this package reads {VERSION}. Update pixelrnn.")
+        if head[-2] not in (PLAIN, LABELLED):
+            raise CodecError(f"The file has version {head[-2]}, but this package reads 1 and 2. Update pixelrnn.")
         rest = bytearray(self._read(head[-1] + 18, "its beginning"))
         name, print_, (channels, levels) = bytes(rest[: head[-1]]), bytes(rest[head[-1] : -2]), rest[-2:]
-        classes = self._number(rest)
+        classes = self._number(rest) if head[-2] == LABELLED else 0
         self._check(head + rest, "beginning")
         if classes > _MOST_CLASSES:
             raise CodecError(f"The file is damaged: its model has {classes} classes.")

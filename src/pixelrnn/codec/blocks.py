@@ -48,6 +48,10 @@ class ExactModel(Protocol):
 
     def in_order(self, images: Tensor, *, back: bool = False) -> Tensor: ...
 
+    def _checked_condition(
+        self, n: int, size: tuple[int, int], label: Any, vector: Any, condition_map: Any
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]: ...
+
     def state_dict(self) -> Mapping[str, Tensor]: ...
 
 

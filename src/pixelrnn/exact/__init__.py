@@ -1,6 +1,7 @@
 """Models in whole numbers: the same probabilities, to the last bit, on every machine."""
 
 from pixelrnn.exact.heads import IntegerHead
+from pixelrnn.exact.layers import with_bounds
 from pixelrnn.exact.quantise import (
     PRECISE,
     PRECISIONS,
@@ -24,6 +25,7 @@ __all__ = [
     "check_quantisable",
     "problem",
     "ranges",
+    "with_bounds",
     "with_integer_layers",
     "without_rounding",
 ]

@@ -119,6 +119,12 @@ class IntegerConv2d(nn.Module):
         return ""
 
 
+def with_bounds(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a model folder, which may be older than the bound `least`: then it is -`most`."""
+    found = {f"{name.removesuffix('most')}least": -each for name, each in weights.items() if name.endswith(".most")}
+    return {**found, **weights}
+
+
 class IntegerGate(nn.Module):
     """The gated activation unit by table, of integers in units of 2^-places.
 
@@ -130,7 +136,7 @@ class IntegerGate(nn.Module):
 
     def __init__(self, places: int, double: bool) -> None:
         super().__init__()
-        limits, dtype = (DOUBLE, torch.float64) if double else (SINGLE, torch.float32)
+        limits, dtype = (DOUBLE, torch.float64) if double else (SINGLE, torch.get_default_dtype())
         if 1 << 2 * places > limits.exact:
             raise ConfigError(f"A gate with {places} binary places needs integers that are carried by float64.")
         self.places, self.range = places, tables.gate_range(places)

@@ -68,8 +68,10 @@ def with_integer_layers(network: Network, condition: Condition | None, precision
         conv = network.get_submodule(name)
         assert isinstance(conv, CausalConv2d)
         network.set_submodule(name, IntegerConv2d(conv, precision.double))
-    if condition is not None and precision.double:
-        condition.double()
+    if condition is not None:
+        condition.requires_grad_(False)
+        if precision.double:
+            condition.double()
 
 
 class Range(NamedTuple):
@@ -95,7 +97,9 @@ def ranges(network: Network, run: Callable[[], object]) -> dict[str, Range]:
 
         return look
 
-    hooks = [network.get_submodule(name).register_forward_pre_hook(watch(name)) for name in _names(network, CausalConv2d)]
+    hooks = [
+        network.get_submodule(name).register_forward_pre_hook(watch(name)) for name in _names(network, CausalConv2d)
+    ]
     try:
         run()
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-
 from typing import Any, Literal, overload
 
 import torch
@@ -26,8 +25,8 @@ class CompressionMixin:
         64 bytes for each image.
 
         Arguments:
-            label   for a model that takes labels, the label of all images or of each, which is kept with them; None: the
-                    label with which an image takes the fewest bytes
+            label   of all images or of each, which is kept with them, if the model takes labels; None: the label with
+                    which an image takes the fewest bytes
             verify  decompress every block and compare, as a guard against a machine that miscalculates
         Raises:     CodecError if the model is not exact, ImageError if the images do not fit the model, ConditionError
                     if the label does not
@@ -54,9 +53,9 @@ class CompressionMixin:
     @overload
     def decompress(self: ExactModel, data: bytes, *, labels: Literal[True]) -> tuple[Tensor, Tensor]: ...
     def decompress(self: ExactModel, data: bytes, *, labels: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """The images that were compressed by this model, (B, C, H, W) uint8; with `labels` also the label of each, (B,),
-        -1 for none.
+        """The images that were compressed by this model, (B, C, H, W) uint8.
 
+        Arguments: labels, return the label of each as well, (B,), -1 for none
         Raises: CodecError if the data are damaged, of another model, or of images of several sizes
         """
         reader = Reader(io.BytesIO(data))

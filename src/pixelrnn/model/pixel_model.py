@@ -23,6 +23,7 @@ from pixelrnn.exact import (
     check_quantisable,
     problem,
     ranges,
+    with_bounds,
     with_integer_layers,
 )
 from pixelrnn.fields import options_of_call, validated
@@ -329,7 +330,7 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         except (ConfigError, TypeError) as error:
             raise ModelFolderError(f"{path / folders.CONFIG} does not describe a model: {error}") from error
         largest = 8 * sum(shape.numel() for shape in expected.values()) + 1_000_000
-        tensors = renamed(folders.read_weights(path, config, largest))
+        tensors = with_bounds(renamed(folders.read_weights(path, config, largest)))
         for name in {**expected, **tensors}:
             found = tensors[name].shape if name in tensors else None
             if found != expected.get(name) or not tensors[name].is_floating_point():

@@ -16,9 +16,8 @@ from pixelrnn.model import PixelModel
 from pixelrnn.model.conditions import condition_of
 from pixelrnn.sampling.choosers import uniforms
 from pixelrnn.training.batches import Batch, PixelBatches, Share
+from pixelrnn.training.optimizers import optimizer_of
 from pixelrnn.training.presets import TrainingSettings
-
-_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
 
 class Skipped(NamedTuple):
@@ -183,9 +182,7 @@ class PixelTraining(lightning.LightningModule):
         self.skipped = [Skipped(*each) for each in checkpoint["skipped"]]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.settings
-        options: dict[str, Any] = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
-        return _OPTIMIZERS[settings.optimizer](self.model.parameters(), lr=settings.learning_rate, **options)
+        return optimizer_of(self.model, self.settings)
 
 
 def _mixed_seed(*numbers: int) -> int:

@@ -72,8 +72,9 @@ class TrainingSettings(Strict):
     accumulate: _Whole1 = Field(
         default=1, description="batches per optimizer step, for steps on more images than fit into memory"
     )
-    optimizer: Literal["adam", "adamw", "rmsprop"] = Field(
-        default="adam", description='optimizer: "adam", "adamw" or "rmsprop"'
+    optimizer: Literal["adam", "adamw", "muon", "rmsprop"] = Field(
+        default="adam",
+        description='optimizer: "adam", "adamw", "rmsprop", or "muon": adamw, but for the weights between feature maps',
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="peak learning rate")
     schedule: Literal["cosine", "constant"] = Field(
@@ -84,7 +85,7 @@ class TrainingSettings(Strict):
     warmup: _Whole0 = Field(
         default=100, description="steps over which the learning rate rises from zero, at most a fifth of all steps"
     )
-    weight_decay: _AtLeast0 = Field(default=0.0, description="weight decay, for adamw only")
+    weight_decay: _AtLeast0 = Field(default=0.0, description="weight decay, for adamw and muon only")
     ema: Dropout = Field(
         default=0.999,
         description="decay of the exponential moving average of the weights, which is validated and saved (lower in "
