@@ -30,6 +30,8 @@ KINDS: dict[str, dict[str, object]] = {
         "linear": True,
         "colour_order": [1, 0, 2],
     },
+    "gated-bernoulli": {"network": "gated-pixelcnn", "levels": 2},
+    "gated-labels": {"network": "gated-pixelcnn", "channels": 3, "levels": 9, "classes": 3},
 }
 
 
@@ -47,11 +49,12 @@ def main() -> None:
         for weight in model.parameters():
             weight.data *= 2
         shape = (3, model.channels, 40, 9)
-        exact = model.quantised(torch.randint(0, model.levels, shape, dtype=torch.uint8))
-        images = exact.sample(3, seed=0)
+        label = [2, 0, 1] if model.takes_labels else None
+        exact = model.quantised(torch.randint(0, model.levels, shape, dtype=torch.uint8), label=label)
+        images = exact.sample(3, seed=0, label=label)
         exact.save(folder)
         (folder / "images.sha256").write_text(hashlib.sha256(images.numpy().tobytes()).hexdigest() + "\n")
-        (folder / "images.prnn").write_bytes(exact.compress(images))
+        (folder / "images.prnn").write_bytes(exact.compress(images, label=label))
         for each in folder.iterdir():
             print(each, each.stat().st_size)
 

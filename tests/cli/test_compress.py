@@ -18,6 +18,7 @@ from PIL import Image
 import pixelrnn
 from pixelrnn.codec import Reader
 from pixelrnn.codec.files import safe_name
+from pixelrnn.data import load_data
 from pixelrnn.errors import CodecError
 
 DONE, FAILED, WRONG = 0, 1, 2
@@ -31,6 +32,17 @@ def colour(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = {"size": (8, 8), "channels": 3, "levels": 256, "layers": 1, "width": 6, "kernel": 3, "components": 2}
     model = pixelrnn.build("local-pixelcnn", **shape, masked=True, linear=True)
     model.quantised(torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the digits by class, of random weights."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "classes"
+    model = pixelrnn.build("gated-pixelcnn", size=(8, 8), levels=16, layers=1, width=6, classes=10)
+    model.about = {"class_names": [f"digit {number}" for number in range(10)]}
+    model.save(folder)
     return folder
 
 
@@ -76,6 +88,21 @@ def test_a_folder_comes_back_picture_by_picture(cli: Cli, colour: Path, here: Pa
     assert (again.status, "is there already" in again.err) == (FAILED, True)
     none = cli("decompress", "all.prnn", "-o", "x", "--model", colour, "--only", "d.png")
     assert (none.status, "has no image 'd.png'" in none.err) == (FAILED, True)
+
+
+def test_labels_are_kept_with_the_images(cli: Cli, classes: Path, here: Path) -> None:
+    data = ("--data", "digits", "--split", "test")
+    result = cli("quantise", classes, "--out", "exact", "--data", "digits", "--count", "20")
+    assert result.status == DONE, result.err
+    assert cli("compress", *data, "--model", "exact", "-o", "digits.prnn").status == DONE
+    assert "labels of 10 classes" in cli("inspect", "digits.prnn").out
+    result = cli("decompress", "digits.prnn", "-o", "back", "--model", "exact")
+    assert result.status == DONE, result.err
+    labels = load_data("digits", "test").labels
+    rows = [f"{index},digit {label}" for index, label in enumerate(labels)]
+    assert Path("back/labels.csv").read_text().splitlines() == ["image,label", *rows]
+    again = cli("decompress", "digits.prnn", "-o", "back", "--model", "exact")
+    assert (again.status, "is there already" in again.err) == (FAILED, True)
 
 
 def test_a_trained_model_is_quantised_and_compresses_its_data(cli: Cli, here: Path) -> None:

@@ -52,7 +52,7 @@ def run(
     """Compress pictures without loss, with a model that computes in whole numbers.
 
     Only 8-bit gray and RGB pictures are taken, as their very pixels. The file can be decompressed on any machine, with
-    the same model.
+    the same model. Labels are kept if the model takes them; pictures without one get the label that suits them best.
     """
     from pixelrnn.codec import Writer
     from pixelrnn.codec.files import write_images
@@ -122,7 +122,8 @@ def _of_files(model: PixelModel, paths: list[Path], pixels_only: bool) -> tuple[
 
 
 def _of_data(model: PixelModel, data: str, split: str, values: int | None) -> tuple[int, Iterator[Image]]:
-    """The number of pixels of a split, and its images as the model's levels, without names."""
+    """The number of pixels of a split, and its images as the model's levels, without names, with labels if it takes
+    them."""
     from pixelrnn.codec.files import Image
     from pixelrnn.measure.evaluation import levels_for, load_like
 
@@ -131,4 +132,6 @@ def _of_data(model: PixelModel, data: str, split: str, values: int | None) -> tu
     note_layout(found)
     note_split(found)
     pixels = levels_for(model, found).fixed(found.images)
-    return len(pixels) * pixels.shape[2] * pixels.shape[3], (Image("", pixels[index]) for index in range(len(pixels)))
+    labels = None if found.labels is None or not model.takes_labels else [int(each) for each in found.labels]
+    images = (Image("", pixels[index], labels[index] if labels else None) for index in range(len(pixels)))
+    return len(pixels) * pixels.shape[2] * pixels.shape[3], images

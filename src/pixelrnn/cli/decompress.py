@@ -24,7 +24,7 @@ EXAMPLE = (
     "  pixelrnn decompress holiday.prnn -o back\n"
     "  pixelrnn decompress holiday.prnn -o back --only beach/sunset.png\n"
 )
-ARRAY = "images.npy"
+ARRAY, LABELS = "images.npy", "labels.csv"
 
 
 def run(
@@ -37,17 +37,19 @@ def run(
 ) -> None:
     """Restore the very pixels: pictures as PNG files with their names, images without names as an array images.npy.
 
-    Nothing is overwritten.
+    If the model takes labels, those of the images are written to labels.csv. Nothing is overwritten.
     """
     from pixelrnn.codec.files import read_images
 
-    clock, count, arrays = Clock(), 0, []
+    clock, count, arrays, labels = Clock(), 0, [], []
     with opened(file) as reader:
         used = model_of(reader, file, model)
         note_compiling(used)
         out.mkdir(parents=True, exist_ok=True)
         with pixel_bar("decompressing", 0) as progress:
             for image in read_images(reader, used, progress, only=only):
+                if image.label is not None:
+                    labels.append((image.name or str(count), image.label))
                 count += 1
                 if image.name:
                     _save(image, out)
@@ -55,6 +57,8 @@ def run(
                     arrays.append(image.pixels)
     if arrays:
         _save_array(arrays, out / ARRAY)
+    if labels:
+        _save_labels(labels, used.about.get("class_names"), out / LABELS)
     typer.echo(f"{out}  {several(count, 'image')}   {clock.seconds:.1f} s")
 
 
@@ -107,6 +111,24 @@ def _save(image: Image, out: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = image.pixels[0] if len(image.pixels) == 1 else image.pixels.transpose(1, 2, 0)
     save_picture(Pictures.fromarray(pixels), path)
+
+
+def _save_labels(labels: list[tuple[str, int]], names: list[str] | None, path: Path) -> None:
+    """A table of the images and their classes: by name if the model knows it, empty for none."""
+    import csv
+    import io
+
+    from pixelrnn.codec import NO_LABEL
+    from pixelrnn.files import write_atomic
+
+    if path.exists():
+        raise DataError(f"{path} is there already. Choose another folder with -o.")
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    called = {NO_LABEL: "", **dict(enumerate(names or []))}
+    rows.writerow(("image", "label"))
+    rows.writerows((image, called.get(label, label)) for image, label in labels)
+    write_atomic(path, table.getvalue().encode())
 
 
 def _save_array(arrays: list[np.ndarray], path: Path) -> None:

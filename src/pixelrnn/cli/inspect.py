@@ -88,7 +88,8 @@ def _archive(file: Path) -> None:
     size = file.stat().st_size
     where = "comes with the package" if header.model in shipped() else "needed as --model FOLDER"
     typer.echo(
-        f"{file}  {several(images, 'image')}, {several(header.channels, 'channel')}, {header.levels} levels   "
+        f"{file}  {several(images, 'image')}, {several(header.channels, 'channel')}, {header.levels} levels"
+        f"{f', labels of {header.classes} classes' if header.classes else ''}   "
         f"{size:,} bytes   {8 * size / max(pixels * header.channels, 1):.3f} bits/dim   all checksums are right"
     )
     typer.echo(f"model: {header.model} ({header.fingerprint.hex()}), {where}")

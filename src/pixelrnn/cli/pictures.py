@@ -34,10 +34,11 @@ DataCount = Annotated[int, typer.Option("--count", min=1, help="Number of images
 
 
 class Chosen(NamedTuple):
-    """Images (B, C, H, W) as the model's levels, and their names."""
+    """Images (B, C, H, W) as the model's levels, their names, and their labels (B,) if they have some."""
 
     names: list[str]
     images: Tensor
+    labels: Tensor | None = None
 
 
 def read_pictures(model: PixelModel, paths: list[Path], size: tuple[int, int] | None) -> Tensor:
@@ -97,6 +98,7 @@ def first_images(model: PixelModel, data: str | None, split: str, count: int, va
 
     from pixelrnn.errors import DataError
     from pixelrnn.measure.evaluation import levels_for, load_like
+    from pixelrnn.model.conditions import torch_labels
 
     with download_bar() as download:
         found = load_like(model, data, split, values=values, progress=download)
@@ -105,4 +107,5 @@ def first_images(model: PixelModel, data: str | None, split: str, count: int, va
     if not len(found):
         raise DataError(f"{found.name} has no image in its split {split!r}.")
     pixels = levels_for(model, found).fixed(found.images)[:count].copy()
-    return Chosen([f"{found.name} {split} {index}" for index in range(len(pixels))], torch.from_numpy(pixels))
+    names = [f"{found.name} {split} {index}" for index in range(len(pixels))]
+    return Chosen(names, torch.from_numpy(pixels), None if found.labels is None else torch_labels(found.labels[:count]))

@@ -31,8 +31,9 @@ def run(
 
     clock = Clock()
     model = PixelModel.load(run)
-    images = first_images(model, data, split, count, values).images
-    exact = model.quantised(images)
-    before, after = (each.bits_per_dim(images).mean().item() for each in (model, exact))
+    _, images, labels = first_images(model, data, split, count, values)
+    label = labels if model.takes_labels else None
+    exact = model.quantised(images, label=label)
+    before, after = (each.bits_per_dim(images, label=label).mean().item() for each in (model, exact))
     exact.save(out)
     typer.echo(f"{out}  {before:.4f} bits/dim before, {after:.4f} after, {len(images)} images   {clock.seconds:.1f} s")

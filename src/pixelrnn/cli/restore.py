@@ -146,7 +146,7 @@ def _of_picture(model: PixelModel, kind: str, path: Path) -> _Task:
 def _of_data(model: PixelModel, kind: str, data: str, split: str, count: int, values: int | None) -> list[_Task]:
     from pixelrnn.model.conditions import degraded
 
-    names, images = first_images(model, data, split, count, values)
+    names, images, _ = first_images(model, data, split, count, values)
     maps = degraded(images, model.levels, kind)
     return [_Task(*each) for each in zip(names, maps, images, strict=True)]
 

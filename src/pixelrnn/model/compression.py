@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from pixelrnn.checks import Images, checked_images
-from pixelrnn.codec import ExactModel, Reader, Writer
-from pixelrnn.codec.blocks import NO_LABEL
+from pixelrnn.codec import NO_LABEL, ExactModel, Reader, Writer
 from pixelrnn.codec.files import Image, read_images, write_images
 from pixelrnn.errors import CodecError
 

@@ -263,6 +263,11 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         """Whether the model computes with whole numbers alone: see `quantised`."""
         return isinstance(self.head, IntegerHead)
 
+    @property
+    def takes_labels(self) -> bool:
+        """Whether the model is conditioned on the class of an image."""
+        return self.condition is not None and bool(self.condition.classes)
+
     @torch.no_grad()
     def quantised(self, images: Images, *, label: Labels | None = None) -> PixelModel:
         """The same model in whole numbers: its probabilities are the same, to the last bit, on every machine, in every
