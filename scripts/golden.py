@@ -31,6 +31,10 @@ KINDS: dict[str, dict[str, object]] = {
         "colour_order": [1, 0, 2],
     },
     "gated-bernoulli": {"network": "gated-pixelcnn", "levels": 2},
+    "row-lstm": {"network": "row-lstm", "levels": 2},
+    "diagonal-bilstm": {"network": "diagonal-bilstm", "channels": 3, "levels": 5},
+    "mdlstm": {"network": "mdlstm", "levels": 4},
+    "spatial-lstm": {"network": "spatial-lstm", "levels": 4, "head": "categorical"},
     "gated-labels": {"network": "gated-pixelcnn", "channels": 3, "levels": 9, "classes": 3},
 }
 
@@ -43,7 +47,7 @@ def main() -> None:
             continue
         torch.manual_seed(index)
         settings = {"layers": 1, "width": 6, **options}
-        settings |= {"kernel": 5} if options["network"] == "local-pixelcnn" else {"first_kernel": 5}
+        settings |= {"kernel": 5} if options["network"] in ("local-pixelcnn", "spatial-lstm") else {"first_kernel": 5}
         network = settings.pop("network")
         model = pixelrnn.build(network, size=(40, 9), **settings)
         for weight in model.parameters():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from close import assert_close
-from torch import Tensor
+from torch import Tensor, nn
 from worlds import all_images
 
 import pixelrnn
@@ -18,6 +19,7 @@ from pixelrnn.errors import CausalityError, ConfigError, ModelFolderError
 from pixelrnn.exact import IntegerHead, tables, with_bounds
 from pixelrnn.exact.heads import integer_head
 from pixelrnn.exact.layers import IntegerConv2d, IntegerGate
+from pixelrnn.exact.recurrence import IntegerRecurrence
 from pixelrnn.exact.tables import TOTAL
 from pixelrnn.heads import Bernoulli, Categorical, Head, LogisticMixture
 from pixelrnn.measure.inspection import prove_causal, seen_pairs
@@ -30,6 +32,10 @@ MODELS: dict[str, dict[str, object]] = {
     "local, masked": {"network": "local-pixelcnn", "channels": 3, "levels": 256, "masked": True, "linear": True},
     "local, softmax": {"network": "local-pixelcnn", "channels": 1, "levels": 9, "head": "categorical"},
     "local, labels": {"network": "local-pixelcnn", "channels": 1, "levels": 9, "classes": 2},
+    "row-lstm": {"network": "row-lstm", "channels": 1, "levels": 2, "classes": 2},
+    "diagonal-bilstm": {"network": "diagonal-bilstm", "channels": 3, "levels": 5},
+    "mdlstm": {"network": "mdlstm", "channels": 2, "levels": 4, "layers": 2},
+    "spatial-lstm": {"network": "spatial-lstm", "channels": 1, "levels": 9, "head": "categorical"},
     "gated, binary": {"network": "gated-pixelcnn", "channels": 1, "levels": 2, "layers": 2},
     "gated, labels": {"network": "gated-pixelcnn", "channels": 3, "levels": 5, "classes": 3},
 }
@@ -77,7 +83,8 @@ def test_the_parameters_are_whole_numbers_whatever_computes_them(name: str) -> N
 
 @every_model
 def test_an_oracle_in_int64_finds_the_same(name: str) -> None:
-    """Every convolution with numbers of int64, and the cut-off places as a shift; every gate likewise."""
+    """Every convolution with numbers of int64, and the cut-off places as a shift; every gate likewise. (Recurrences
+    have an oracle of their own.)"""
     _, exact = exact_model(name)
     expected: list[bool] = []
 
@@ -115,6 +122,60 @@ def test_an_oracle_in_int64_finds_the_same(name: str) -> None:
     integers(exact, images_of(exact, 2), labels_of(exact, 2))
     assert len(expected) == len(layers) + max(0, len(gates) - 1)  # the first layer of a vertical stack has no gate
     assert all(expected)
+
+
+@pytest.mark.parametrize("name", ["row-lstm", "diagonal-bilstm", "mdlstm", "spatial-lstm"])
+def test_a_recurrence_is_that_of_a_loop_in_int64(name: str) -> None:
+    """Pixel by pixel, with products and sums of int64, shifts and tables."""
+    _, exact = exact_model(name)
+    layers = [each for each in exact.network.modules() if isinstance(each, IntegerRecurrence)]
+    assert layers
+    for layer in layers:
+        x = torch.randint(-300, 300, (2, layer.convolutions[0].in_channels, 4, 5)).double()
+        found = layer.double()(x, Whole(x))
+        assert found.unique().numel() > 5
+        for image in range(2):
+            assert np.array_equal(found[image].long().numpy(), loop_of(layer, x[image].long().numpy()))
+
+
+def loop_of(layer: IntegerRecurrence, x: np.ndarray) -> np.ndarray:
+    """The hidden states (width, H, W) of one image of feature maps (maps, H, W)."""
+    conv, width, (height, wide) = layer.convolutions[0], layer.width, x.shape[1:]
+    kernel, states, bias = (each.long().numpy() for each in (conv.masked(), layer.weight, conv.bias))
+    cut, unit = (-layer.step.log2()).long().numpy().ravel(), layer.places
+    tanh, sigmoid = np.split(tables.gates(unit), 2)
+    x = x.clip(int(layer.least[0]), int(layer.most[0]))
+    h, c = {}, {}
+
+    def at(states: dict, start: Tensor, row: int, column: int) -> np.ndarray:
+        return states.get((row, column), start.long().numpy())
+
+    def table(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        return values[numbers.clip(-layer.range, layer.range) + layer.range]
+
+    def rounded(product: np.ndarray) -> np.ndarray:
+        return (product + (1 << unit - 1)) >> unit
+
+    for row in range(height):
+        for column in range(wide)[:: -1 if layer.mirrored else 1]:
+            gates = bias.copy()
+            for y, dy in enumerate(range(-conv.reach.up, conv.reach.down + 1)):
+                for z, dx in enumerate(range(-conv.reach.left, conv.reach.right + 1)):
+                    if 0 <= row + dy < height and 0 <= column + dx < wide:
+                        gates += kernel[:, :, y, z] @ x[:, row + dy, column + dx]
+            near = [at(h, layer.start_h, row + tap.down, column + tap.right) for tap in layer.taps]
+            gates = (gates + states @ np.concatenate(near)) >> cut
+            out, *forget, into, new = np.split(gates, len(gates) // width)
+            total = table(sigmoid, into) * table(tanh, new)
+            for gate, tap in zip(forget, layer.carried, strict=True):
+                total += table(sigmoid, gate) * at(c, layer.start_c, row + tap.down, column + tap.right)
+            cell = rounded(total).clip(-layer.farthest, layer.farthest)
+            opened = table(sigmoid, out)
+            c[row, column] = cell
+            h[row, column] = (
+                table(tanh, rounded(opened * cell)) if layer.product else rounded(opened * table(tanh, cell))
+            )
+    return np.stack([[h[row, column] for column in range(wide)] for row in range(height)]).transpose(2, 0, 1)
 
 
 @every_model
@@ -201,17 +262,25 @@ def test_the_table_of_a_gate_is_that_of_its_functions(places: int) -> None:
     assert float(x[-1].sigmoid()) > 1 - 0.5 / 2**places - 1e-4
 
 
-def test_weights_that_are_not_whole_or_too_large_are_no_exact_model(tmp_path: Path) -> None:
-    for change, message in (
-        (lambda conv: conv.conv.weight.add_(0.5), "weights that are not whole numbers"),
-        (lambda conv: conv.conv.weight.add_(1 << 20), r"more than 2\^24"),
-        (lambda conv: conv.step.fill_(0.3), "a step that is not a power of two"),
-    ):
-        _, exact = exact_model("local, masked")
-        change(exact.network.first)
-        exact.save(tmp_path / "model")
-        with pytest.raises(ModelFolderError, match=message):
-            pixelrnn.load(tmp_path / "model")
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("local, masked", lambda network: network.first.conv.weight.add_(0.5), "weights that are not whole numbers"),
+        ("local, masked", lambda network: network.first.conv.weight.add_(1 << 20), r"more than 2\^24"),
+        ("local, masked", lambda network: network.first.step.fill_(0.3), "a step that is not a power of two"),
+        ("row-lstm", lambda network: network.blocks[0].states.weight.add_(0.5), "weights that are not whole numbers"),
+        ("row-lstm", lambda network: network.blocks[0].states.weight.add_(1 << 20), r"more than 2\^24"),
+        ("row-lstm", lambda network: network.blocks[0].states.start_h.add_(1 << 20), "start_h, an initial state, that"),
+    ],
+)
+def test_weights_that_are_not_whole_or_too_large_are_no_exact_model(
+    name: str, change: Callable[[nn.Module], object], message: str, tmp_path: Path
+) -> None:
+    _, exact = exact_model(name)
+    change(exact.network)
+    exact.save(tmp_path / "model")
+    with pytest.raises(ModelFolderError, match=message):
+        pixelrnn.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("world", [(1, 2, 2, 2), (3, 1, 2, 2), (2, 2, 1, 3)])
@@ -225,7 +294,7 @@ def test_all_images_of_a_world_have_total_probability_one(network: str, world: t
 
 def test_models_without_an_exact_form_are_refused_by_name() -> None:
     for network, options, message in (
-        ("row-lstm", {"layers": 1, "width": 4}, "RowLSTM has no exact form"),
+        ("mcgsm", {"head": "categorical"}, "NeighbourhoodMixture has no exact form"),
         ("mcgsm", {}, "head MCGSM has no exact form"),
         ("pixelcnn", {"layers": 1, "width": 4, "vector_size": 3}, "a vector, a condition map or condition_spatial"),
         ("pixelcnn", {"layers": 1, "width": 4, "map_channels": 1}, "a vector, a condition map or condition_spatial"),

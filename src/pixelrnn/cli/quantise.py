@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pixelrnn.cli.common import Clock, RunFolder
+from pixelrnn.cli.common import Clock, RunFolder, bar
 from pixelrnn.cli.pictures import DataInstead, DataSplit, DataValues, first_images
 
 EXAMPLE = (
@@ -33,7 +33,8 @@ def run(
     model = PixelModel.load(run)
     _, images, labels = first_images(model, data, split, count, values)
     label = labels if model.takes_labels else None
-    exact = model.quantised(images, label=label)
+    with bar("ways to round") as update:
+        exact = model.quantised(images, label=label, on_try=update)
     before, after = (each.bits_per_dim(images, label=label).mean().item() for each in (model, exact))
     exact.save(out)
     typer.echo(f"{out}  {before:.4f} bits/dim before, {after:.4f} after, {len(images)} images   {clock.seconds:.1f} s")

@@ -94,7 +94,7 @@ def fingerprint(model: ExactModel) -> bytes:
     found = hashlib.sha256(json.dumps({**built, "options": options}, sort_keys=True).encode())
     tensors = model.state_dict()
     for name, each in sorted(tensors.items()):
-        if name.endswith(".least") and bool(each == -tensors[name.removesuffix("least") + "most"]):
+        if name.endswith(".least") and torch.equal(each, -tensors[name.removesuffix("least") + "most"]):
             continue  # as in models of version 1, whose bounds were symmetric
         found.update(name.encode() + b"\0" + each.double().numpy().astype("<f8").tobytes())
     return found.digest()[:16]

@@ -59,10 +59,7 @@ class IntegerConv2d(nn.Module):
         self, x: Tensor | None, canvas: Canvas, plus: Tensor | None = None, *, overwrite: bool = False
     ) -> Tensor:
         """The convolution plus `plus` (B, C_out, h, w)."""
-        if self.step.device.type not in ("cpu", "meta"):
-            raise ConfigError(f"An exact model runs on the CPU, not on {self.step.device}: move it with .to('cpu').")
-        if self.limits is DOUBLE and self.step.dtype != torch.float64:
-            raise ConfigError("This exact model is carried by float64; leave its dtype as it is.")
+        check_carried(self.step, self.limits)
         y = self.conv(x if x is None else torch.minimum(torch.maximum(x, self.least), self.most), canvas)
         y = (y * self.step).floor().clamp(-self.limits.largest, self.limits.largest)
         return y if plus is None else y + plus
@@ -85,38 +82,63 @@ class IntegerConv2d(nn.Module):
         units, offsets = units.double(), offsets.double()
         weight = conv.masked().double() * unit_in * units.view(-1, 1, 1, 1)
         bias = offsets + 0.5 + (0.0 if conv.bias is None else conv.bias.double() * units)
-        size = self._largest(weight, bias)
-        farthest = max(-least, most)
-        room = self.limits.exact - 0.5 * farthest * weight[0].numel() - 1  # what rounding can add to the sums
-        scale = torch.exp2(torch.log2(room / size).floor().clamp(0, 24))
+        scale = scales(weight.flatten(1), bias, self.least.double(), self.most.double(), self.limits)
         assert self.conv.bias is not None
         self.conv.weight.copy_((weight * scale.view(-1, 1, 1, 1)).round())
         self.conv.bias.copy_((bias * scale).round())
         self.step.copy_((1 / scale).view(-1, 1, 1))
 
-    def _largest(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """A bound of every partial sum, (C_out,), whatever the order of its terms."""
-        weight = weight.flatten(1)
-        above, below = (each.clamp_min(0).sum(1) for each in (weight, -weight))
-        high, low = self.most.double(), -self.least.double()
-        return torch.maximum(above * high + below * low, below * high + above * low) + bias.abs()
-
     def problem(self) -> str:
         """What is wrong with the weights, "" if nothing is: a model that comes from a file may hold anything."""
-        assert self.conv.bias is not None
-        numbers = [self.conv.weight, self.conv.bias]
-        if not all(bool((each.isfinite() & (each == each.round())).all()) for each in numbers):
-            return "weights that are not whole numbers"
-        ends = torch.stack([-self.least, self.most])
-        if not bool(((ends >= 0) & (ends <= self.limits.largest) & (ends == ends.round())).all()):
-            return "a bound of its inputs that is no whole number"
-        places = -torch.log2(self.step)
-        if not bool(((places >= 0) & (places <= 24) & (places == places.round())).all()):
-            return "a step that is not a power of two from 2^-24 to 1"
-        sums = self._largest(self.conv.masked().double(), self.conv.bias.double())
-        if float(sums.max()) > self.limits.exact:
-            return f"sums up to {float(sums.max()):.0f}, more than 2^{self.limits.exact.bit_length() - 1}"
-        return ""
+        weight, bias = self.conv.masked().flatten(1), self.conv.bias
+        assert bias is not None
+        return problem_of(weight, bias, self.least, self.most, self.step, self.limits)
+
+
+def scales(weight: Tensor, bias: Tensor, least: Tensor, most: Tensor, limits: Limits) -> Tensor:
+    """For every output the largest power of two, by which weights can be multiplied and rounded within the limits.
+
+    Shapes: weight (O, K) and bias (O,) float64; least and most, the bounds of the inputs, (K,) or () -> (O,)
+    """
+    farthest = torch.maximum(-least, most).expand(weight.shape[1])
+    room = limits.exact - 0.5 * float(farthest.sum()) - 1  # what rounding can add to the sums
+    return torch.exp2(torch.log2(room / largest_sums(weight, bias, least, most)).floor().clamp(0, 24))
+
+
+def largest_sums(weight: Tensor, bias: Tensor, least: Tensor, most: Tensor) -> Tensor:
+    """A bound of every partial sum of a product, whatever the order of its terms; shapes as for `scales`.
+
+    >>> weight, bias = torch.tensor([[3.0, -2.0]]), torch.tensor([1.0])
+    >>> largest_sums(weight, bias, torch.tensor(0.0), torch.tensor(10.0))
+    tensor([31.])
+    """
+    above, below = weight.clamp_min(0), (-weight).clamp_min(0)
+    up, down = (above * most - below * least).sum(1), (below * most - above * least).sum(1)
+    return torch.maximum(up, down) + bias.abs()
+
+
+def problem_of(weight: Tensor, bias: Tensor, least: Tensor, most: Tensor, step: Tensor, limits: Limits) -> str:
+    """What is wrong with the integers of a layer, "" if nothing is; shapes as for `scales`."""
+    if not all(bool((each.isfinite() & (each == each.round())).all()) for each in (weight, bias)):
+        return "weights that are not whole numbers"
+    ends = torch.stack([-least, most])
+    if not bool(((ends >= 0) & (ends <= limits.largest) & (ends == ends.round())).all()):
+        return "a bound of its inputs that is no whole number"
+    places = -torch.log2(step)
+    if not bool(((places >= 0) & (places <= 24) & (places == places.round())).all()):
+        return "a step that is not a power of two from 2^-24 to 1"
+    sums = largest_sums(*(each.double() for each in (weight, bias, least, most)))
+    if float(sums.max()) > limits.exact:
+        return f"sums up to {float(sums.max()):.0f}, more than 2^{limits.exact.bit_length() - 1}"
+    return ""
+
+
+def check_carried(step: Tensor, limits: Limits) -> None:
+    """Raises ConfigError if a layer was moved to where its integers are not exact."""
+    if step.device.type not in ("cpu", "meta"):
+        raise ConfigError(f"An exact model runs on the CPU, not on {step.device}: move it with .to('cpu').")
+    if limits is DOUBLE and step.dtype != torch.float64:
+        raise ConfigError("This exact model is carried by float64; leave its dtype as it is.")
 
 
 def with_bounds(weights: dict[str, Tensor]) -> dict[str, Tensor]:

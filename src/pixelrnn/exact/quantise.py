@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from pixelrnn.errors import ConfigError
 from pixelrnn.exact.heads import IntegerHead, integer_head
 from pixelrnn.exact.layers import SINGLE, IntegerConv2d, IntegerGate
+from pixelrnn.exact.recurrence import IntegerRecurrence
 from pixelrnn.fields import Strict
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import Condition
 from pixelrnn.layers.convolution import CausalConv2d
 from pixelrnn.layers.gates import Gate
-from pixelrnn.networks import GatedPixelCNN, LocalPixelCNN, Network, PixelCNN
+from pixelrnn.layers.recurrence import Recurrence
+from pixelrnn.networks import GatedPixelCNN, LocalPixelCNN, Network
+from pixelrnn.networks.spatial_lstm import SpatialLSTM
+from pixelrnn.networks.stack import Stack
 
 
 class Precision(Strict):
@@ -47,11 +53,8 @@ def check_quantisable(network: Network, head: Head, condition: Condition | None)
             f"A model with the head {type(head).__name__} has no exact form. Heads that have one: bernoulli, "
             "categorical, logistic-mixture."
         )
-    if not isinstance(network, GatedPixelCNN | LocalPixelCNN | PixelCNN):
-        raise ConfigError(
-            f"{type(network).__name__} has no exact form. Networks that have one: gated-pixelcnn, local-pixelcnn, "
-            "pixelcnn."
-        )
+    if not isinstance(network, Stack | SpatialLSTM | GatedPixelCNN | LocalPixelCNN):
+        raise ConfigError(f"{type(network).__name__} has no exact form.")
     if condition is not None and (condition.vector_size or condition.map_channels or condition.deconvolution):
         raise ConfigError(
             "A model with a vector, a condition map or condition_spatial has no exact form: they are not whole "
@@ -64,6 +67,10 @@ def with_integer_layers(network: Network, condition: Condition | None, precision
     """Replace what computes in a network by what computes with integers, whose weights are not set yet."""
     for name in _names(network, Gate):
         network.set_submodule(name, IntegerGate(precision.places, precision.double))
+    for name in _names(network, Recurrence):
+        recurrence = network.get_submodule(name)
+        assert isinstance(recurrence, Recurrence)
+        network.set_submodule(name, IntegerRecurrence(recurrence, precision.places, precision.double))
     for name in _names(network, CausalConv2d):
         conv = network.get_submodule(name)
         assert isinstance(conv, CausalConv2d)
@@ -82,29 +89,40 @@ class Range(NamedTuple):
     of_image: bool
 
 
+_OF_IMAGE = Range(-1, 1, of_image=True)
+
+
 def ranges(network: Network, run: Callable[[], object]) -> dict[str, Range]:
     """What each convolution reads while `run` runs the network; it may run it more than once."""
     found: dict[str, Range] = {}
 
-    def watch(name: str) -> Callable[[nn.Module, Any], None]:
-        def look(_: nn.Module, arguments: Any) -> None:
-            x = arguments[0]
-            if x is None:
-                found[name] = Range(-1, 1, of_image=True)
-                return
-            before = found.get(name, Range(0, 0, of_image=False))
-            found[name] = Range(min(before.least, float(x.min())), max(before.most, float(x.max())), of_image=False)
+    def look(name: str, x: Tensor | None) -> None:
+        if x is None:
+            found[name] = _OF_IMAGE
+            return
+        before = found.get(name, _OF_IMAGE)
+        before = Range(0, 0, of_image=False) if before.of_image else before
+        found[name] = Range(min(before.least, float(x.min())), max(before.most, float(x.max())), of_image=False)
 
-        return look
+    def watch(name: str) -> RemovableHandle:
+        return network.get_submodule(name).register_forward_pre_hook(lambda _, arguments: look(name, arguments[0]))
 
-    hooks = [
-        network.get_submodule(name).register_forward_pre_hook(watch(name)) for name in _names(network, CausalConv2d)
-    ]
+    def look_at_input(name: str, x: Tensor, index: int) -> Tensor:
+        look(f"{name}.inputs.{index}", x)
+        return x
+
+    recurrences = [(name, each) for name, each in network.named_modules() if isinstance(each, Recurrence)]
+    hooks = [watch(name) for name in _names(network, CausalConv2d)]
+    for name, each in recurrences:
+        found[f"{name}.inputs.0"] = _OF_IMAGE  # unless it reads feature maps
+        vars(each)["bounded"] = functools.partial(look_at_input, name)
     try:
         run()
     finally:
         for hook in hooks:
             hook.remove()
+        for _, each in recurrences:
+            del each.bounded
     return found
 
 
@@ -117,23 +135,30 @@ def approximate(
     """
     units, offsets = head.units()
     inside = 2.0**precision.places
-    for name, each in network.named_modules():
-        if not isinstance(each, IntegerConv2d):
-            continue
-        conv, maps = trained.get_submodule(name), len(each.step)
-        assert isinstance(conv, CausalConv2d)
+
+    def bounds(name: str, largest: int) -> tuple[int, int, float]:
+        """The least and the most that is let through, and what 1 of it is worth."""
         read = ranges.get(name, Range(0, 0, of_image=False))  # without a label the condition is not read
         if read.of_image:
-            least, most, unit_in = 1 - head.levels, head.levels - 1, 1 / (head.levels - 1)
-        else:
-            largest = each.limits.largest
-            most = min(math.ceil(_ROOM * read.most * inside) + 1, largest)
-            least = max(math.floor(_ROOM * read.least * inside) - 1, -largest) if read.least < 0 else 0
-            unit_in = 1 / inside
-        if not _puts_out(name, network):
-            each.approximate(conv, least, most, unit_in, torch.full((maps,), inside), torch.zeros(maps))
-        else:  # the parameters; their offset is added once
-            each.approximate(conv, least, most, unit_in, units, torch.zeros(maps) if name == "linear" else offsets)
+            return 1 - head.levels, head.levels - 1, 1 / (head.levels - 1)
+        most = min(math.ceil(_ROOM * read.most * inside) + 1, largest)
+        least = max(math.floor(_ROOM * read.least * inside) - 1, -largest) if read.least < 0 else 0
+        return least, most, 1 / inside
+
+    for name, each in network.named_modules():
+        if isinstance(each, IntegerRecurrence):
+            recurrence = trained.get_submodule(name)
+            assert isinstance(recurrence, Recurrence)
+            read = [bounds(f"{name}.inputs.{index}", each.limits.largest) for index in range(len(each.inputs))]
+            each.approximate(recurrence, [one[0] for one in read], [one[1] for one in read], read[0][2])
+        elif isinstance(each, IntegerConv2d):
+            conv, maps = trained.get_submodule(name), len(each.step)
+            assert isinstance(conv, CausalConv2d)
+            least, most, unit_in = bounds(name, each.limits.largest)
+            if not _puts_out(name, network):
+                each.approximate(conv, least, most, unit_in, torch.full((maps,), inside), torch.zeros(maps))
+            else:  # the parameters; their offset is added once
+                each.approximate(conv, least, most, unit_in, units, torch.zeros(maps) if name == "linear" else offsets)
 
 
 @torch.no_grad()
@@ -155,12 +180,14 @@ def without_rounding(network: nn.Module) -> None:
             network.set_submodule(name, each.conv.requires_grad_())
         elif isinstance(each, IntegerGate):
             network.set_submodule(name, Gate())
+        elif isinstance(each, IntegerRecurrence):
+            network.set_submodule(name, each.plain())
 
 
 def problem(network: nn.Module, condition: Condition | None) -> str:
     """What is wrong with the integer layers of a model that was loaded, "" if nothing is."""
     for name, each in network.named_modules():
-        if isinstance(each, IntegerConv2d) and each.problem():
+        if isinstance(each, IntegerConv2d | IntegerRecurrence) and each.problem():
             return f"{name} has {each.problem()}"
     if condition is not None and condition.label is not None and any(_integers(network)):
         weight = condition.label.weight
@@ -170,14 +197,16 @@ def problem(network: nn.Module, condition: Condition | None) -> str:
 
 
 def _integers(network: nn.Module) -> Iterator[bool]:
-    return (isinstance(each, IntegerConv2d) for each in network.modules())
+    return (isinstance(each, IntegerConv2d | IntegerRecurrence) for each in network.modules())
 
 
 def _names(network: nn.Module, kind: type[nn.Module]) -> list[str]:
-    """The modules of a kind, by their names in the network."""
-    return [name for name, each in network.named_modules() if isinstance(each, kind)]
+    """The modules of a kind, by their names in the network, but for those that are parts of a recurrence."""
+    names = [name for name, each in network.named_modules() if isinstance(each, Recurrence)]
+    parts = tuple(f"{name}." for name in names)
+    return [name for name, each in network.named_modules() if isinstance(each, kind) and not name.startswith(parts)]
 
 
 def _puts_out(name: str, network: Network) -> bool:
-    last = len(network.readout.layers) - 1  # type: ignore[union-attr, arg-type]
-    return name in (f"readout.layers.{last}", "linear")
+    last = [each for each in _names(network, IntegerConv2d) if each.startswith("readout")][-1]
+    return name in (last, "linear")

@@ -120,7 +120,7 @@ class Recurrence(nn.Module):
 
     def near(self, x: Tensor | None, canvas: Canvas) -> list[Tensor]:
         """The windows of the inputs: of x (B, maps, h, w), or of the image if x is None, and of the condition map."""
-        window = self.convolutions[0].near(x, canvas)
+        window = self.convolutions[0].near(x if x is None else self.bounded(x, 0), canvas)
         if not self.condition_width:
             return [window]
         batch, _, height, width = window.shape
@@ -128,7 +128,12 @@ class Recurrence(nn.Module):
         s = canvas.condition_map()
         if s is None:  # zeros add nothing to the gates
             return [window, window.new_zeros(()).expand(size)]
-        return [window, canvas.window((self, "condition"), s, self.convolutions[1].reach).expand(size)]
+        seen = canvas.window((self, "condition"), self.bounded(s, 1), self.convolutions[1].reach)
+        return [window, seen.expand(size)]
+
+    def bounded(self, x: Tensor, index: int) -> Tensor:
+        """An input as it is read, where its size matters: by integers."""
+        return x
 
     def sweep(self, near: list[Tensor]) -> Tensor:
         """All positions of an image: the windows of the inputs -> (B, h, H, W), with the batch innermost in memory."""

@@ -232,6 +232,64 @@ def recur(line, at, steps, places, memory, image, column, lanes, across):
 
 
 @njit(**OPTIONS)
+def recur_in_integers(line, at, steps, places, memory, image, column, lanes, across):
+    """An LSTM cell in whole numbers for some lanes."""
+    n, out, a, b, more = get(line, 1), get(line, 2), get(line, 3), get(line, 5), get(line, 9)
+    y_at, y_step = place(out, at, steps, image, column), get(steps, 2 * out + across)
+    a_at, a_step = place(a, at, steps, image, column), get(steps, 2 * a + across)
+    b_at, b_step = place(b, at, steps, image, column), get(steps, 2 * b + across)
+    o = get(places, 2 * more)
+    one_at, one_step = place(o, at, steps, image, column), get(steps, 2 * o + across)
+    o = get(places, 2 * more + 1)
+    two_at, two_step = place(o, at, steps, image, column), get(steps, 2 * o + across)
+    cuts, table = place(get(line, 4), at, steps, image, column), place(get(line, 7), at, steps, image, column)
+    width, forget_gates, of_product = get(line, 6), get(line, 10), get(line, 8) == 1
+    limit, unit, farthest = get(memory, table), get(memory, table + 1), get(memory, table + 2)
+    tanh, sigmoid = table + 3 + np.int64(limit), table + 4 + 3 * np.int64(limit)  # where their values at 0 are
+    into, new = (forget_gates + 1) * width, (forget_gates + 2) * width
+    for _ in range(lanes):
+        for k in range(n):
+            opened = activation(memory, a_at + k, cuts + k, sigmoid, limit)
+            total = activation(memory, a_at + into + k, cuts + into + k, sigmoid, limit) * activation(
+                memory, a_at + new + k, cuts + new + k, tanh, limit
+            )
+            kept = activation(memory, a_at + width + k, cuts + width + k, sigmoid, limit)
+            total += kept * get(memory, one_at + k)
+            if forget_gates == 2:
+                kept = activation(memory, a_at + 2 * width + k, cuts + 2 * width + k, sigmoid, limit)
+                total += kept * get(memory, two_at + k)
+            c = min(max(rounded(total, unit), -farthest), farthest)
+            if of_product:
+                h = function(memory, rounded(opened * c, unit), tanh, limit)
+            else:
+                h = rounded(opened * function(memory, c, tanh, limit), unit)
+            put(memory, b_at + k, c)
+            put(memory, y_at + k, h)
+        y_at += y_step
+        b_at += b_step
+        a_at += a_step
+        one_at += one_step
+        two_at += two_step
+
+
+@njit(**OPTIONS, inline="always")
+def activation(memory, x, cut, zero, limit):
+    """A function of a gate, whose last binary places are cut off."""
+    return function(memory, np.floor(get(memory, x) * get(memory, cut)), zero, limit)
+
+
+@njit(**OPTIONS, inline="always")
+def function(memory, number, zero, limit):
+    """A function by its table, whose value at 0 is at `zero`."""
+    return get(memory, zero + np.int64(min(max(number, -limit), limit)))
+
+
+@njit(**OPTIONS, inline="always")
+def rounded(number, unit):
+    return np.floor(number * unit + type(unit)(0.5))
+
+
+@njit(**OPTIONS)
 def move(operation, line, at, steps, places, memory, wide, image, column, lanes, across):
     """Numbers from anywhere, or from one kind to the other."""
     n, out, a, unit, first = get(line, 1), get(line, 2), get(line, 3), get(line, 4), 2 * get(line, 9)
@@ -283,6 +341,8 @@ def run(state, begin, end, row, image, images, column, columns):
                 multiply(line, at, steps, state.chunks, memory, state.weights, i, column, lanes, across)
             elif operation == ops.CELL:
                 recur(line, at, steps, state.places, memory, i, column, lanes, across)
+            elif operation == ops.INTEGER_CELL:
+                recur_in_integers(line, at, steps, state.places, memory, i, column, lanes, across)
             elif operation == ops.GATHER or operation == ops.CAST or operation == ops.UNCAST:
                 move(operation, line, at, steps, state.places, memory, wide, i, column, lanes, across)
             elif get(line, 12) == 1:

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from pixelrnn.canvas import Canvas, Reach
 from pixelrnn.canvas.base import Convolvable, Made, Scannable
 from pixelrnn.exact import IntegerHead
+from pixelrnn.exact.recurrence import IntegerRecurrence
 from pixelrnn.heads import Head
 from pixelrnn.program.functions import (
     ALIASES,
@@ -36,6 +37,7 @@ from pixelrnn.program.steps import (
     Cell,
     Elements,
     Gather,
+    IntegerCell,
     Linear,
     Map,
     Phase,
@@ -188,7 +190,15 @@ class Recording(Canvas):
         h.level = c.level = self._level(gates).reshape(-1, width).max(0)
         h.phase = c.phase = self.maps[int(parts(gates)[0][0])].phase
         carried = [self._read(shifted(c.elements(), down, right)) for down, right in recurring.carried]
-        self._add(Cell(out=h, cell=c, gates=gates, carried=carried, product=recurring.product, along=along))
+        same: dict[str, Any] = {"out": h, "cell": c, "gates": gates, "carried": carried, "along": along}
+        same["product"] = recurring.product
+        if isinstance(recurring, IntegerRecurrence):
+            limits = torch.tensor([recurring.range, 2.0**-recurring.places, recurring.farthest], dtype=torch.float64)
+            cuts, table = recurring.step.flatten(), torch.cat([limits, recurring.table.double()])
+            found = [self._constant_map(each.double().numpy(), double=False).elements() for each in (cuts, table)]
+            self._add(IntegerCell(**same, cuts=found[0], table=found[1]))
+        else:
+            self._add(Cell(**same))
         return self.stand_in(h.elements(), (1, -1, 1, 1), self.dtype)
 
     def scan_both(self, rightward: Scannable, leftward: Scannable, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -191,6 +191,23 @@ class Cell(Step):
         return [self.out, self.cell]
 
 
+@dataclass(eq=False, kw_only=True)
+class IntegerCell(Cell):
+    """One LSTM step in whole numbers; what is used of the gates are floor(gates * cuts), and a function by its table.
+
+    table holds how far a function goes to either side, the unit of all numbers, the largest cell state, the function
+    tanh and the logistic function.
+
+    Source: as `exact.recurrence.IntegerRecurrence`
+    """
+
+    cuts: Elements  # (blocks * channels,) of a CONST map
+    table: Elements  # consecutive channels of a CONST map
+
+    def reads(self) -> list[Elements]:
+        return [*super().reads(), self.cuts, self.table]
+
+
 @dataclass(eq=False)
 class Program:
     """The steps of a network and of its head, in an order in which they can be done.

@@ -24,6 +24,7 @@ from pixelrnn.program.steps import (
     Cell,
     Elements,
     Gather,
+    IntegerCell,
     Linear,
     Map,
     Phase,
@@ -279,9 +280,12 @@ class _Tables:
         carried = [self.operand(each[begin]) for each in step.carried]
         at = len(self.places)
         self.places.append((carried[0], carried[-1]))
+        fields: dict[str, int] = {}
+        if isinstance(step, IntegerCell):
+            fields = {"a_unit": self.operand(step.cuts[begin]), "c": self.operand(step.table[0])}
         self._instruction(
             step,
-            ops.CELL,
+            ops.INTEGER_CELL if fields else ops.CELL,
             end - begin,
             self.operand(step.out.elements()[begin]),
             a=self.operand(step.gates[begin]),
@@ -290,6 +294,7 @@ class _Tables:
             c_unit=int(step.product),
             more=at,
             count=len(carried),
+            **fields,
         )
 
     def _pack(self, numbers: npt.NDArray[Any]) -> int:
