@@ -2,9 +2,9 @@
 
     python scripts/train_photo.py PICTURES... --out runs/photo --minutes 10 [--begin runs/earlier] [--device cuda]
 
-A local PixelCNN with one logistic mixture for each colour, green first. Its likelihood is that of the middle of a crop,
-so that the edge of a crop is no edge of a picture; pictures have a black margin of the padding's gray, as in a model.
-Ends with the best learning rate's last weights; `--valid PICTURE` reports bits/dim now and then, and chooses nothing.
+A local PixelCNN with one logistic mixture for each colour, green first; with --gray for gray pictures. Its likelihood
+is that of the middle of a crop, so that the edge of a crop is no edge of a picture; pictures have a margin of the
+padding's gray, as in a model. `--valid PICTURE` reports bits/dim now and then, and chooses nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ import pixelrnn
 from pixelrnn.canvas import Whole
 from pixelrnn.data import read_picture
 from pixelrnn.model import PixelModel
+from pixelrnn.training.optimizers import optimizer_of
+from pixelrnn.training.presets import TrainingSettings
 
 CROP = 32
 
 
 class Crops:
-    """Random crops (n, 3, CROP + 2 side, CROP + 2 side) of pictures, on a device, in one of eight positions."""
+    """Random crops (n, C, CROP + 2 side, CROP + 2 side) of pictures, on a device, in one of eight positions."""
 
     def __init__(self, pictures: list[Tensor], side: int, device: str) -> None:
         padded = [F.pad(each.float() / 127.5 - 1, (side,) * 4) for each in pictures]
@@ -59,8 +61,8 @@ class Crops:
 
 def bits(model: PixelModel, crops: Tensor) -> Tensor:
     """Bits/dim of the middle of crops in -1..1."""
-    side, order = model.network.side, model.colour_order
-    seen = crops[:, order, :-side] if side else crops[:, order]
+    side, crops = model.network.side, model.in_order(crops)
+    seen = crops[:, :, :-side] if side else crops
     params = model.network(Whole(seen))[:, :, side:, side:-side]
     levels = ((seen[:, :, side:, side:-side] + 1) * 127.5).round()
     return -model.head.log_prob(params.float(), levels).mean() / math.log(2)
@@ -68,7 +70,7 @@ def bits(model: PixelModel, crops: Tensor) -> Tensor:
 
 @torch.no_grad()
 def bits_of_picture(model: PixelModel, picture: Tensor) -> float:
-    """Bits/dim of a picture (3, H, W), strip by strip."""
+    """Bits/dim of a picture (C, H, W), strip by strip."""
     side, total = model.network.side, 0.0
     for top in range(0, picture.shape[1], 64):
         above = min(side, top)
@@ -85,6 +87,7 @@ def main() -> None:
     parser.add_argument("--begin", type=Path, help="a model to go on from")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--valid", type=Path, nargs="*", default=[])
+    parser.add_argument("--gray", action="store_true")
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--kernel", type=int, default=7)
@@ -99,14 +102,13 @@ def main() -> None:
     else:
         shape = {"layers": options.layers, "width": options.width, "kernel": options.kernel}
         small = {"block_layers": 2, "out_layers": 1, "linear": True, "components": options.components, "masked": True}
-        model = pixelrnn.build(
-            "local-pixelcnn", size=(32, 32), channels=3, levels=256, **shape, **small, colour_order=[1, 0, 2]
-        )
+        colours = {"channels": 1} if options.gray else {"channels": 3, "colour_order": [1, 0, 2]}
+        model = pixelrnn.build("local-pixelcnn", size=(32, 32), levels=256, **shape, **small, **colours)
     model = model.to(options.device).train()
-    read = [torch.from_numpy(read_picture(each, channels=3)) for each in options.pictures]
-    valid = [torch.from_numpy(read_picture(each, channels=3)) for each in options.valid]
+    read = [torch.from_numpy(read_picture(each, channels=model.channels)) for each in options.pictures]
+    valid = [torch.from_numpy(read_picture(each, channels=model.channels)) for each in options.valid]
     crops = Crops(read, model.network.side, options.device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = optimizer_of(model, TrainingSettings(optimizer="muon", learning_rate=options.rate, weight_decay=0.01))
     began, step, said = time.monotonic(), 0, 0.0
     while (share := (time.monotonic() - began) / (60 * options.minutes)) < 1:
         for group in optimizer.param_groups:

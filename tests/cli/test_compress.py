@@ -36,6 +36,16 @@ def colour(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def gray(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exact model of gray pictures, of random weights."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "gray"
+    model = pixelrnn.build("local-pixelcnn", size=(8, 8), levels=256, layers=1, width=6, kernel=3, components=2)
+    model.quantised(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8)).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of the digits by class, of random weights."""
     torch.manual_seed(0)
@@ -90,6 +100,28 @@ def test_a_folder_comes_back_picture_by_picture(cli: Cli, colour: Path, here: Pa
     assert (none.status, "has no image 'd.png'" in none.err) == (FAILED, True)
 
 
+def test_a_palette_comes_back_as_its_colours_and_a_bit_as_gray(cli: Cli, colour: Path, gray: Path, here: Path) -> None:
+    for mode, kind, model in (("P", "RGB", colour), ("1", "L", gray)):
+        picture(Path("x.png"), mode=mode)
+        assert cli("compress", "x.png", "-o", "x.prnn", "--model", model).status == DONE
+        assert cli("decompress", "x.prnn", "-o", mode, "--model", model).status == DONE
+        back = Image.open(Path(mode) / "x.png")
+        assert back.mode == kind
+        assert np.array_equal(np.asarray(back), np.asarray(Image.open("x.png").convert(kind)))
+
+
+def test_the_model_for_photographs_is_that_of_their_kind(cli: Cli, here: Path) -> None:
+    picture(Path("colour.png"))
+    picture(Path("gray.png"), mode="L")
+    for name, model in (("colour", "photo"), ("gray", "photo-gray")):
+        assert cli("compress", f"{name}.png", "-o", f"{name}.prnn").status == DONE
+        assert f"model: {model} " in cli("inspect", f"{name}.prnn").out
+        assert cli("decompress", f"{name}.prnn", "-o", name).status == DONE
+        assert np.array_equal(np.asarray(Image.open(f"{name}/{name}.png")), np.asarray(Image.open(f"{name}.png")))
+    result = cli("compress", "gray.png", "colour.png", "-o", "both.prnn")
+    assert (result.status, "gray.png is gray and colour.png is RGB" in result.err) == (WRONG, True)
+
+
 def test_labels_are_kept_with_the_images(cli: Cli, classes: Path, here: Path) -> None:
     data = ("--data", "digits", "--split", "test")
     result = cli("quantise", classes, "--out", "exact", "--data", "digits", "--count", "20")
@@ -127,8 +159,7 @@ def test_a_trained_model_is_quantised_and_compresses_its_data(cli: Cli, here: Pa
     ("mode", "options", "message"),
     [
         ("RGBA", {}, "has transparency"),
-        ("P", {}, "has a palette"),
-        ("1", {}, "has one bit per pixel"),
+        ("1", {}, "is gray with 256 levels, but the model is for 3 channels"),
         ("I;16", {}, "has the mode I;16"),
         ("L", {}, "is gray with 256 levels, but the model is for 3 channels"),
         ("RGB", {"icc_profile": b"a profile"}, "holds icc_profile, which would be lost"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from pixelrnn.errors import CodecError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from pixelrnn.codec.files import Image
+    from pixelrnn.data.decode import Header
     from pixelrnn.model import PixelModel
 
 EXAMPLE = (
@@ -32,7 +34,7 @@ EXAMPLE = (
     "  pixelrnn compress --data mnist --split test --model runs/digits-exact -o digits.prnn\n"
     "  pixelrnn decompress holiday.prnn -o back\n"
 )
-DEFAULT = "photo"
+PHOTO, PHOTO_GRAY = "photo", "photo-gray"
 
 
 def run(
@@ -40,7 +42,11 @@ def run(
         None, metavar="PICTURE|FOLDER...", help="Pictures, or folders of them."
     ),
     out: Path = typer.Option(..., "-o", "--out", help="The file to write, for example pictures.prnn."),
-    model: str = typer.Option(DEFAULT, "--model", help="An exact model: see pixelrnn quantise."),
+    model: str | None = typer.Option(
+        None,
+        "--model",
+        help=f"An exact model: see pixelrnn quantise. By default {PHOTO}, or {PHOTO_GRAY} for gray pictures.",
+    ),
     data: DataInstead = None,
     split: DataSplit = "test",
     values: DataValues = None,
@@ -51,11 +57,13 @@ def run(
 ) -> None:
     """Compress pictures without loss, with a model that computes in whole numbers.
 
-    Only 8-bit gray and RGB pictures are taken, as their very pixels. The file can be decompressed on any machine, with
-    the same model. Labels are kept if the model takes them; pictures without one get the label that suits them best.
+    Only gray and RGB pictures of 8 bits are taken, as their very pixels; a palette or a single bit as its colours. The
+    file can be decompressed on any machine, with the same model. Labels are kept if the model takes them; pictures
+    without one get the label that suits them best.
     """
     from pixelrnn.codec import Writer
     from pixelrnn.codec.files import write_images
+    from pixelrnn.data.decode import read_header
     from pixelrnn.data.pictures import check_place
     from pixelrnn.files import replacing
     from pixelrnn.model import PixelModel
@@ -63,10 +71,17 @@ def run(
     check_one_of(pictures, data)
     check_place(out)
     check_not_an_input(out, pictures or [])
+    named = _named(pictures or [])
+    headers = {name: read_header(path) for name, path in named.items()}
+    model = model or (PHOTO if data else _model_for(headers))
     used = PixelModel.load(model)
     note_compiling(used)
     name = Path(model).name
-    total, images = _of_data(used, str(data), split, values) if data else _of_files(used, pictures or [], pixels_only)
+    if data:
+        total, images = _of_data(used, data, split, values)
+    else:
+        total = sum(math.prod(header.size) for header in headers.values())
+        images = _of_files(used, named, pixels_only)
     clock, count, raw = Clock(), 0, 0
 
     def counted() -> Iterator[Image]:
@@ -87,10 +102,9 @@ def run(
     typer.echo(f"{out}  {several(count, 'image')}   {size}   {clock.seconds:.1f} s")
 
 
-def _of_files(model: PixelModel, paths: list[Path], pixels_only: bool) -> tuple[int, Iterator[Image]]:
-    """The number of pixels by the headers, and the pictures one by one, named as in their folder."""
-    from pixelrnn.codec.files import Image, safe_name
-    from pixelrnn.data.decode import decode_exactly, read_header
+def _named(paths: list[Path]) -> dict[str, Path]:
+    """The pictures by their names, those of a folder as in the folder."""
+    from pixelrnn.codec.files import safe_name
     from pixelrnn.data.picture_folder import pictures_in
 
     named: dict[str, Path] = {}
@@ -104,21 +118,33 @@ def _of_files(model: PixelModel, paths: list[Path], pixels_only: bool) -> tuple[
                     f"{named[name]} and {each} are both called {name}. Compress them in files of their own."
                 )
             named[str(safe_name(name))] = each
-    headers = {name: read_header(path) for name, path in named.items()}
-    total = sum(each.size[0] * each.size[1] for each in headers.values())
+    return named
 
-    def read() -> Iterator[Image]:
-        for name, path in named.items():
-            pixels = decode_exactly(path, metadata=not pixels_only)
-            if len(pixels) != model.channels or model.levels != 256:
-                kind = {1: "gray", 3: "RGB"}.get(len(pixels))
-                raise CodecError(
-                    f"{path} is {kind} with 256 levels, but the model is for {several(model.channels, 'channel')} and "
-                    f"{model.levels} levels. Name another with --model."
-                )
-            yield Image(name, pixels)
 
-    return total, read()
+def _model_for(headers: dict[str, Header]) -> str:
+    """The name of the model for photographs like these."""
+    gray, colour = ([name for name, header in headers.items() if header.gray is kind] for kind in (True, False))
+    if gray and colour:
+        raise ConfigError(
+            f"{gray[0]} is gray and {colour[0]} is RGB, but a file holds one kind. Compress them in files of their own."
+        )
+    return PHOTO_GRAY if gray else PHOTO
+
+
+def _of_files(model: PixelModel, named: dict[str, Path], pixels_only: bool) -> Iterator[Image]:
+    """The pictures, one by one."""
+    from pixelrnn.codec.files import Image
+    from pixelrnn.data.decode import decode_exactly
+
+    for name, path in named.items():
+        pixels = decode_exactly(path, metadata=not pixels_only)
+        if len(pixels) != model.channels or model.levels != 256:
+            kind = {1: "gray", 3: "RGB"}.get(len(pixels))
+            raise CodecError(
+                f"{path} is {kind} with 256 levels, but the model is for {several(model.channels, 'channel')} and "
+                f"{model.levels} levels. Name another with --model."
+            )
+        yield Image(name, pixels)
 
 
 def _of_data(model: PixelModel, data: str, split: str, values: int | None) -> tuple[int, Iterator[Image]]:

@@ -85,19 +85,21 @@ def decode(
 
 
 def decode_exactly(path: Path, *, metadata: bool = True, pixel_limit: int | None = None) -> Pixels:
-    """The very pixels of a picture that has 8 bits per channel, gray or RGB, as they are stored: (C, H, W) uint8.
+    """The very pixels of a picture of at most 8 bits per channel, gray or RGB: (C, H, W) uint8.
+
+    Those of a palette are its colours, a single bit is 0 or 255.
 
     Arguments: metadata, refuse a picture with a colour profile or EXIF, which the pixels do not hold
     Raises:    DataError as `decode`; ImageError for a picture that is not only such pixels
     """
     with _opened(path, pixel_limit) as picture:
-        kinds = {"RGBA": "transparency", "LA": "transparency", "P": "a palette", "1": "one bit per pixel"}
-        what = kinds.get(picture.mode, f"the mode {picture.mode}") if picture.mode not in ("L", "RGB") else ""
+        transparent = picture.mode in ("RGBA", "LA", "PA") or picture.has_transparency_data
+        what = "transparency" if transparent else ""
+        if not what and picture.mode not in ("L", "RGB", "P", "1"):
+            what = f"the mode {picture.mode}"
         frames = getattr(picture, "n_frames", 1)
         if not what and frames > 1:
             what = f"{frames} frames"
-        if not what and picture.has_transparency_data:
-            what = "transparency"
         if what:
             raise ImageError(
                 f"{path} has {what}, but only gray and RGB pictures of 8 bits per channel are kept exactly. Convert it "
@@ -110,7 +112,7 @@ def decode_exactly(path: Path, *, metadata: bool = True, pixel_limit: int | None
                 "leave the rest out."
             )
         picture.load()
-        array = np.array(picture, dtype=np.uint8)
+        array = np.array(picture.convert("L" if _is_gray(picture) else "RGB"), dtype=np.uint8)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
