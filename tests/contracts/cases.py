@@ -23,6 +23,8 @@ CASES = [
     if head != "logistic-mixture" or network in MIXED
 ]
 IDS = [case[0] for case in CASES]
+BY_ROWS = [case for case in CASES if NETWORKS[case[1]].orders != "any"]
+"""Those of networks that go row by row: they keep a few rows, and can be compiled."""
 SMALL = (4, 5)
 
 

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from cases import CASES, IDS, SMALL, RecordedRows, enlarge, make, some_images
+from cases import BY_ROWS, CASES, SMALL, RecordedRows, enlarge, make, some_images
 from close import assert_close
-from conditions import CONDITIONAL, CONDITIONS, TOLD_IDS, conditional, something
+from conditions import CONDITIONAL, CONDITIONS, conditional, something
 from test_completion import masks
 from torch import Tensor
 from toys import AnyOrder, TwoResolutions, with_network
@@ -25,8 +25,22 @@ from pixelrnn.program import Machine, Programs, Tables, block, machine
 from pixelrnn.sampling import compiled as compiled_walk
 
 ODD = (9, 7)
-every_case = pytest.mark.parametrize("case", CASES, ids=IDS)
-every_condition = pytest.mark.parametrize("case", CONDITIONAL, ids=TOLD_IDS)
+every_case = pytest.mark.parametrize("case", BY_ROWS, ids=lambda case: case[0])
+CONDITIONAL_BY_ROWS = [case for case in CONDITIONAL if case in BY_ROWS]
+every_condition = pytest.mark.parametrize("case", CONDITIONAL_BY_ROWS, ids=lambda case: case[0])
+
+
+@pytest.fixture(params=BY_ROWS, ids=lambda case: case[0])
+def model(request: pytest.FixtureRequest) -> PixelModel:
+    """Every network that can be compiled, with every head."""
+    return enlarge(make(request.param, SMALL), 2)
+
+
+def test_a_network_of_any_order_is_not_compiled() -> None:
+    model = pixelrnn.build("pixel-transformer", size=(4, 4), levels=2, layers=1, width=8)
+    assert model.not_compiled() == "the network takes any order"
+    with pytest.raises(ConfigError, match="cannot be sampled with method='compiled': the network takes any order"):
+        model.sample(1, method="compiled")
 
 
 def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | None = None) -> Tensor:

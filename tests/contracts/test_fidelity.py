@@ -15,6 +15,7 @@ import test_fidelity_mdlstm
 import test_fidelity_mixtures
 import test_fidelity_multiscale
 import test_fidelity_recurrent
+import test_fidelity_transformer
 import torch
 from loops import (
     Array,
@@ -137,7 +138,8 @@ def compared(network: str, mistake: str = "", **options: object) -> tuple[Array,
 
 def test_every_network_has_a_loop_from_its_paper() -> None:
     others = [test_fidelity_recurrent, test_fidelity_mdlstm, test_fidelity_mixtures, test_fidelity_multiscale]
-    assert set(LOOPS).union(*(each.LOOPS for each in [*others, test_fidelity_local])) == set(NETWORKS)
+    others += [test_fidelity_local, test_fidelity_transformer]
+    assert set(LOOPS).union(*(each.LOOPS for each in others)) == set(NETWORKS)
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import CASES, IDS, SMALL, RecordedRows, make, some_images
+from cases import BY_ROWS, SMALL, RecordedRows, make, some_images
 from close import assert_close
 from toys import AnyOrder, TwoResolutions, with_network
 from walks import walked_params
@@ -127,7 +127,7 @@ def test_a_completion_along_known_first_has_the_conditional_probabilities_for_an
     assert not as_often(found, n * raster[fits] / raster[fits].sum())
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@pytest.mark.parametrize("case", BY_ROWS, ids=lambda case: case[0])
 def test_a_network_of_one_order_takes_that_order_and_refuses_others(case: tuple) -> None:
     model = make(case, SMALL)
     own = model.network.order(*SMALL)

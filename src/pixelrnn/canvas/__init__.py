@@ -1,14 +1,16 @@
-"""Where a layer finds the past: `base` says what a network may ask, `whole` and `incremental` answer."""
+"""Where a layer finds the past: `base` says what a network may ask, `whole`, `incremental` and `ordered` answer."""
 
 from pixelrnn.canvas.base import Canvas, Prepared, Reach, Region, scale
 from pixelrnn.canvas.incremental import Incremental
 from pixelrnn.canvas.order import Order, known_first
+from pixelrnn.canvas.ordered import Ordered
 from pixelrnn.canvas.whole import Whole, batch_last
 
 __all__ = [
     "Canvas",
     "Incremental",
     "Order",
+    "Ordered",
     "Prepared",
     "Reach",
     "Region",

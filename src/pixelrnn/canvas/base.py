@@ -20,6 +20,12 @@ canvas decides what the past is:
                    as the image
     once           compute it                         compute it the first time only: what depends on weights alone
 
+    before         the pixel before each one in generation order, and where both are
+    attend         attention of every pixel to itself and to all that come before it in generation order
+
+A third canvas, `Ordered`, walks along any generation order, for networks that look at single pixels and at all earlier
+ones: it has the last three of these verbs, `condition_map`, and the others for the pixels themselves.
+
 Every feature map has the shape (B, C, h, w). For `Whole` that is batch, maps, height and width. For `Incremental` the
 region's pixels of all images stand side by side in one row of one image, (1, C, 1, pixels * images), the batch
 innermost: pixel p of image b is column p * images + b. A network that leaves positions to the canvas does not see the
@@ -56,6 +62,19 @@ class Reach(NamedTuple):
     def none(self) -> bool:
         """True if the neighbourhood is the region itself."""
         return self == (0, 0, 0, 0)
+
+
+class Before(NamedTuple):
+    """The pixel before each pixel of the region in generation order.
+
+    pixels  (B, C, h, w), zeros for the first one, which has none before it
+    there   (2, h, w), their rows and columns, -1 for the first one
+    here    (2, h, w), the rows and columns of the pixels of the region
+    """
+
+    pixels: Tensor
+    there: Tensor
+    here: Tensor
 
 
 class Region(NamedTuple):
@@ -196,6 +215,17 @@ class Canvas(ABC):
 
         `run` gets the pixels of even rows and columns of x, and what it gives for a coarse pixel stands at all four
         pixels that it covers. Inside `run` the other verbs work at the coarse resolution; the image cannot be read.
+        """
+
+    @abstractmethod
+    def before(self) -> Before:
+        """The pixel before each one in generation order."""
+
+    @abstractmethod
+    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+        """Attention of every pixel to itself and to all that come before it in generation order.
+
+        Shapes: query, keys and values (B, heads * size, h, w) -> (B, heads * size, h, w)
         """
 
     @abstractmethod

@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas.base import Canvas, Convolvable, Made, Reach, Region, Scannable
-from pixelrnn.canvas.stores import Lifetime, Rows, States, Store, Working
+from pixelrnn.canvas.base import Before, Canvas, Convolvable, Made, Reach, Region, Scannable
+from pixelrnn.canvas.stores import Lifetime, Past, Rows, States, Store, Working
 
 
 class Level:
@@ -25,11 +25,13 @@ class Level:
         self.rows: dict[Hashable, Rows] = {}
         self.of_row: dict[Hashable, tuple[int, list[Store]]] = {}
         self.states: dict[Hashable, States] = {}
+        self.pasts: dict[Hashable, Past] = {}
         self.coarser: dict[Hashable, Level] = {}
 
     def numel(self) -> int:
         """Numbers that are kept at this level and below."""
-        kept: list[Rows | States | Level] = [*self.rows.values(), *self.states.values(), *self.coarser.values()]
+        kept: list[Rows | States | Past | Level] = [*self.rows.values(), *self.states.values(), *self.pasts.values()]
+        kept += self.coarser.values()
         of_row = (store for _, stores in self.of_row.values() for store in stores)
         return sum(each.numel() for each in kept) + sum(each.numel() for each in of_row)
 
@@ -193,6 +195,31 @@ class Incremental(Canvas):
         columns = torch.arange(column, column + width, device=x.device) // 2 - column // 2
         kept = coarse.rows[key].read(covered, self._images, _NOWHERE)[:, :, 0]  # (B, maps, coarse pixels)
         return kept[:, :, columns].permute(1, 2, 0).flatten(1)[None, :, None]
+
+    def before(self) -> Before:
+        """The pixel to the left, or for the first one of a row the last one of the row above."""
+        assert self._level.stride == 1, "a coarser level has no image"
+        (row, column, width), columns = self.region, self._level.width
+        self._image.widen(Reach(1, 0, 1, 0))
+        pixels = self._image.read(self.region, self._images, Reach(0, 0, 1, -1))
+        if column == 0:
+            end_above = self._image.read(Region(row, columns - 1, 1), self._images, Reach(1, -1, 0, 0))
+            pixels = torch.cat([end_above, pixels[:, :, :, 1:]], 3)
+        rank = row * columns + column + torch.arange(-1, width, device=self.device)
+        places = torch.stack([rank.div(columns, rounding_mode="floor"), rank % columns])
+        places[:, rank < 0] = -1
+        there, here = (each.repeat_interleave(len(pixels), 1)[:, None] for each in (places[:, :-1], places[:, 1:]))
+        return Before(pixels.permute(1, 2, 3, 0).flatten(2)[None], there, here)
+
+    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+        self._claim(key)
+        level, (row, column, width) = self._level, self._level.region
+        past = level.pasts.setdefault(key, Past(level.batch))
+        parts = [
+            each.view(heads, -1, width, each.shape[3] // width).permute(3, 0, 2, 1) for each in (query, keys, values)
+        ]
+        found = past.attend(parts[0], parts[1], parts[2], row * level.width + column, self.images)
+        return found.permute(1, 3, 2, 0).reshape(1, -1, 1, query.shape[3])
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         if key not in self._prepared:

@@ -73,7 +73,7 @@ class Order:
     @cached_property
     def ranks(self) -> Tensor:
         """When each pixel is generated: (H, W) int64, 0 for the first."""
-        sequence = self._sequence
+        sequence = self.along
         ranks = torch.empty_like(sequence)
         ranks[sequence] = torch.arange(len(sequence))
         return ranks.view(self.size)
@@ -84,17 +84,18 @@ class Order:
         if self.sequence is None and self.lengths is None:
             yield from (torch.arange(row * width, (row + 1) * width) for row in range(height))
             return
-        yield from self._sequence.split(self._pieces() if self.lengths is None else list(self.lengths))
+        yield from self.along.split(self._pieces() if self.lengths is None else list(self.lengths))
 
     @property
-    def _sequence(self) -> Tensor:
+    def along(self) -> Tensor:
+        """The flat indices of all pixels in generation order: (H * W,)."""
         return torch.arange(self.size[0] * self.size[1]) if self.sequence is None else self.sequence
 
     def _pieces(self) -> list[int]:
         """The lengths of the longest pieces in which every pixel is the right neighbour of the one before."""
-        before, after = self._sequence[:-1], self._sequence[1:]
+        before, after = self.along[:-1], self.along[1:]
         starts = ((after != before + 1) | (after % self.size[1] == 0)).nonzero()[:, 0] + 1
-        ends = torch.cat([starts, torch.tensor([len(self._sequence)])])
+        ends = torch.cat([starts, torch.tensor([len(self.along)])])
         return ends.diff(prepend=torch.zeros(1, dtype=ends.dtype)).tolist()
 
 
@@ -109,6 +110,6 @@ def known_first(known: Tensor, base: Order | None = None) -> Order:
     [[2, 0], [3, 1]]
     """
     order = Order((known.shape[0], known.shape[1])) if base is None else base
-    sequence = order._sequence
+    sequence = order.along
     later = (~known.flatten()[sequence]).to(torch.uint8)
     return Order(order.size, sequence[later.argsort(stable=True)])

@@ -205,3 +205,32 @@ class States:
     def numel(self) -> int:
         """Numbers that are kept."""
         return sum(store.numel() for store in self._stores)
+
+
+class Past:
+    """The keys and values of an attention layer, (B, heads, pixels, size) each, in generation order."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._kept: list[Tensor] = []
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, rank: int, images: Tensor | None) -> Tensor:
+        """Keep the keys and values of some pixels, the first of rank `rank`, and attend to those up to each of them.
+
+        Shapes: (B, heads, w, size) each, of the images at work, whose indices are `images` (None: all) -> the same
+        """
+        end, wide = rank + query.shape[2], query.shape[2]
+        if not self._kept:
+            self._kept = [each.new_empty(self._batch, each.shape[1], 0, each.shape[3]) for each in (keys, values)]
+        if end > self._kept[0].shape[2]:
+            self._kept = [F.pad(each, (0, 0, 0, 2 * end - each.shape[2])) for each in self._kept]
+        every = slice(None) if images is None else images
+        for kept, new in zip(self._kept, (keys, values), strict=True):
+            kept[every, :, rank:end] = new
+        seen_keys, seen_values = (each[every, :, :end] for each in self._kept)
+        mask = None if wide == 1 else torch.ones(wide, end, dtype=torch.bool, device=query.device).tril(rank)
+        return F.scaled_dot_product_attention(query, seen_keys, seen_values, attn_mask=mask)
+
+    def numel(self) -> int:
+        """Numbers that are kept."""
+        return sum(each.numel() for each in self._kept)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelrnn.canvas.base import Canvas, Convolvable, Made, Reach, Scannable
+from pixelrnn.canvas.base import Before, Canvas, Convolvable, Made, Reach, Scannable
 from pixelrnn.canvas.order import Order
 
 
@@ -66,6 +67,29 @@ class Whole(Canvas):
     def condition_map(self) -> Tensor | None:
         s = self._condition_map
         return s if s is None else s[:, :, :: self._stride, :: self._stride]
+
+    def before(self) -> Before:
+        height, width = self.image.shape[2:]
+        order = self.order or Order.raster(height, width)
+        sequence = order.along.to(self.image.device)
+        pixels, places = self.image.flatten(2), torch.stack([sequence // width, sequence % width])
+        shifted, there = torch.zeros_like(pixels), torch.full_like(places, -1)
+        shifted[:, :, sequence[1:]] = pixels[:, :, sequence[:-1]]
+        there[:, sequence[1:]] = places[:, :-1]
+        here = torch.empty_like(places)
+        here[:, sequence] = places
+        return Before(*(each.unflatten(-1, (height, width)) for each in (shifted, there, here)))
+
+    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+        self._claim(key)
+        order = None if self.order is None or self.order.is_raster else self.order.along.to(query.device)
+        parts = [each.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3) for each in (query, keys, values)]
+        if order is not None:
+            parts = [each[:, :, order] for each in parts]
+        found = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)  # (B, heads, H * W, size)
+        if order is not None:
+            found = found[:, :, order.argsort()]
+        return found.transpose(2, 3).reshape(query.shape)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         return make()

@@ -16,6 +16,7 @@ from pixelrnn.networks.mcgsm import NeighbourhoodMixture
 from pixelrnn.networks.mdlstm import MDLSTM
 from pixelrnn.networks.mdrnn import MultiDirectionalLSTM
 from pixelrnn.networks.multiscale import MultiScale
+from pixelrnn.networks.pixel_transformer import PixelTransformer
 from pixelrnn.networks.pixelcnn import PixelCNN
 from pixelrnn.networks.row_lstm import RowLSTM
 from pixelrnn.networks.spatial_lstm import SpatialLSTM
@@ -30,6 +31,7 @@ NETWORKS: dict[str, type[Network]] = {
     "spatial-lstm": SpatialLSTM,
     "mcgsm": NeighbourhoodMixture,
     "local-pixelcnn": LocalPixelCNN,
+    "pixel-transformer": PixelTransformer,
 }
 
 NOT_NETWORKS = {

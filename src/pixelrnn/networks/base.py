@@ -39,6 +39,9 @@ class Network(nn.Module, ABC):
     orders: Literal["raster", "multi-scale", "any"] = "raster"
     """The generation orders that the network can take; one that takes any reads `canvas.order`."""
 
+    remembers = False
+    """Whether a network that takes any order runs on the canvas `Ordered`, which remembers earlier pixels."""
+
     @abstractmethod
     def forward(self, canvas: Canvas) -> Tensor:
         """The parameters of every pixel in the canvas' region, (B, params, h, w), computed from earlier pixels.

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from pixelrnn.canvas import Canvas, Reach
-from pixelrnn.canvas.base import Convolvable, Made, Scannable
+from pixelrnn.canvas.base import Before, Convolvable, Made, Scannable
 from pixelrnn.exact import IntegerHead
 from pixelrnn.exact.recurrence import IntegerRecurrence
 from pixelrnn.heads import Head
@@ -220,6 +220,12 @@ class Recording(Canvas):
 
     def coarser(self, key: Hashable, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
         raise UnknownStepError("coarser, a part of the network at half the resolution")
+
+    def before(self) -> Before:
+        raise UnknownStepError("before, the pixel before in generation order")
+
+    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+        raise UnknownStepError("attend, an attention to all earlier pixels")
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         return make()

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas import Incremental, Order, Region, Whole
+from pixelrnn.canvas import Incremental, Order, Ordered, Region, Whole
 from pixelrnn.networks import Network
 
 
@@ -55,6 +55,36 @@ class Cached:
         self.canvas.begin(Region(self.row, first, width))
         with torch.autocast(self.canvas.device.type, enabled=False):
             return self.canvas.run(self.network)[:, :, 0]
+
+    def skip(self, first: int, width: int) -> None:
+        self.params(first, width)
+
+
+class CachedAlongOrder:
+    """Any order, on the canvas that walks along it."""
+
+    def __init__(
+        self, network: Network, images: Tensor, dtype: torch.dtype, condition_map: Tensor | None, order: Order | None
+    ) -> None:
+        self.network, self.device = network, images.device
+        order = order or network.order(images.shape[2], images.shape[3])
+        self.ranks, self.rank = order.ranks.flatten(), 0
+        self.canvas = Ordered(tuple(images.shape), dtype, images.device, order, condition_map)
+
+    def begin(self, run: Tensor) -> None:
+        self.rank = int(self.ranks[int(run[0])])
+        self.canvas.only(None)
+
+    def only(self, images: Tensor) -> None:
+        self.canvas.only(images)
+
+    def write(self, first: int, pixels: Tensor) -> None:
+        self.canvas.write(self.rank + first, pixels)
+
+    def params(self, first: int, width: int) -> Tensor:
+        self.canvas.begin(self.rank + first, width)
+        with torch.autocast(self.device.type, enabled=False):
+            return self.network(self.canvas)[:, :, 0]
 
     def skip(self, first: int, width: int) -> None:
         self.params(first, width)

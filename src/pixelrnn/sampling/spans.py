@@ -12,7 +12,7 @@ et al., Accelerating Feedforward Computation via Parallel Nonlinear Equation Sol
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from pixelrnn.heads import Head
 from pixelrnn.networks.base import Stage
 from pixelrnn.sampling.choosers import Pmf, Span
 from pixelrnn.sampling.pace import Pace
-from pixelrnn.sampling.runner import Cached, Runner, Uncached
+from pixelrnn.sampling.runner import Cached, CachedAlongOrder, Runner, Uncached
 from pixelrnn.sampling.settle import open_positions, settle
 from pixelrnn.sampling.stage import Settled, StageWalk, Work, check_finite
 
@@ -47,8 +47,10 @@ class SpanWalk(StageWalk):
         # The last pixels of a run may belong to an earlier stage, and in another order a run may continue in another
         # row: then a row is final before its run is.
         self.writes_each_pass = self.later_stage or work.order is not None
-        runner = Uncached if stage.network.orders == "any" else Cached
-        self.runner: Runner = runner(stage.network, self.grid, work.dtype, self.condition_map, work.order)
+        runner: Callable[..., Runner] = Cached
+        if stage.network.orders == "any":
+            runner = CachedAlongOrder if stage.network.remembers else Uncached
+        self.runner = runner(stage.network, self.grid, work.dtype, self.condition_map, work.order)
 
     def _choose(self, run: Tensor) -> Iterator[Settled]:
         """Choose the pixels of a run, and write them into the images."""

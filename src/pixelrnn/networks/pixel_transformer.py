@@ -1,0 +1,172 @@
+"""A causal transformer over pixels, in any generation order.
+
+Sources: the decoder with pre-norm RMSNorm and SwiGLU of arXiv 2302.13971, section 2.2; a token that carries a value,
+where it was, and where the next one is to be predicted: arXiv 2404.09562, section 3; rotary embeddings along rows and
+columns after arXiv 2104.09864.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from pixelrnn.canvas import Canvas, Reach
+from pixelrnn.fields import Dropout, Layers, OptionalWidth, Width
+from pixelrnn.heads import Head
+from pixelrnn.layers.condition import ConditionBias
+from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise
+from pixelrnn.networks.base import Network
+
+ITSELF = Reach(0, 0, 0, 0)
+Heads = Annotated[int, Field(ge=1, le=256)]
+
+
+class RMSNorm(nn.Module):
+    """Feature maps of each pixel divided by their root mean square, times a learned scale.
+
+    Shapes: (B, width, h, w) -> (B, width, h, w)
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        square = x.float().square() if x.dtype == torch.bfloat16 else x.square()
+        return x * (square.mean(1, keepdim=True) + 1e-6).rsqrt().to(x.dtype) * self.scale
+
+
+class TransformerBlock(nn.Module):
+    """Attention to earlier pixels, then SwiGLU at each pixel, both residual.
+
+    Queries are turned by where a pixel is, keys by where the value that they carry is, so a product of both depends on
+    how far one is from the other.
+
+    Shapes: x (B, width, h, w) -> (B, width, h, w)
+    """
+
+    def __init__(self, width: int, heads: int, size: int, hidden: int, dropout: float, condition_width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_hidden = RMSNorm(width), RMSNorm(width)
+        self.projections = CausalConv2d(width, 3 * heads * size, ITSELF, bias=False)
+        self.join = CausalConv2d(heads * size, width, ITSELF, bias=False)
+        self.widen = CausalConv2d(width, 2 * hidden, ITSELF, bias=False)
+        self.narrow = CausalConv2d(hidden, width, ITSELF, bias=False)
+        self.condition_bias = ConditionBias(condition_width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, canvas: Canvas, turns_here: Tensor, turns_there: Tensor) -> Tensor:
+        x = self.condition_bias.added(x, canvas)
+        query, key, value = self.projections(self.norm_attention(x), canvas).chunk(3, 1)
+        query, key = turned(query, turns_here, self.heads), turned(key, turns_there, self.heads)
+        x = x + self.dropout(self.join(canvas.attend(self, query, key, value.to(query.dtype), self.heads), canvas))
+        gate, content = self.widen(self.norm_hidden(x), canvas).chunk(2, 1)
+        return x + self.dropout(self.narrow(F.silu(gate) * content, canvas))
+
+
+class PixelTransformer(Network):
+    r"""A token for each pixel: the value of the pixel before it in generation order, where that was, and where it is.
+
+    Every pixel sees all earlier ones, in whatever order they come, so a model that was trained on many orders completes
+    an image from all of its known pixels. Later colours of a pixel see its earlier ones by a layer behind the blocks.
+
+    Arguments:
+        head             the output distribution
+        condition_width  feature maps of the condition map, 0 for none; it adds a bias before every block
+        layers           blocks
+        width            feature maps
+        heads            attention heads, of width / heads feature maps each, rounded up to a multiple of 4
+        hidden           feature maps between the two layers at each pixel; 0: 8/3 of the width, a multiple of 8
+        dropout          on what a block adds, in training only
+
+    Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
+    Differs: from arXiv 2404.09562 in that positions turn queries and keys (of a key, where its value was), besides
+             being added to the tokens
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("pixel-transformer", size=(5, 5), levels=2, layers=1, width=8, heads=2)
+    >>> images = torch.zeros(3, 1, 5, 5, dtype=torch.uint8)
+    >>> model.log_prob(images, order=pixelrnn.canvas.Order.from_ranks(torch.randperm(25).view(5, 5))).shape
+    torch.Size([3])
+    """
+
+    orders = "any"
+    remembers = True
+
+    def __init__(
+        self,
+        head: Head,
+        condition_width: int = 0,
+        *,
+        layers: Layers,
+        width: Width,
+        heads: Heads = 4,
+        hidden: OptionalWidth = 0,
+        dropout: Dropout = 0.0,
+    ) -> None:
+        super().__init__()
+        self.size = -(-width // (4 * heads)) * 4  # of a head: rows and columns turn pairs of feature maps
+        hidden = hidden or -(-width // 3) * 8
+        self.value = CausalConv2d(head.channels + 1, width, ITSELF)
+        self.place = CausalConv2d(8 * _FREQUENCIES, width, ITSELF)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, heads, self.size, hidden, dropout, condition_width) for _ in range(layers)
+        )
+        self.norm = RMSNorm(width)
+        self.features = CausalConv2d(width, width, ITSELF)
+        self.colours = MaskedConv2d(head.channels, width, 1, "A", groups=head.groups) if head.groups > 1 else None
+        self.params = Pointwise(width, head.num_params, groups=head.groups)
+
+    def forward(self, canvas: Canvas) -> Tensor:
+        pixels, there, here = canvas.before()
+        first = (there[:1] < 0).to(pixels.dtype).expand(len(pixels), 1, *pixels.shape[2:])
+        waves = torch.cat([_waves(here, pixels.dtype), _waves(there, pixels.dtype)])[None]
+        x = self.value(torch.cat([pixels, first], 1), canvas) + self.place(waves, canvas)  # (B, width, h, w)
+        turns = [_turns(places, self.size, pixels.dtype) for places in (here, there)]
+        for block in self.blocks:
+            x = block(x, canvas, *turns)
+        x = self.features(self.norm(x), canvas)
+        if self.colours is not None:
+            x = self.colours(None, canvas, x)
+        return self.params(F.silu(x), canvas)
+
+    def field(self, row: int, column: int, height: int, width: int) -> Tensor:
+        """The receptive field of the parameters at (row, column) in raster order: (height, width) bool."""
+        return torch.arange(height * width).reshape(height, width) < row * width + column
+
+    def condition_field(self, row: int, column: int, height: int, width: int) -> Tensor:
+        """The positions of the condition map that the parameters at (row, column) depend on: (height, width) bool."""
+        return torch.arange(height * width).reshape(height, width) <= row * width + column
+
+
+def turned(x: Tensor, turns: Tensor, heads: int) -> Tensor:
+    """Pairs of feature maps of every head, each turned by an angle.
+
+    Shapes: x (B, heads * size, h, w), turns (2, size / 2, h, w) cosines and sines -> as x
+    """
+    one, other = x.unflatten(1, (heads, -1)).chunk(2, 2)
+    cosine, sine = turns
+    return torch.cat([one * cosine - other * sine, one * sine + other * cosine], 2).flatten(1, 2)
+
+
+def _turns(places: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """The cosines and sines of `turned` at some places: half of the pairs are for rows, half for columns."""
+    half = size // 4
+    frequencies = _LARGEST ** -(torch.arange(half, device=places.device, dtype=torch.float64) / half)
+    angles = (places[:, None] * frequencies[None, :, None, None]).flatten(0, 1)
+    return torch.stack([angles.cos(), angles.sin()]).to(dtype)
+
+
+def _waves(places: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sines and cosines of rows and columns (2, h, w): (4 * _FREQUENCIES, h, w)."""
+    steps = torch.arange(_FREQUENCIES, device=places.device, dtype=torch.float64)
+    angles = (places[:, None] * (2.0 * _LARGEST ** -(steps / _FREQUENCIES))[None, :, None, None]).flatten(0, 1)
+    return torch.cat([angles.cos(), angles.sin()]).to(dtype)
+
+
+_FREQUENCIES, _LARGEST = 8, 100.0
