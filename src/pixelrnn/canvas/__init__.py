@@ -2,11 +2,13 @@
 
 from pixelrnn.canvas.base import Canvas, Prepared, Reach, Region, scale
 from pixelrnn.canvas.incremental import Incremental
-from pixelrnn.canvas.order import Order, known_first
+from pixelrnn.canvas.order import FAMILIES, ORDERS, Order, known_first, orders_of
 from pixelrnn.canvas.ordered import Ordered
 from pixelrnn.canvas.whole import Whole, batch_last
 
 __all__ = [
+    "FAMILIES",
+    "ORDERS",
     "Canvas",
     "Incremental",
     "Order",
@@ -17,5 +19,6 @@ __all__ = [
     "Whole",
     "batch_last",
     "known_first",
+    "orders_of",
     "scale",
 ]

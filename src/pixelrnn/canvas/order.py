@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pixelrnn.errors import ConfigError
+from pixelrnn.errors import ConfigError, unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,25 @@ class Order:
             )
         return cls((ranks.shape[0], ranks.shape[1]), ranks.flatten().long().argsort())
 
+    @classmethod
+    def named(cls, name: str, height: int, width: int) -> Order:
+        """An order by its name, one of `ORDERS`.
+
+        Raises: ConfigError for an unknown name
+
+        >>> Order.named("s-curve-0", 2, 3).ranks.tolist()
+        [[0, 1, 2], [5, 4, 3]]
+        """
+        kind, _, number = name.rpartition("-")
+        if name == "raster":
+            return cls.raster(height, width)
+        if kind == "s-curve" and number in tuple("01234567"):
+            return cls.from_ranks(_s_curve(int(number), height, width))
+        if kind == "random" and number.isdecimal():
+            chance = torch.Generator().manual_seed(int(number))
+            return cls((height, width), torch.randperm(height * width, generator=chance))
+        raise ConfigError(f"There is no order {name!r}. Orders: {ORDERS}.")
+
     @property
     def is_raster(self) -> bool:
         """Whether this is raster order."""
@@ -113,3 +132,59 @@ def known_first(known: Tensor, base: Order | None = None) -> Order:
     sequence = order.along
     later = (~known.flatten()[sequence]).to(torch.uint8)
     return Order(order.size, sequence[later.argsort(stable=True)])
+
+
+ORDERS = "raster, s-curve-0 to s-curve-7, random-SEED"
+
+
+def _s_curve(variant: int, height: int, width: int) -> Tensor:
+    """The ranks of a curve that goes along one row and back along the next, in one of eight positions.
+
+    Source: Jain, Abbeel and Pathak, Locally Masked Convolution for Autoregressive Models, 2020, arXiv 2006.12486,
+            section 4.2
+    """
+    size = (width, height) if variant & 4 else (height, width)
+    ranks = torch.arange(height * width).view(size).clone()
+    ranks[1::2] = ranks[1::2].flip(1)
+    ranks = ranks.flip(0) if variant & 1 else ranks
+    ranks = ranks.flip(1) if variant & 2 else ranks
+    return ranks.T.contiguous() if variant & 4 else ranks
+
+
+def orders_of(family: str, size: tuple[int, int], chance: torch.Generator) -> Order:
+    """One order, drawn from a family, to train on.
+
+    Families: "raster" alone; "s-curves", one of the eight; "random", any; "completion", in raster order what a random
+    mask shows, and then the rest: halves, rectangles and scattered pixels, as in `known_first`
+
+    Raises: ConfigError for an unknown family
+    """
+    height, width = size
+
+    def draw(below: int) -> int:
+        return int(torch.randint(below, (), generator=chance))
+
+    if family == "raster":
+        return Order.raster(height, width)
+    if family == "s-curves":
+        return Order.named(f"s-curve-{draw(8)}", height, width)
+    if family == "random":
+        return Order((height, width), torch.randperm(height * width, generator=chance))
+    if family != "completion":
+        raise unknown("family of orders", family, FAMILIES)
+    if draw(4) == 0:
+        return known_first(torch.rand(height, width, generator=chance) < torch.rand((), generator=chance))
+    top, left = draw(height), draw(width)
+    down, right = top + 1 + draw(height - top), left + 1 + draw(width - left)
+    inside = torch.zeros(height, width, dtype=torch.bool)
+    match draw(4):
+        case 0:
+            inside[top:] = True  # the lower part, or with `draw` below the upper one
+        case 1:
+            inside[:, left:] = True
+        case _:
+            inside[top:down, left:right] = True
+    return known_first(inside if draw(2) else ~inside)
+
+
+FAMILIES = ("raster", "s-curves", "random", "completion")

@@ -65,10 +65,11 @@ def run(
 ) -> None:
     """Complete partly known pictures: each row shows the picture, its known pixels, and the completions.
 
-    Pixels are sampled in the network's generation order, each conditioned on all earlier ones: raster order, or for a
-    multi-scale network the small image first. So a completion is an exact sample if the known pixels come before the
-    unknown ones, as with --keep top in raster order. Later known pixels are kept, but earlier ones are not conditioned
-    on them: with --keep left, each row of the right half is sampled without regard to the rows below.
+    Pixels are sampled in the network's generation order, each conditioned on all earlier ones. A network that takes any
+    order (pixel-transformer) takes the known pixels first, so it sees all of them. Others go in raster order, or for a
+    multi-scale network with the small image first: a completion is an exact sample if the known pixels come before the
+    unknown ones, as with --keep top. Later known pixels are kept, but earlier ones are not conditioned on them: with
+    --keep left, each row of the right half is sampled without regard to the rows below.
     """
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
@@ -96,6 +97,7 @@ def run(
         note("every pixel of the mask is known; there is nothing to complete")
     if not known.any():
         note("no pixel of the mask is known (white, 128..255); all pixels are sampled")
+    _note_unseen(model, known)
     clock = Clock()
     with bar("completing") as on_progress:
         sheet = completion_sheet(
@@ -113,6 +115,19 @@ def run(
     save_picture(sheet, out)
     drawn = f"{several(n, 'completion')} of {several(len(images), 'picture')}"
     typer.echo(f"{out}  {drawn} {height}x{width}   {clock.seconds:.1f} s")
+
+
+def _note_unseen(model: PixelModel, known: Tensor) -> None:
+    """Say that the network does not see some known pixels."""
+    ranks = model.network.order(*known.shape).ranks
+    if model.network.orders == "any" or known.all():
+        return
+    unseen = int((known & (ranks > ranks[~known].min())).sum())
+    if unseen:
+        note(
+            f"{several(unseen, 'known pixel')} come later in generation order than an unknown one: they are kept, but "
+            "what comes before them is sampled without regard to them; a pixel-transformer sees them all"
+        )
 
 
 def _label(model: PixelModel, label: str | None, guidance: float) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import typer
 from pixelrnn.cli.common import parse_size, run_folder, several
 
 if TYPE_CHECKING:
+    from pixelrnn.measure.inspection import CausalityReport
     from pixelrnn.model import PixelModel
 
 EXAMPLE = (
@@ -17,6 +19,7 @@ EXAMPLE = (
     "  pixelrnn inspect mnist\n"
     "  pixelrnn inspect pixelcnn --set layers=7 --size 28x28 --plot field.png\n"
     "  pixelrnn inspect all --pixel 15,13 --plot fields.png\n"
+    "  pixelrnn inspect pixel-transformer --order s-curve-3 --plot field.png\n"
     "  pixelrnn inspect holiday.prnn\n"
 )
 
@@ -30,6 +33,12 @@ def run(
     plot: Path | None = typer.Option(None, "--plot", help="Draw the receptive fields side by side."),
     size: str | None = typer.Option(None, "--size", help="HxW of the image; by default the training size, or 28x28."),
     pixel: str | None = typer.Option(None, "--pixel", help="ROW,COLUMN of the pixel; by default the middle."),
+    order: str | None = typer.Option(
+        None,
+        "--order",
+        help="The generation order, for a network that takes any: raster, s-curve-0 to s-curve-7, random-SEED; five "
+        "random ones are proved in any case.",
+    ),
     changes: list[str] = typer.Option([], "--set", help="KEY=VALUE, an option of networks by name: layers=7."),
 ) -> None:
     """Prove that a network is causal, and measure its receptive field by gradients.
@@ -40,7 +49,8 @@ def run(
         _archive(Path(what[0]))
         return
     import pixelrnn
-    from pixelrnn.measure.inspection import draw_fields, prove_causal, seen_by
+    from pixelrnn.canvas import Order
+    from pixelrnn.measure.inspection import draw_fields, seen_by
     from pixelrnn.training.presets import parse_change
 
     names = pixelrnn.network_names() if what == ["all"] else [run_folder(name) for name in what]
@@ -51,14 +61,16 @@ def run(
     wanted = parse_size(size)
     places = [_place(pixel, wanted or model.size) for model in models]
     for model, (row, column) in zip(models, places, strict=True):
-        report = prove_causal(model)
+        report = _proved(model, order)
         height, width = wanted or model.size
-        seen = seen_by(model, row, column, (height, width))
-        past = int(model.network.order(height, width).ranks[row, column])
+        along = Order.named(order, height, width) if order else model.network.order(height, width)
+        seen = seen_by(model, row, column, (height, width), along)
+        past = int(along.ranks[row, column])
         built = ", ".join(f"{key}={value}" for key, value in model.config["options"].items())
         typer.echo(f"{model.config['network']}  {built}  {model.num_parameters:,} parameters")
         typer.echo(
-            f"causal: verified. In {report.height}x{report.width} images, all {report.pairs:,} gradients of a pixel's "
+            f"causal: verified{f' in {report.orders} orders' if report.orders > 1 else ''}. In "
+            f"{report.height}x{report.width} images, all {report.pairs:,} gradients of a pixel's "
             "parameters with respect to the pixel itself and later ones are zero, and replacing those pixels changed "
             f"no parameter ({report.replacements:,} checks)"
         )
@@ -68,8 +80,28 @@ def run(
             f"pixels, {past - int(seen.sum())} not seen"
         )
     if plot:
-        draw_fields(models, plot, wanted, places[0] if pixel else None)
+        draw_fields(models, plot, wanted, places[0] if pixel else None, order)
         typer.echo(f"{plot}")
+
+
+def _proved(model: PixelModel, order: str | None) -> CausalityReport:
+    """The proof in one order, by default the network's own, and if it takes any in five random ones as well."""
+    from pixelrnn.canvas import Order
+    from pixelrnn.measure.inspection import prove_causal
+
+    if model.network.orders != "any":
+        return prove_causal(model, order=Order.named(order, *_PROVED) if order else None)
+    names = [order or "raster", *(f"random-{seed}" for seed in range(5))]
+    reports = [prove_causal(model, order=Order.named(name, *_PROVED)) for name in names]
+    return dataclasses.replace(
+        reports[0],
+        pairs=sum(each.pairs for each in reports),
+        replacements=sum(each.replacements for each in reports),
+        orders=len(reports),
+    )
+
+
+_PROVED = (9, 7)  # the size of the images of the proof
 
 
 def _archive(file: Path) -> None:

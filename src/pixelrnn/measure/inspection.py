@@ -34,6 +34,7 @@ class CausalityReport:
     width: int
     pairs: int  # zero gradients: of a pixel's parameters for one colour with respect to a value that is not before it
     replacements: int  # pixels and colours whose parameters stayed the same, bit for bit, for another future
+    orders: int = 1
 
 
 def transparent(model: PixelModel) -> nn.Module:
@@ -187,11 +188,12 @@ def draw_fields(
     path: str | Path,
     size: tuple[int, int] | None = None,
     pixel: tuple[int, int] | None = None,
-    order: Order | None = None,
+    order: str | None = None,
 ) -> list[Tensor]:
     """Draw the receptive field of one pixel in each model side by side, with its blind spot and its future.
 
-    Arguments: size (H, W) of the images, None for the training size; pixel (row, column), None for the middle
+    Arguments: size (H, W) of the images, None for the training size; pixel (row, column), None for the middle;
+               order, the name of a generation order, None for each network's own
     Returns:   the receptive field in each model, (H, W) bool
     Raises:    DataError if the picture cannot be written
     """
@@ -213,9 +215,10 @@ def draw_fields(
     for model, axes in zip(models, panels, strict=False):
         height, width = size or model.size
         row, column = pixel or (height // 2, width // 2)
-        seen = seen_by(model, row, column, (height, width), order)
+        along = Order.named(order, height, width) if order else model.network.order(height, width)
+        seen = seen_by(model, row, column, (height, width), along)
         seen_by_models.append(seen)
-        ranks = (order or model.network.order(height, width)).ranks
+        ranks = along.ranks
         kind = torch.where(ranks > ranks[row, column], 3, torch.where(seen, 1, 2))
         kind[row, column] = 0
         edges = [np.arange(count + 1) - 0.5 for count in (width, height)]  # so that ticks are at the pixels' centres

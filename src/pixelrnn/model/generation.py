@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Incremental, Order, Region
+from pixelrnn.canvas import Incremental, Order, Region, known_first
 from pixelrnn.checks import Images, Labels, Numbers, at_least, check_memory, checked_images, checked_mask, pair
 from pixelrnn.errors import ConditionError, ConfigError
 from pixelrnn.exact import IntegerHead
@@ -160,21 +160,22 @@ class GenerationMixin(nn.Module):
         vector: Numbers | None = None,
         condition_map: Numbers | None = None,
         guidance: float = 1.0,
-        order: Order | None = None,
+        order: Order | Literal["auto"] | None = "auto",
         on_row: OnRow | None = None,
         on_progress: OnProgress | None = None,
     ) -> Tensor:
         """Images with their unknown pixels sampled: (B, C, H, W) uint8; known pixels are returned unchanged.
 
-        Every unknown pixel is conditioned on all pixels before it in the generation order: raster order, or for a
-        multi-scale network the small image first. Later known pixels are kept but not conditioned on, so this is an
-        exact sample of the missing part if the known pixels precede the unknown ones (in raster order, for example, if
-        the top half is known), and an approximation otherwise. A network that takes any order completes any mask
-        exactly in the order `pixelrnn.canvas.known_first(known)`.
+        Every unknown pixel is conditioned on all pixels before it in the generation order. A network that takes any
+        order takes the known pixels first, so it sees all of them, and the result is an exact sample of the missing
+        part. Other networks go in raster order, or for a multi-scale network with the small image first; later known
+        pixels are kept but not conditioned on, so it is an exact sample if the known pixels precede the unknown ones
+        (if the top half is known, for example), and an approximation otherwise.
 
         Arguments:
             images  (B, C, H, W) integers; values at unknown pixels are ignored, but must be in range
             known   bool, broadcastable to (B, 1, H, W); True where known
+            order   the generation order, for a network that takes any; "auto": the known pixels first
             others  as for `sample`
         Raises:     ImageError if the images or the mask do not fit; others as for `sample`
 
@@ -213,7 +214,7 @@ class GenerationMixin(nn.Module):
         32
         """
         size = (images.shape[2], images.shape[3])
-        order = self.network.checked_order(settings.order, size)
+        order = None if settings.order == "auto" else self.network.checked_order(settings.order, size)
         condition = self._checked_condition(len(images), size, *settings.condition)
         if settings.guidance != 1 and len(images) and all(each is None for each in condition):
             raise ConditionError(
@@ -224,11 +225,13 @@ class GenerationMixin(nn.Module):
         seed = int(torch.randint(2**62, ()).item()) if settings.seed is None else int(settings.seed)
 
         def events() -> Iterator[Settled]:
-            for first in range(0, len(images), settings.batch_size):
-                part = slice(first, min(first + settings.batch_size, len(images)))
+            known_before = self.network.orders == "any" and settings.order == "auto" and known is not None
+            for part in _batches(len(images), settings.batch_size, known if known_before else None):
                 some = tuple(None if each is None else each[part] for each in condition)
-                mask = None if known is None else known[part]
-                for event in self._walk(images[part], mask, some, order, settings, seed, settings.start + first, total):
+                mask, first, along = None if known is None else known[part], part.start, order
+                if known_before and mask is not None:
+                    along = known_first(mask[0, 0].cpu())
+                for event in self._walk(images[part], mask, some, along, settings, seed, settings.start + first, total):
                     yield event._replace(images=event.images + first)
 
         return _evaluating(self, events())
@@ -412,6 +415,21 @@ class GenerationMixin(nn.Module):
                 "pixelrnn train mnist-gated-class"
             )
         return self.condition.checked(n, size, label, vector, condition_map, next(self.parameters()))
+
+
+def _batches(count: int, batch_size: int, masks: Tensor | None) -> Iterator[slice]:
+    """The batches of so many images; those of a batch have the same mask (N, 1, H, W).
+
+    >>> masks = torch.tensor([1, 1, 0]).view(3, 1, 1, 1)
+    >>> [(part.start, part.stop) for part in _batches(3, 2, None)], [part.stop for part in _batches(3, 8, masks)]
+    ([(0, 2), (2, 3)], [2, 3])
+    """
+    first = 0
+    for index in range(1, count + 1):
+        changes = index < count and masks is not None and not torch.equal(masks[index], masks[index - 1])
+        if index == count or index - first == batch_size or changes:
+            yield slice(first, index)
+            first = index
 
 
 _MANY_COLUMNS = 100_000  # of all images of a batch together: above this, it is worth measuring the cache of a walk

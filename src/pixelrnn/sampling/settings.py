@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class SamplingSettings:
     label: Any = None
     vector: Any = None
     condition_map: Any = None
-    order: Order | None = None
+    order: Order | Literal["auto"] | None = None
     start: int = 0
 
     def __post_init__(self) -> None:

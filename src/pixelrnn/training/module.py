@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixelrnn.canvas import Order, orders_of
 from pixelrnn.data import Levels
 from pixelrnn.model import PixelModel
 from pixelrnn.model.conditions import condition_of
@@ -91,9 +92,16 @@ class PixelTraining(lightning.LightningModule):
         images = self._drawn(batch.pixels, share)
         condition = condition_of(self.model, self.condition, images, batch.labels)
         weight = share.counts * share.size * order.world / share.total  # the processes' gradients are averaged
-        nats = -self.model.log_prob(images, check=False, **condition).mean() * weight
+        nats = -self.model.log_prob(images, check=False, order=self._order(number), **condition).mean() * weight
         self.log("train_nats", nats, prog_bar=True, batch_size=share.total, sync_dist=order.world > 1)
         return nats / images[0].numel()
+
+    def _order(self, number: int) -> Order | None:
+        """The generation order of a batch, the same in all processes; None for the network's own."""
+        if not self.settings.orders:
+            return None
+        chance = torch.Generator().manual_seed(_mixed_seed(self.settings.seed, number, _OF_ORDERS))
+        return orders_of(self.settings.orders, self.model.size, chance)
 
     def _drawn(self, pixels: Tensor, share: Share) -> Tensor:
         """The levels of the images of a batch, randomly binarised and mirrored if the settings say so."""
@@ -183,6 +191,9 @@ class PixelTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return optimizer_of(self.model, self.settings)
+
+
+_OF_ORDERS = 1 << 20  # no rank of a process
 
 
 def _mixed_seed(*numbers: int) -> int:

@@ -96,6 +96,11 @@ class TrainingSettings(Strict):
         description="largest norm of the gradient (of the mean nats per pixel and colour), to which it is clipped; 0 "
         "for no clipping",
     )
+    orders: Literal["", "raster", "s-curves", "random", "completion"] = Field(
+        default="",
+        description='generation orders of a network that takes any, a new one for each batch: "raster", "s-curves", '
+        '"random", or "completion" (what a random mask shows first); "" for raster',
+    )
     mirror: bool = Field(default=False, description="mirror each image left to right with probability 1/2")
     encoder_steps: _Whole0 = Field(
         default=0,

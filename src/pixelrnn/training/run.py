@@ -150,6 +150,11 @@ def train(
     train_data, valid_data = (load_for(preset, split, download, check_pictures) for split in ("train", "valid"))
     levels = Levels(train_data.values, preset.data.levels, preset.data.binarise or None)
     model, settings = build_model(preset, train_data), preset.training
+    if settings.orders and model.network.orders != "any":
+        raise ConfigError(
+            f"{preset.model['network']} goes in {model.network.orders} order only: leave training.orders out, or train "
+            "pixel-transformer, which takes any order."
+        )
     check_fits_memory(preset, (len(train_data), train_data.channels, *train_data.size), machine)
     batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
     _check_levels(preset, train_data.name, batches)

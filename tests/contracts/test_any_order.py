@@ -1,0 +1,141 @@
+"""Networks that take any generation order: completions see every known pixel, and orders have names and families."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from close import assert_close
+from torch import Tensor
+from worlds import all_images, as_often, count
+
+import pixelrnn
+from pixelrnn.canvas import FAMILIES, Order, Ordered, Reach, Whole, known_first, orders_of, scale
+from pixelrnn.errors import ConfigError
+from pixelrnn.measure.inspection import prove_causal
+from pixelrnn.model import PixelModel
+
+
+def transformer(size: tuple[int, int], channels: int = 1, levels: int = 2, **options: object) -> PixelModel:
+    """A model of large random weights."""
+    settings = {"layers": 1, "width": 8, "heads": 2, **options}
+    model = pixelrnn.build("pixel-transformer", size=size, channels=channels, levels=levels, **settings).eval()
+    for weight in model.parameters():
+        weight.data *= 2.5
+    return model
+
+
+def some_order(size: tuple[int, int], seed: int = 0) -> Order:
+    return Order.named(f"random-{seed}", *size)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("span", [1, 3, 8])
+@torch.no_grad()
+def test_a_walk_along_an_order_gives_the_parameters_of_the_whole_pass(channels: int, span: int) -> None:
+    model, size = transformer((4, 5), channels, 4, layers=2, vector_size=2), (4, 5)
+    images = torch.randint(0, 4, (3, channels, *size))
+    pixels, order = scale(images, 4, torch.float64), some_order(size)
+    s = model.embed_condition(3, vector=torch.randn(3, 2))
+    whole = model.network(Whole(pixels, s, order)).flatten(2)[:, :, order.along]
+    canvas = Ordered(tuple(pixels.shape), torch.float64, images.device, order, s)
+    along = pixels.flatten(2)[:, :, order.along]
+    for rank in range(0, 20, span):
+        wide = min(span, 20 - rank)
+        canvas.write(rank, along[:, :, rank : rank + wide])
+        canvas.begin(rank, wide)
+        assert_close(model.network(canvas)[:, :, 0], whole[:, :, rank : rank + wide])
+    with pytest.raises(AssertionError, match="no neighbouring rows"):
+        canvas.look(Reach(1, 0, 0, 0))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_method_and_batch_draws_the_same_images_in_any_order(channels: int) -> None:
+    model = transformer((4, 5), channels, 4, layers=2)
+    for seed in range(3):
+        order = some_order((4, 5), seed)
+        expected = model.sample(5, seed=0, method="naive", order=order)
+        for settings in ({"span": 1}, {"span": 4}, {"batch_size": 2}, {}):
+            assert torch.equal(model.sample(5, seed=0, order=order, **settings), expected)
+
+
+@pytest.mark.parametrize("name", ["raster", "s-curve-3", "s-curve-6", *(f"random-{seed}" for seed in range(5))])
+def test_it_is_causal_in_every_order(name: str) -> None:
+    for channels in (1, 3):
+        prove_causal(transformer((4, 3), channels, 3), (4, 3), Order.named(name, 4, 3))
+
+
+@pytest.mark.parametrize(("size", "known"), [((2, 2), [[0, 1], [0, 1]]), ((2, 3), [[0, 0, 1], [1, 0, 0]])])
+def test_completions_are_as_frequent_as_the_exact_conditional_probability(
+    size: tuple[int, int], known: list[list[int]]
+) -> None:
+    """By enumeration of all images that agree with the known pixels, some of which come last in raster order."""
+    model, mask = transformer(size), torch.tensor(known, dtype=torch.bool)
+    image, n = torch.randint(0, 2, (1, 1, *size), dtype=torch.uint8), 4000
+    every = all_images(1, *size, 2)
+    fits = ((every == image) | ~mask).flatten(1).all(1)
+    with torch.no_grad():
+        exact = model.log_prob(every, order=known_first(mask))[fits].softmax(0)
+        raster = model.log_prob(every)[fits].softmax(0)
+    found = count(model.complete(image.expand(n, -1, -1, -1), mask, seed=0, batch_size=n), every[fits])
+    assert as_often(found, n * exact)
+    assert not as_often(found, n * raster)
+
+
+def test_a_completion_of_several_masks_is_that_of_each() -> None:
+    model = transformer((3, 4), 1, 3)
+    images, known = model.sample(5, seed=0), torch.zeros(5, 1, 3, 4, dtype=torch.bool)
+    known[:2, :, :, 3], known[2:4, :, 2], known[4] = True, True, True
+    together = model.complete(images, known, seed=1)
+    assert torch.equal(together, model.complete(images, known, seed=1, batch_size=1))
+    assert torch.equal(together, model.complete(images, known, seed=1, method="naive"))
+    assert torch.equal(together * known, images * known)
+    own = model.complete(images, known, seed=1, order=None)
+    assert torch.equal(own, model.complete(images, known, seed=1, order=Order.raster(3, 4)))
+    assert not torch.equal(own, together)
+
+
+def test_the_probability_under_several_orders_is_the_mean_of_theirs() -> None:
+    model, every = transformer((2, 3)), all_images(1, 2, 3, 2)
+    orders = [Order.named(f"s-curve-{number}", 2, 3) for number in range(8)]
+    with torch.no_grad():
+        found = model.log_prob(every, order=orders)
+        assert_close(found.exp(), torch.stack([model.log_prob(every, order=order).exp() for order in orders]).mean(0))
+    assert_close(found.exp().sum(), torch.tensor(1.0))
+    for wrong in ({"order": []}, {"order": orders, "reduce": False}):
+        with pytest.raises(ConfigError, match="Several orders give one probability"):
+            model.log_prob(every, **wrong)
+
+
+def test_the_eight_s_curves_are_different_and_go_from_pixel_to_neighbour() -> None:
+    curves = [Order.named(f"s-curve-{number}", 3, 4).along.tolist() for number in range(8)]
+    assert len({tuple(curve) for curve in curves}) == 8
+    for curve in curves:
+        assert sorted(curve) == list(range(12))
+        for one, other in itertools.pairwise(curve):
+            assert abs(one // 4 - other // 4) + abs(one % 4 - other % 4) == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_gives_orders(family: str) -> None:
+    def drawn(seed: int) -> list[Tensor]:
+        chance = torch.Generator().manual_seed(seed)
+        return [orders_of(family, (3, 4), chance).ranks for _ in range(30)]
+
+    some = drawn(0)
+    assert all(sorted(each.flatten().tolist()) == list(range(12)) for each in some)
+    assert all(torch.equal(one, other) for one, other in zip(some, drawn(0), strict=True))
+    different = len({tuple(each.flatten().tolist()) for each in some})
+    assert different == 1 if family == "raster" else 4 < different <= 30
+
+
+def test_orders_that_are_not_there_are_refused_in_one_sentence() -> None:
+    model = transformer((3, 4))
+    for name in ("s-curve-8", "random-x", "s-curve", "zigzag", ""):
+        with pytest.raises(ConfigError, match=r"There is no order .*Orders: raster, s-curve-0 to s-curve-7, random-SE"):
+            Order.named(name, 3, 4)
+    with pytest.raises(ConfigError, match="family of orders"):
+        orders_of("spirals", (3, 4), torch.Generator())
+    with pytest.raises(ConfigError, match="for images of 4x3, but they are 3x4"):
+        model.sample(1, order=Order.raster(4, 3))
