@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import pixelrnn
 from pixelrnn.errors import ConfigError, RunFolderError, StoppedError
 from pixelrnn.measure.evaluation import evaluate, load_like
 from pixelrnn.model import PixelModel
@@ -23,7 +24,8 @@ from pixelrnn.training import module, run_folder
 from pixelrnn.training.batches import EpochOrder, Images
 from pixelrnn.training.callbacks import Bar, Progress
 from pixelrnn.training.checkpoints import Checkpoints
-from pixelrnn.training.presets import Preset, load_preset
+from pixelrnn.training.optimizers import hidden_weights, optimizer_of
+from pixelrnn.training.presets import Preset, TrainingSettings, load_preset
 from pixelrnn.training.run import Machine, train
 from pixelrnn.training.run_folder import finished, locked
 
@@ -178,7 +180,53 @@ def test_the_average_of_the_weights_is_what_is_saved(tmp_path: Path) -> None:
     assert averaged > plain + 1
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+def test_a_resumed_run_with_muon_and_many_orders_is_an_unbroken_one(tmp_path: Path) -> None:
+    small = [
+        "name=digits",
+        "levels=17",
+        "binarise=",
+        "layers=1",
+        "width=8",
+        "batch_size=200",
+        "schedule=constant",
+        "warmup=0",
+    ]
+    one, two = (load_preset("mnist-any-order", [*small, f"epochs={epochs}"]) for epochs in (1, 2))
+    assert (one.training.optimizer, one.training.orders) == ("muon", "completion")
+    train(two, tmp_path / "unbroken")
+    train(one, tmp_path / "broken")
+    train(two, tmp_path / "broken", resume=True)
+    assert weights_hash(tmp_path / "broken") == weights_hash(tmp_path / "unbroken")
+
+
+def test_orders_are_for_networks_that_take_any(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"goes in raster order only: leave training\.orders out"):
+        train(tiny("orders=random"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_muon_steps_hidden_weights_by_matrices_near_orthogonal_and_others_as_adamw() -> None:
+    model = pixelrnn.build("pixelcnn", size=(8, 8), levels=2, layers=1, width=4, skip=False)
+    twin = pixelrnn.build("pixelcnn", size=(8, 8), levels=2, layers=1, width=4, skip=False)
+    twin.load_state_dict(model.state_dict())
+    muon = optimizer_of(model, TrainingSettings(optimizer="muon", learning_rate=0.01))
+    adamw = optimizer_of(twin, TrainingSettings(optimizer="adamw", learning_rate=0.01))
+    images, before = torch.randint(0, 2, (4, 1, 8, 8)), {name: each.clone() for name, each in model.named_parameters()}
+    for each, optimizer in ((model, muon), (twin, adamw)):
+        (-each.log_prob(images).mean()).backward()
+        optimizer.step()
+    hidden = hidden_weights(model)
+    for (name, weight), other in zip(model.named_parameters(), twin.parameters(), strict=True):
+        if all(weight is not each for each in hidden):
+            assert torch.equal(weight, other), name
+            continue
+        step = (weight - before[name]).detach().flatten(1) / (0.01 * 0.2 * max(weight.flatten(1).shape) ** 0.5)
+        values = torch.linalg.svdvals(step)
+        assert values.max() < 1.5, name
+        assert values[0] > 0.5, name
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "rmsprop"])
 def test_other_optimizers_and_full_precision_learn_too(tmp_path: Path, optimizer: str) -> None:
     validations: list[Progress] = []
     train(
