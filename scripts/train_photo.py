@@ -63,7 +63,8 @@ def bits(model: PixelModel, crops: Tensor) -> Tensor:
     """Bits/dim of the middle of crops in -1..1."""
     side, crops = model.network.side, model.in_order(crops)
     seen = crops[:, :, :-side] if side else crops
-    params = model.network(Whole(seen))[:, :, side:, side:-side]
+    with torch.autocast(seen.device.type, torch.bfloat16):
+        params = model.network(Whole(seen))[:, :, side:, side:-side]
     levels = ((seen[:, :, side:, side:-side] + 1) * 127.5).round()
     return -model.head.log_prob(params.float(), levels).mean() / math.log(2)
 
@@ -104,7 +105,7 @@ def main() -> None:
         small = {"block_layers": 2, "out_layers": 1, "linear": True, "components": options.components, "masked": True}
         colours = {"channels": 1} if options.gray else {"channels": 3, "colour_order": [1, 0, 2]}
         model = pixelrnn.build("local-pixelcnn", size=(32, 32), levels=256, **shape, **small, **colours)
-    model = model.to(options.device).train()
+    model = model.to(options.device, memory_format=torch.channels_last).train()
     read = [torch.from_numpy(read_picture(each, channels=model.channels)) for each in options.pictures]
     valid = [torch.from_numpy(read_picture(each, channels=model.channels)) for each in options.valid]
     crops = Crops(read, model.network.side, options.device)
