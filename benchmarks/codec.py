@@ -185,7 +185,7 @@ def main() -> None:
         if options.plot:
             draw(points, options.plot)
     if options.gray:
-        gray = [np.asarray(Image.fromarray(each).convert("L")) for each in pictures]
+        gray = [np.array(Image.fromarray(each).convert("L")) for each in pictures]
         codecs = [each for each in others() if not each.name.startswith("WebP")]  # it has no gray pictures
         lines += ["Gray:", "", *compare([*codecs, *map(ours, options.gray)], gray, names)[0], ""]
     if options.sets:
