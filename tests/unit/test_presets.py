@@ -53,9 +53,10 @@ def test_a_shipped_preset_is_whole_and_its_model_gives_likelihoods(name: str) ->
     assert preset.data.name in data_names(), "a shipped preset needs no file of the user's"
     assert preset.data.binarise in ("", *BINARISATIONS)
     torch.set_default_dtype(torch.float32)
-    data = few_images(preset)
+    colours = len(preset.model.get("colour_order", [0]))
+    data = few_images(preset, channels=colours)
     model = build_model(preset, data)
-    assert (model.size, model.channels, model.levels) == ((8, 8), 1, preset.data.levels)
+    assert (model.size, model.channels, model.levels) == ((8, 8), colours, preset.data.levels)
     assert model.config["network"] == preset.model["network"]
     for key, value in preset.model.items():
         assert key in ("network", "head") or model.config["options"][key] == value

@@ -84,8 +84,8 @@ class Whole(Canvas):
         self._claim(key)
         order = None if self.order is None or self.order.is_raster else self.order.along.to(query.device)
         parts = [each.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3) for each in (query, keys, values)]
-        if order is not None:
-            parts = [each[:, :, order] for each in parts]
+        # Feature maps innermost, or PyTorch would keep the weights of all pairs of pixels.
+        parts = [(each if order is None else each[:, :, order]).contiguous() for each in parts]
         found = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)  # (B, heads, H * W, size)
         if order is not None:
             found = found[:, :, order.argsort()]
