@@ -86,7 +86,8 @@ def test_every_pixel_of_every_image_is_final_exactly_once(model: PixelModel, nam
     expected = model.complete(images, known, seed=5, batch_size=2)
     work, times = (images * known).contiguous(), torch.zeros(3, SMALL[0] * SMALL[1], dtype=torch.long)
     seen = torch.full_like(images, 255).flatten(2)
-    for event in model.generate(work, known, SamplingSettings(seed=5, batch_size=2, method=method)):
+    settings = SamplingSettings(seed=5, batch_size=2, method=method, order="auto")
+    for event in model.generate(work, known, settings):
         for line, image in enumerate(event.images):
             final = torch.from_numpy(event.final[line])
             where = event.where[final]
