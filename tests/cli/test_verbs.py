@@ -195,6 +195,30 @@ def test_complete_keeps_what_is_known(cli: Cli, run: Path, tmp_path: Path, known
     assert (pixels_of(out) == np.asarray(expected)).all()
 
 
+def test_inspect_proves_a_network_of_any_order_in_several(cli: Cli) -> None:
+    small = ("--set", "layers=1", "--set", "width=8", "--size", "6x6")
+    result = cli("inspect", "pixel-transformer", *small, "--order", "s-curve-3")
+    assert "causal: verified in 6 orders" in result.out
+    assert re.search(r"sees (\d+) of \1 earlier pixels", result.out)
+    assert "causal: verified. In" in cli("inspect", "pixelcnn", *small, "--order", "raster").out
+    wrong = cli("inspect", "pixelcnn", *small, "--order", "s-curve-3")
+    assert (wrong.status, "in raster order only" in wrong.err) == (2, True)
+    unknown = cli("inspect", "pixel-transformer", *small, "--order", "s-curve-8")
+    assert (unknown.status, "There is no order 's-curve-8'. Orders: raster," in unknown.err) == (2, True)
+
+
+def test_complete_says_which_known_pixels_are_not_seen(cli: Cli, tmp_path: Path) -> None:
+    picture, out = tmp_path / "a.png", tmp_path / "out.png"
+    Image.new("L", (8, 8), 255).save(picture)
+    for network, notes in (("pixelcnn", True), ("pixel-transformer", False)):
+        pixelrnn.build(network, size=(8, 8), levels=2, layers=1, width=8).save(tmp_path / network)
+        run = ("complete", tmp_path / network, picture, "-n", 1, "-o", out)
+        result = cli(*run, "--keep", "left")
+        assert result.status == 0, result.err
+        assert ("28 known pixels come later in generation order" in result.err) == notes
+        assert "generation order" not in cli(*run, "--keep", "top").err
+
+
 def test_inspect_proves_a_network_and_a_run(cli: Cli, run: Path, tmp_path: Path) -> None:
     plot = tmp_path / "field.png"
     result = cli("inspect", "pixelcnn", "--set", "layers=3", "--set", "width=4", "--size", "9x9", "--plot", plot)

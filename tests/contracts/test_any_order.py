@@ -12,7 +12,7 @@ from worlds import all_images, as_often, count
 
 import pixelrnn
 from pixelrnn.canvas import FAMILIES, Order, Ordered, Reach, Whole, known_first, orders_of, scale
-from pixelrnn.errors import ConfigError
+from pixelrnn.errors import ConfigError, MemoryLimitError
 from pixelrnn.measure.inspection import prove_causal
 from pixelrnn.model import PixelModel
 
@@ -129,6 +129,26 @@ def test_a_family_gives_orders(family: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(some, drawn(0), strict=True))
     different = len({tuple(each.flatten().tolist()) for each in some})
     assert different == 1 if family == "raster" else 4 < different <= 30
+
+
+def test_an_order_can_be_named() -> None:
+    model, order = transformer((3, 4), 1, 3), Order.named("s-curve-3", 3, 4)
+    images = model.sample(3, seed=0, order="s-curve-3")
+    assert torch.equal(images, model.sample(3, seed=0, order=order))
+    assert torch.equal(model.log_prob(images, order="s-curve-3"), model.log_prob(images, order=order))
+    with pytest.raises(ConfigError, match="There is no order 'spiral'"):
+        model.complete(images, torch.ones(3, 4, dtype=torch.bool), order="spiral")
+    with pytest.raises(ConfigError, match="There is no order 'random-99999999999999999999'"):
+        model.sample(1, order="random-99999999999999999999")
+
+
+def test_a_walk_that_would_keep_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk by rows keeps a few of them; attention keeps every pixel."""
+    monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", str(10**8))
+    by_rows = pixelrnn.build("pixelcnn", size=(4, 4), levels=2, layers=1, width=8)
+    next(by_rows.sample_rows(1, size=(400, 400)))
+    with pytest.raises(MemoryLimitError, match="To draw 1 images of 400 x 400"):
+        next(transformer((4, 4), width=32).sample_rows(1, size=(400, 400)))
 
 
 def test_orders_that_are_not_there_are_refused_in_one_sentence() -> None:

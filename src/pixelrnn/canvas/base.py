@@ -18,13 +18,13 @@ canvas decides what the past is:
     coarser        run it on every second pixel       run it where a coarse pixel begins, in a level of its own
     condition_map  the condition, a map as large      the same, cropped to the region
                    as the image
+    before         the pixel before each one in       the same, for the pixels of the region
+                   generation order
+    attend         attention to all earlier pixels    from the region, to the keys and values that are kept
     once           compute it                         compute it the first time only: what depends on weights alone
 
-    before         the pixel before each one in generation order, and where both are
-    attend         attention of every pixel to itself and to all that come before it in generation order
-
 A third canvas, `Ordered`, walks along any generation order, for networks that look at single pixels and at all earlier
-ones: it has the last three of these verbs, `condition_map`, and the others for the pixels themselves.
+ones: it has `before`, `attend`, `once` and `condition_map`, and `convolve`, `look` and `window` of the pixels alone.
 
 Every feature map has the shape (B, C, h, w). For `Whole` that is batch, maps, height and width. For `Incremental` the
 region's pixels of all images stand side by side in one row of one image, (1, C, 1, pixels * images), the batch

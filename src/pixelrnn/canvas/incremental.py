@@ -212,6 +212,7 @@ class Incremental(Canvas):
         return Before(pixels.permute(1, 2, 3, 0).flatten(2)[None], there, here)
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+        """Over what is kept of earlier pixels, and the region."""
         self._claim(key)
         level, (row, column, width) = self._level, self._level.region
         past = level.pasts.setdefault(key, Past(level.batch))

@@ -79,7 +79,7 @@ class Order:
             return cls.raster(height, width)
         if kind == "s-curve" and number in tuple("01234567"):
             return cls.from_ranks(_s_curve(int(number), height, width))
-        if kind == "random" and number.isdecimal():
+        if kind == "random" and number.isdecimal() and len(number) < 19:  # what a seed can be
             chance = torch.Generator().manual_seed(int(number))
             return cls((height, width), torch.randperm(height * width, generator=chance))
         raise ConfigError(f"There is no order {name!r}. Orders: {ORDERS}.")
@@ -140,8 +140,7 @@ ORDERS = "raster, s-curve-0 to s-curve-7, random-SEED"
 def _s_curve(variant: int, height: int, width: int) -> Tensor:
     """The ranks of a curve that goes along one row and back along the next, in one of eight positions.
 
-    Source: Jain, Abbeel and Pathak, Locally Masked Convolution for Autoregressive Models, 2020, arXiv 2006.12486,
-            section 4.2
+    Source: Jain, Abbeel and Pathak, Locally Masked Convolution for Autoregressive Models, 2020, arXiv 2006.12486
     """
     size = (width, height) if variant & 4 else (height, width)
     ranks = torch.arange(height * width).view(size).clone()
@@ -179,7 +178,7 @@ def orders_of(family: str, size: tuple[int, int], chance: torch.Generator) -> Or
     inside = torch.zeros(height, width, dtype=torch.bool)
     match draw(4):
         case 0:
-            inside[top:] = True  # the lower part, or with `draw` below the upper one
+            inside[top:] = True
         case 1:
             inside[:, left:] = True
         case _:

@@ -69,6 +69,7 @@ class Whole(Canvas):
         return s if s is None else s[:, :, :: self._stride, :: self._stride]
 
     def before(self) -> Before:
+        """All pixels, moved by one in generation order."""
         height, width = self.image.shape[2:]
         order = self.order or Order.raster(height, width)
         sequence = order.along.to(self.image.device)
@@ -81,6 +82,7 @@ class Whole(Canvas):
         return Before(*(each.unflatten(-1, (height, width)) for each in (shifted, there, here)))
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+        """In generation order, with a causal mask."""
         self._claim(key)
         order = None if self.order is None or self.order.is_raster else self.order.along.to(query.device)
         parts = [each.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3) for each in (query, keys, values)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,21 +33,11 @@ class IntegerRecurrence(Recurrence):
     table: Tensor
 
     def __init__(self, like: Recurrence, places: int, double: bool) -> None:
-        taps, carried = like.unmirrored
-        super().__init__(
-            like.width,
-            copy.deepcopy(like.convolutions[0]),
-            taps,
-            carried,
-            condition_width=like.condition_width,
-            mirrored=like.mirrored,
-            product=like.product,
-            learned=isinstance(like.start_h, nn.Parameter),
-        )
+        super().__init__(**_shape(like))
         self.limits, dtype = (DOUBLE, torch.float64) if double else (SINGLE, torch.get_default_dtype())
         self.places, self.range = places, tables.gate_range(places)
         room = self.limits.exact - (1 << 2 * places) - (1 << places)
-        self.farthest = min(room // (len(carried) << places), self.limits.largest)
+        self.farthest = min(room // (len(self.carried) << places), self.limits.largest)
         if self.farthest < 1 << places:
             raise ConfigError(f"An LSTM with {places} binary places needs integers that are carried by float64.")
         self.register_buffer("table", torch.from_numpy(tables.gates(places)).to(dtype), persistent=False)
@@ -66,6 +57,7 @@ class IntegerRecurrence(Recurrence):
         return [self.sweep(near), other.sweep(other_near)]  # their binary places differ
 
     def cell(self, gates: Tensor, cells: list[Tensor], h: Tensor, c: Tensor) -> None:
+        """As `Recurrence.cell`, but `gates` is left as it is."""
         output_gate, *forget_gates, input_gate = self._looked_up(
             self._sigmoid_gates(gates).mul(self._sigmoid_gates(self.step)).floor_(), 3 * self.range + 1
         ).split(self.width, -3)
@@ -121,16 +113,7 @@ class IntegerRecurrence(Recurrence):
 
     def plain(self) -> Recurrence:
         """A recurrence that is not rounded, with gates of the same size."""
-        taps, carried = self.unmirrored
-        made = Recurrence(
-            self.width,
-            copy.deepcopy(self.convolutions[0]),
-            taps,
-            carried,
-            condition_width=self.condition_width,
-            mirrored=self.mirrored,
-            product=self.product,
-        ).to(self.weight.dtype)
+        made = Recurrence(**_shape(self)).to(self.weight.dtype)
         with torch.no_grad():
             for mine, theirs in zip(self.convolutions, made.convolutions, strict=True):
                 theirs.weight.copy_(mine.weight * self.step[:, None] * 2.0**-self.places)
@@ -145,3 +128,18 @@ class IntegerRecurrence(Recurrence):
             parts = [each.expand(conv.weight[0].numel()) for each, conv in zip(bounds, self.convolutions, strict=True)]
             found.append(torch.cat([*parts, bounds.new_full((self.weight.shape[1],), of_state)]).double())
         return found[0], found[1]
+
+
+def _shape(recurrence: Recurrence) -> dict[str, Any]:
+    """The arguments that make a recurrence of the same shape."""
+    taps, carried = recurrence.unmirrored
+    return {
+        "width": recurrence.width,
+        "into": copy.deepcopy(recurrence.convolutions[0]),
+        "taps": taps,
+        "carried": carried,
+        "condition_width": recurrence.condition_width,
+        "mirrored": recurrence.mirrored,
+        "product": recurrence.product,
+        "learned": isinstance(recurrence.start_h, nn.Parameter),
+    }

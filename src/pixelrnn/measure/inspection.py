@@ -106,7 +106,9 @@ def seen_pairs(
     return seen
 
 
-def prove_causal(model: PixelModel, size: tuple[int, int] = (9, 7), order: Order | None = None) -> CausalityReport:
+def prove_causal(
+    model: PixelModel, size: tuple[int, int] = (9, 7), order: Order | str | None = None
+) -> CausalityReport:
     """Check that no pixel depends on itself or a later one (nor a colour on later ones), in float64, in two ways.
 
     1. With positive weights: the gradient of a pixel's parameters with respect to itself and every later pixel is zero.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Incremental, Order, Region, known_first
+from pixelrnn.canvas import Incremental, Order, Ordered, Region, known_first
 from pixelrnn.checks import Images, Labels, Numbers, at_least, check_memory, checked_images, checked_mask, pair
 from pixelrnn.errors import ConditionError, ConfigError
 from pixelrnn.exact import IntegerHead
@@ -76,7 +76,7 @@ class GenerationMixin(nn.Module):
         vector: Numbers | None = None,
         condition_map: Numbers | None = None,
         guidance: float = 1.0,
-        order: Order | None = None,
+        order: Order | str | None = None,
         on_row: OnRow | None = None,
         on_progress: OnProgress | None = None,
         start: int = 0,
@@ -95,7 +95,7 @@ class GenerationMixin(nn.Module):
             label, vector, condition_map  the condition, one for all images or one for each, as for `log_prob`
             guidance     1 samples from p(image | condition); above 1 exaggerates the condition, at twice the cost;
                          0 ignores it
-            order        the generation order, for a network that takes any; None: the network's own
+            order        the generation order or its name, for a network that takes any; None: the network's own
             on_row       called with (index of the first image of the batch, row, that row (B, C, W)) when it is final
             on_progress  called with (final pixels, all pixels)
             start        index of the first image: these are images start .. start + n - 1 of the seed, so that a large
@@ -133,7 +133,7 @@ class GenerationMixin(nn.Module):
         vector: Numbers | None = None,
         condition_map: Numbers | None = None,
         guidance: float = 1.0,
-        order: Order | None = None,
+        order: Order | str | None = None,
     ) -> Iterator[Row]:
         """New images row by row, as they finish: (index of the first image of the batch, row, that row (B, C, W)).
 
@@ -160,7 +160,7 @@ class GenerationMixin(nn.Module):
         vector: Numbers | None = None,
         condition_map: Numbers | None = None,
         guidance: float = 1.0,
-        order: Order | Literal["auto"] | None = "auto",
+        order: Order | str | None = "auto",
         on_row: OnRow | None = None,
         on_progress: OnProgress | None = None,
     ) -> Tensor:
@@ -175,7 +175,7 @@ class GenerationMixin(nn.Module):
         Arguments:
             images  (B, C, H, W) integers; values at unknown pixels are ignored, but must be in range
             known   bool, broadcastable to (B, 1, H, W); True where known
-            order   the generation order, for a network that takes any; "auto": the known pixels first
+            order   as for `sample`; "auto": the known pixels first, if the network takes any order
             others  as for `sample`
         Raises:     ImageError if the images or the mask do not fit; others as for `sample`
 
@@ -386,6 +386,9 @@ class GenerationMixin(nn.Module):
         batch = min(len(images), settings.batch_size) * (2 if settings.guidance != 1 else 1)
         _, channels, height, width = images.shape
         needed = batch * height * width * (8 * channels + 4 * channels + 2)  # random numbers; guesses and masks
+        if batch * height * width > _MANY_COLUMNS and any(stage.network.remembers for stage in self.network.stages()):
+            # Keys and values of all pixels; their memory grows by doubling.
+            needed += 2 * batch * height * width * self._kept_for_a_pixel() * self.dtype.itemsize
         if batch * width > _MANY_COLUMNS:
             narrow, wide = (self._kept_by_a_walk(columns) for columns in (1, 2))
             needed += batch * (narrow + (wide - narrow) * (width - 1)) * self.dtype.itemsize
@@ -403,6 +406,14 @@ class GenerationMixin(nn.Module):
             canvas.run(stage.network)
             kept += canvas.memory
         return kept
+
+    @torch.inference_mode()
+    def _kept_for_a_pixel(self) -> int:
+        """The number of values that attention keeps for every pixel of an image."""
+        canvas = Ordered((1, self.channels, 1, 1), self.dtype, self.device, Order.raster(1, 1))
+        canvas.begin(0, 1)
+        self.network(canvas)
+        return canvas.memory
 
     def _checked_condition(
         self, n: int, size: tuple[int, int], label: Any, vector: Any, condition_map: Any

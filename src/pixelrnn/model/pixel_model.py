@@ -149,7 +149,7 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         label: Labels | None = None,
         vector: Numbers | None = None,
         condition_map: Numbers | None = None,
-        order: Order | Sequence[Order] | None = None,
+        order: Order | str | Sequence[Order | str] | None = None,
         reduce: bool = True,
         check: bool = True,
     ) -> Tensor:
@@ -161,8 +161,8 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
                            label
             vector         (vector_size,) or (B, vector_size)
             condition_map  (map_channels, H, W) or (B, map_channels, H, W)
-            order          the generation order, for a network that takes any; None: the network's own; several: the
-                           mean of the probabilities of whole images
+            order          the generation order or its name, for a network that takes any; None: the network's own;
+                           several: the mean of the probabilities of whole images
             check          False skips the checks: the arguments must be tensors of the right shape, (B, ...), type
                            and range, on the model's device
         Raises:            ImageError if the images do not fit the model, ConditionError if the condition does not,
@@ -174,8 +174,10 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         >>> model.log_prob(images).shape, model.log_prob(images, reduce=False).shape
         (torch.Size([5]), torch.Size([5, 1, 8, 8]))
         """
-        if order is not None and not isinstance(order, Order):
-            return self._mean_over(order, images, reduce, label=label, vector=vector, condition_map=condition_map)
+        if order is not None and not isinstance(order, Order | str):
+            return self._mean_over(
+                order, images, reduce, label=label, vector=vector, condition_map=condition_map, check=check
+            )
         pixels = checked_images(images, self.channels, self.levels, self.device) if check else torch.as_tensor(images)
         size = (pixels.shape[2], pixels.shape[3])
         s = self.embed_condition(
@@ -190,14 +192,14 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         nats = self.in_order(self.head.log_prob(params, pixels), back=True)
         return nats.sum((1, 2, 3)) if reduce else nats
 
-    def _mean_over(self, orders: Sequence[Order], images: Images, reduce: bool, **condition: Any) -> Tensor:
+    def _mean_over(self, orders: Sequence[Order | str], images: Images, reduce: bool, **others: Any) -> Tensor:
         """The logarithm of the mean probability under several orders.
 
-        Source: arXiv 2006.12486, section 4.3: probabilities of images are averaged, not those of pixels
+        Source: arXiv 2006.12486: probabilities of images are averaged, not those of pixels
         """
         if not (reduce and orders):
             raise ConfigError("Several orders give one probability of a whole image: give some, and leave reduce=True.")
-        nats = torch.stack([self.log_prob(images, order=order, **condition) for order in orders])
+        nats = torch.stack([self.log_prob(images, order=order, **others) for order in orders])
         return nats.logsumexp(0) - math.log(len(orders))
 
     @accepts_map

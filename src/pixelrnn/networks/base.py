@@ -62,13 +62,15 @@ class Network(nn.Module, ABC):
         """The generation order of an image of this size, unless another is asked for."""
         return Order.raster(height, width)
 
-    def checked_order(self, order: Order | None, size: tuple[int, int]) -> Order | None:
-        """The generation order that is asked for; None for the network's own.
+    def checked_order(self, order: Order | str | None, size: tuple[int, int]) -> Order | None:
+        """The generation order that is asked for, itself or by its name; None for the network's own.
 
-        Raises: ConfigError if it is of another size, or the network cannot take it
+        Raises: ConfigError if there is none of that name, it is of another size, or the network cannot take it
         """
         if order is None:
             return None
+        if isinstance(order, str):
+            order = Order.named(order, *size)
         if tuple(order.size) != tuple(size):
             raise ConfigError(f"The order is for images of {_hw(order.size)}, but they are {_hw(size)}.")
         if self.orders == "any":

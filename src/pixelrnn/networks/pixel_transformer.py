@@ -1,8 +1,8 @@
 """A causal transformer over pixels, in any generation order.
 
-Sources: the decoder with pre-norm RMSNorm and SwiGLU of arXiv 2302.13971, section 2.2; a token that carries a value,
-where it was, and where the next one is to be predicted: arXiv 2404.09562, section 3; rotary embeddings along rows and
-columns after arXiv 2104.09864.
+Sources: the decoder with pre-norm RMSNorm and SwiGLU of arXiv 2302.13971; a token that carries a value, where it was,
+and where the next one is to be predicted: the double positional encoding of arXiv 2404.09562; rotary embeddings, along
+rows and columns, after arXiv 2104.09864.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class SamplingSettings:
     label: Any = None
     vector: Any = None
     condition_map: Any = None
-    order: Order | Literal["auto"] | None = None
+    order: Order | str | None = None
     start: int = 0
 
     def __post_init__(self) -> None:

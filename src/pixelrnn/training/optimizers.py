@@ -51,7 +51,7 @@ class Muon(torch.optim.AdamW):
     singular vectors and singular values near 1, so every direction is learned at the same pace. It is scaled so that
     its elements are as large as those of AdamW's steps, and one learning rate serves both.
 
-    Source: arXiv 2502.16982, section 2
+    Source: arXiv 2502.16982
     """
 
     def __init__(self, hidden: list[nn.Parameter], rest: list[nn.Parameter], *, lr: float, weight_decay: float) -> None:
