@@ -11,8 +11,8 @@ from pixelrnn.model import PixelModel
 from pixelrnn.model.options import CONDITION
 from pixelrnn.networks import NETWORKS, options_of
 
-MIXED = ("pixelcnn", "diagonal-bilstm", "local-pixelcnn")
-"""The networks that meet the logistic mixture: a stack of convolutions, a recurrence, its own."""
+MIXED = ("pixelcnn", "diagonal-bilstm", "local-pixelcnn", "pixelcnn-pp")
+"""The networks that meet the logistic mixture: a stack of convolutions, a recurrence, its own two."""
 
 # name, network, channels, head, levels
 CASES = [
@@ -34,6 +34,8 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
     options = {"layers": 3, "width": 7, **options}  # 7 is no multiple of 3: groups of unequal size
     if network == "local-pixelcnn":
         options = {"kernel": 5, "linear": True, "block_layers": 2, **options}
+    if network == "pixelcnn-pp":
+        options = {**options, "layers": min(1, options["layers"])}
     options = {key: value for key, value in options.items() if key in {**options_of(network), **CONDITION}}
     if head == "mcgsm":
         options = {**options, "components": 3, "scales": 2}
@@ -42,6 +44,12 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
     model = pixelrnn.build(network, size=size, channels=channels, levels=levels, head=head, **options).double().eval()
     if network == "spatial-lstm":  # of small weights, a product of three numbers below one: every level is as probable
         enlarge(model, 3)
+    if network == "pixelcnn-pp":  # biases of zero, and gates that add a tenth, would make levels as probable
+        for name, weight in model.network.named_parameters():
+            if name.rpartition(".")[2] in ("bias", "bias_above", "bias_along"):
+                torch.nn.init.normal_(weight, std=0.5)
+            elif name.endswith("second.gain"):
+                torch.nn.init.constant_(weight, 0.5)
     return model
 
 
@@ -49,7 +57,8 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
 def enlarge(model: PixelModel, factor: float) -> PixelModel:
     """Larger weights: pixels that depend on each other, and levels that are not equally probable."""
     for name, weight in model.named_parameters():
-        if not name.endswith("alpha"):  # a logarithm
+        # Of many layers with a gain each, only the last is made larger; alpha is a logarithm.
+        if not name.endswith(("alpha", ".gain")) or name.endswith("params.gain"):
             weight.mul_(factor)
     return model
 

@@ -43,7 +43,10 @@ class AnyOrder(Network):
 
 
 class TwoResolutions(Network):
-    """A masked convolution, a coarser level with one of its own and a condition, and a sum of both."""
+    """A masked convolution, a coarser level with one of its own and a condition, and a sum of both.
+
+    The four pixels that a coarse pixel covers get different maps of it.
+    """
 
     def __init__(self, head: Head, condition_width: int = 0, *, width: int = 6) -> None:
         super().__init__()
@@ -61,7 +64,11 @@ class TwoResolutions(Network):
             y = self.coarse(y, canvas).relu()
             s = canvas.condition_map()
             y = y if s is None or self.bias is None else y + self.bias(s)
-            return y + canvas.coarser((self, "still"), y, lambda z: self.coarser_still(z, canvas).tanh())
+            y = y + canvas.coarser((self, "still"), y, lambda z: four(self.coarser_still(z, canvas).tanh()))
+            return four(y)
+
+        def four(y: Tensor) -> Tensor:
+            return torch.cat([y, 2 * y, -y, y / 2], 1)
 
         return self.last(x + canvas.coarser((self, "half"), x, half), canvas)
 

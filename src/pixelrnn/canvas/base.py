@@ -12,10 +12,11 @@ canvas decides what the past is:
     look           the image, padded or cropped       the same slice of the image so far
     window         a feature map, padded or cropped   keep the region, return its neighbourhood
     per_row        run it                             run it over the whole row when the row begins, crop to the region
+    of_row         what per_row made                  the same, cropped to the region
     scan           a recurrence over all of it        over the region, from the states of the row above and of this one
     scan_both      one from either side, together     the rightward one as scan, the leftward one as row_late
     row_late       run it, shift it down by one row   run it over the row above when that is finished, crop it
-    coarser        run it on every second pixel       run it where a coarse pixel begins, in a level of its own
+    coarser        run it on every second pixel       run it where a coarse pixel begins, one level down
     condition_map  the condition, a map as large      the same, cropped to the region
                    as the image
     before         the pixel before each one in       the same, for the pixels of the region
@@ -192,6 +193,10 @@ class Canvas(ABC):
         """Maps that depend on finished rows only: each (B, C, h, w), computed once per row."""
 
     @abstractmethod
+    def of_row(self, key: Hashable) -> list[Tensor]:
+        """What `per_row` made of this row, at this resolution, for the module `key`."""
+
+    @abstractmethod
     def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
         """The states of a recurrence, (B, width, h, w), given the windows of its inputs, as `window` returns them."""
 
@@ -211,10 +216,11 @@ class Canvas(ABC):
 
     @abstractmethod
     def coarser(self, key: Hashable, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
-        """`run` at half the resolution: (B, C, h, w) -> what `run` gives, (B, maps, h, w).
+        """`run` at half the resolution: (B, C, h, w) -> (B, maps, h, w), of 4 * maps that `run` gives.
 
-        `run` gets the pixels of even rows and columns of x, and what it gives for a coarse pixel stands at all four
-        pixels that it covers. Inside `run` the other verbs work at the coarse resolution; the image cannot be read.
+        `run` gets the pixels of even rows and columns of x. What it gives for a coarse pixel are the maps of the four
+        pixels that it covers, one after the other: upper left, upper right, lower left, lower right. Inside `run` the
+        other verbs work at the coarse resolution, which is the same one for every `key`; the image cannot be read.
         """
 
     @abstractmethod

@@ -26,12 +26,12 @@ class Level:
         self.of_row: dict[Hashable, tuple[int, list[Store]]] = {}
         self.states: dict[Hashable, States] = {}
         self.pasts: dict[Hashable, Past] = {}
-        self.coarser: dict[Hashable, Level] = {}
+        self.coarser: Level | None = None
 
     def numel(self) -> int:
         """Numbers that are kept at this level and below."""
         kept: list[Rows | States | Past | Level] = [*self.rows.values(), *self.states.values(), *self.pasts.values()]
-        kept += self.coarser.values()
+        kept += [] if self.coarser is None else [self.coarser]
         of_row = (store for _, stores in self.of_row.values() for store in stores)
         return sum(each.numel() for each in kept) + sum(each.numel() for each in of_row)
 
@@ -143,6 +143,9 @@ class Incremental(Canvas):
         self._claim(key)
         return self._once_per_row(key, self.region.row, run)
 
+    def of_row(self, key: Hashable) -> list[Tensor]:
+        return self._in_region(*self._level.of_row[key])
+
     def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
         self._claim(recurrence)
         states = self._level.states
@@ -180,9 +183,9 @@ class Incremental(Canvas):
         """
         self._claim(key)
         fine, (row, column, width) = self._level, self._level.region
-        coarse = fine.coarser.get(key)
-        if coarse is None:
-            coarse = fine.coarser[key] = Level(fine.batch, -(-fine.width // 2), 2 * fine.stride)
+        if fine.coarser is None:
+            fine.coarser = Level(fine.batch, -(-fine.width // 2), 2 * fine.stride)
+        coarse = fine.coarser
         first, end = -(-column // 2), -(-(column + width) // 2)  # of the coarse pixels that begin in these columns
         if row % 2 == 0 and end > first:
             begin = 2 * first - column
@@ -192,9 +195,9 @@ class Incremental(Canvas):
                 y = run(begins)
                 self._kept(key, y, _NOWHERE, until="end")
         covered = Region(row // 2, column // 2, (column + width - 1) // 2 - column // 2 + 1)
-        columns = torch.arange(column, column + width, device=x.device) // 2 - column // 2
-        kept = coarse.rows[key].read(covered, self._images, _NOWHERE)[:, :, 0]  # (B, maps, coarse pixels)
-        return kept[:, :, columns].permute(1, 2, 0).flatten(1)[None, :, None]
+        kept = coarse.rows[key].read(covered, self._images, _NOWHERE)[:, :, 0]  # (B, 4 * maps, coarse pixels)
+        pairs = kept.unflatten(1, (2, 2, -1))[:, row % 2].permute(2, 3, 1, 0).flatten(1, 2)  # (maps, columns, B)
+        return pairs.narrow(1, column % 2, width).flatten(1)[None, :, None]
 
     def before(self) -> Before:
         """The pixel to the left, or for the first one of a row the last one of the row above."""
@@ -244,7 +247,13 @@ class Incremental(Canvas):
             stores = [Store(each.reshape(each.shape[1], level.width, -1), until="row") for each in run()]
             level.region, self._images = region, images
             level.of_row[key] = (row, stores)
-        parts = [store.of(images) for store in stores]
+        return self._in_region(row, stores)
+
+    def _in_region(self, row: int, stores: list[Store]) -> list[Tensor]:
+        """Maps of a row, of the images at work, cropped to the region."""
+        region = self._level.region
+        assert row in (region.row, region.row - 1), "the maps of another row"
+        parts = [store.of(self._images) for store in stores]
         return [
             part.view(1, part.shape[0], 1, -1).narrow(3, region.column * part.shape[2], region.width * part.shape[2])
             for part in parts

@@ -105,6 +105,9 @@ class Ordered(Canvas):
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         raise AssertionError(_NO_ROWS)
 
+    def of_row(self, key: Hashable) -> list[Tensor]:
+        raise AssertionError(_NO_ROWS)
+
     def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
         raise AssertionError(_NO_ROWS)
 

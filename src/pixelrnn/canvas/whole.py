@@ -28,6 +28,7 @@ class Whole(Canvas):
         super().__init__(condition_map, order)
         self.image = image
         self._stride = 1
+        self._of_row: dict[Hashable, list[Tensor]] = {}
 
     def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
         return conv.whole(self.look(conv.reach) if x is None else self.window(conv, x, conv.reach), plus)
@@ -42,7 +43,11 @@ class Whole(Canvas):
 
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         self._claim(key)
-        return run()
+        self._of_row[key] = run()
+        return self._of_row[key]
+
+    def of_row(self, key: Hashable) -> list[Tensor]:
+        return self._of_row[key]
 
     def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
         self._claim(recurrence)
@@ -62,7 +67,7 @@ class Whole(Canvas):
         self._stride *= 2
         coarse = run(x[:, :, ::2, ::2])
         self._stride //= 2
-        return coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, : x.shape[2], : x.shape[3]]
+        return F.pixel_shuffle(_four_last(coarse), 2)[:, :, : x.shape[2], : x.shape[3]]
 
     def condition_map(self) -> Tensor | None:
         s = self._condition_map
@@ -100,6 +105,11 @@ class Whole(Canvas):
 def batch_last(x: Tensor) -> bool:
     """True if the batch is innermost in memory, as recurrences leave it."""
     return x.stride(0) == 1 and len(x) > 1
+
+
+def _four_last(x: Tensor) -> Tensor:
+    """Maps of four pixels one after the other, as `pixel_shuffle` needs them: the four of each map together."""
+    return x.unflatten(1, (4, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def _grown(x: Tensor, reach: Reach) -> Tensor:

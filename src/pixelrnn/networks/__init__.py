@@ -18,6 +18,7 @@ from pixelrnn.networks.mdrnn import MultiDirectionalLSTM
 from pixelrnn.networks.multiscale import MultiScale
 from pixelrnn.networks.pixel_transformer import PixelTransformer
 from pixelrnn.networks.pixelcnn import PixelCNN
+from pixelrnn.networks.pixelcnn_pp import PixelCNNpp
 from pixelrnn.networks.row_lstm import RowLSTM
 from pixelrnn.networks.spatial_lstm import SpatialLSTM
 
@@ -32,6 +33,7 @@ NETWORKS: dict[str, type[Network]] = {
     "mcgsm": NeighbourhoodMixture,
     "local-pixelcnn": LocalPixelCNN,
     "pixel-transformer": PixelTransformer,
+    "pixelcnn-pp": PixelCNNpp,
 }
 
 NOT_NETWORKS = {
@@ -104,6 +106,8 @@ __all__ = [
     "NeighbourhoodMixture",
     "Network",
     "PixelCNN",
+    "PixelCNNpp",
+    "PixelTransformer",
     "RowLSTM",
     "SpatialLSTM",
     "build_network",

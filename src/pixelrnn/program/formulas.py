@@ -102,6 +102,12 @@ class Vectors:
     def relu(self, a: Any) -> Any:
         return self.larger(a, self.constant(0.0))
 
+    def elu(self, a: Any) -> Any:
+        """a, or e^a - 1 where that is negative."""
+        zero, one = self.constant(0.0), self.constant(1.0)
+        below = self.subtract(self.exp(self.smaller(a, zero)), one)
+        return self.add(self.larger(zero, a), below)
+
     def exp(self, x: Any) -> Any:
         """e^x = 2^n e^r with |r| below (ln 2) / 2, e^r by its series; within 2 units in the last place.
 

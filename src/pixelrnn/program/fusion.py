@@ -94,7 +94,11 @@ def _source(read: Elements, step: Step, made: dict[int, Step], readers: Counter[
 
 
 def _same_moment(one: Step, other: Step) -> bool:
-    return one.out.phase == other.out.phase and one.from_row == other.from_row and one.out.double == other.out.double
+    return _moment(one) == _moment(other)
+
+
+def _moment(step: Step) -> tuple[object, ...]:
+    return step.out.phase, step.out.double, step.from_row, step.every
 
 
 def _consecutive(elements: Elements) -> bool:

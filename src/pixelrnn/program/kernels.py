@@ -7,9 +7,11 @@ In `code` an instruction is a row of integers:
 
     0 operation  1 n  2 out  3 4 a and its unit  5 6 b and its unit  7 8 c and its unit  9 10 more  11 first row
     12 whether it is done in float64  13 whether it reads other columns
+    14 15 16 of how many rows and columns it is done in one; in which row of them; how far from the first column
 
 out, a, b and c are operands: places in memory, looked up in `at` for the row at work. A unit of 1 says that an operand
-is n consecutive numbers, 0 that it is one number.
+is n consecutive numbers, 0 that it is one number. Operands of an instruction that is done in every second column have
+steps of two columns, and so on.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ _EXP = elementwise(1, 1, Vectors.exp)
 _NEG = elementwise(1, 1, Vectors.negative)
 _ABS = elementwise(1, 1, Vectors.absolute)
 _FLOOR = elementwise(1, 1, Vectors.floor)
+_ELU = elementwise(1, 1, Vectors.elu)
 _ADD = elementwise(2, 1, Vectors.add)
 _SUB = elementwise(2, 1, Vectors.subtract)
 _MUL = elementwise(2, 1, Vectors.multiply)
@@ -88,6 +91,8 @@ def pointwise(operation, memory, n, y, a, a_unit, b, b_unit, c, c_unit):
         _ABS(memory, n, (y, a), (a_unit,))
     elif operation == ops.FLOOR:
         _FLOOR(memory, n, (y, a), (a_unit,))
+    elif operation == ops.ELU:
+        _ELU(memory, n, (y, a), (a_unit,))
     elif operation == ops.ADD:
         _ADD(memory, n, (y, a, b), (a_unit, b_unit))
     elif operation == ops.SUB:
@@ -328,24 +333,32 @@ class State(NamedTuple):
 def run(state, begin, end, row, image, images, column, columns):
     """Some instructions, each for all images from `image` on and all columns from `column` on."""
     at, steps, memory, wide = state.at, state.steps, state.memory, state.wide
-    across, turns, lanes = 0, 1, images
-    if columns > 1:
-        across, turns, lanes = 1, images, columns
+    across, turns = (1, images) if columns > 1 else (0, 1)
+    end_column = column + columns
     for index in range(begin, end):
         line = view(state.code, index * ops.FIELDS, ops.FIELDS)
         if row < get(line, 11):
             continue
+        first, after, every = column, end_column, get(line, 14)
+        if every > 1:
+            if row % every != get(line, 15):
+                continue
+            nearest = every - 1 - get(line, 16)
+            first, after = (column + nearest) // every, (end_column + nearest) // every
+            if first == after:
+                continue
+        lanes = after - first if columns > 1 else images
         operation = get(line, 0)
         for i in range(image, image + turns):
             if operation == ops.LINEAR:
-                multiply(line, at, steps, state.chunks, memory, state.weights, i, column, lanes, across)
+                multiply(line, at, steps, state.chunks, memory, state.weights, i, first, lanes, across)
             elif operation == ops.CELL:
-                recur(line, at, steps, state.places, memory, i, column, lanes, across)
+                recur(line, at, steps, state.places, memory, i, first, lanes, across)
             elif operation == ops.INTEGER_CELL:
-                recur_in_integers(line, at, steps, state.places, memory, i, column, lanes, across)
+                recur_in_integers(line, at, steps, state.places, memory, i, first, lanes, across)
             elif operation == ops.GATHER or operation == ops.CAST or operation == ops.UNCAST:
-                move(operation, line, at, steps, state.places, memory, wide, i, column, lanes, across)
+                move(operation, line, at, steps, state.places, memory, wide, i, first, lanes, across)
             elif get(line, 12) == 1:
-                compute(line, at, steps, wide, i, column, lanes, across)
+                compute(line, at, steps, wide, i, first, lanes, across)
             else:
-                compute(line, at, steps, memory, i, column, lanes, across)
+                compute(line, at, steps, memory, i, first, lanes, across)

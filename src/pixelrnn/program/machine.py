@@ -123,12 +123,12 @@ class Machine:
                 images.reshape(self.batch, -1, each.channels)[:] = each.start.numpy()
         places, steps = [], []
         of_map = {each.index: each for each in self.tables.maps}
-        for index, dy, dx, channel in self.tables.operands:
+        for index, dy, dx, channel, every in self.tables.operands:
             first, rows, row, left, channels, is_shared = self._maps[index]
             size = sizes[int(of_map[index].double)]
             first += self.batch * size if is_shared else 0
             places.append((first + (left + dx) * channels + channel, rows, row, dy))
-            steps.append((0 if is_shared else size, channels))
+            steps.append((0 if is_shared else size, every * channels))
         self.places = np.array(places, dtype=np.int64).reshape(-1, 4)
         self._at = [np.zeros(len(places), dtype=np.int64) for _ in self._shares]
         self.steps = np.array(steps, dtype=np.int64).ravel()

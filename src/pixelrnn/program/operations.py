@@ -1,12 +1,12 @@
 """The numbers by which instructions name their operations."""
 
-COPY, RELU, TANH, SIGMOID, EXP, NEG, ABS, FLOOR, LOG, EXPM1, LOG_NDTR, CAST, UNCAST = range(13)
+COPY, RELU, TANH, SIGMOID, EXP, NEG, ABS, FLOOR, ELU, LOG, EXPM1, LOG_NDTR, CAST, UNCAST = range(14)
 LAST_UNARY = UNCAST
-ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE, LOOKUP = range(13, 22)
+ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE, LOOKUP = range(14, 23)
 LAST_POINTWISE = LOOKUP
-LINEAR, SUM, MAX, GATHER, CELL, INTEGER_CELL = range(22, 28)
+LINEAR, SUM, MAX, GATHER, CELL, INTEGER_CELL = range(23, 29)
 
-FIELDS = 14  # of an instruction
+FIELDS = 17  # of an instruction
 OVER = 1 << 40  # calls of a meeting: it is called off
 PANELS = 4  # vectors of outputs that are computed together at most
 
@@ -19,6 +19,7 @@ OPERATION = {
     "neg": NEG,
     "abs": ABS,
     "floor": FLOOR,
+    "elu": ELU,
     "log": LOG,
     "expm1": EXPM1,
     "log_ndtr": LOG_NDTR,

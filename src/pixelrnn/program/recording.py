@@ -44,6 +44,7 @@ from pixelrnn.program.steps import (
     Pointwise,
     Program,
     Reduce,
+    Spread,
     Step,
     UnknownStepError,
     parts,
@@ -132,6 +133,8 @@ class Recording(Canvas):
             phase = Phase.IMAGE if uniform else Phase.ROW
             self.condition = self._new_map(phase, np.zeros(condition_width, dtype=np.int64), double=False)
         self._late = 0  # rows by which the network runs behind the pixel at work
+        self._every = 1  # rows and columns of the image from one pixel to the next, at this resolution
+        self._of_row: dict[Hashable, list[Tensor]] = {}
         self._constants: dict[tuple[bytes, bool], Map] = {}
 
     # ---- the verbs of a canvas
@@ -142,7 +145,7 @@ class Recording(Canvas):
         weight, mask, taps, bias = _kernel(conv)
         source = self._padded(self._image_elements() if x is None else _elements(x, self), conv.reach)
         inputs = np.concatenate(
-            [shifted(source, row - conv.reach.up, column - conv.reach.left) for row, column in taps]
+            [self._beside(source, row - conv.reach.up, column - conv.reach.left) for row, column in taps]
         )
         return self._linear(inputs, weight, mask, bias, plus)
 
@@ -163,11 +166,17 @@ class Recording(Canvas):
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         """The phase of a step follows from what it reads, so nothing has to be done."""
         self._claim(key)
-        return run()
+        self._of_row[key] = run()
+        return self._of_row[key]
+
+    def of_row(self, key: Hashable) -> list[Tensor]:
+        return self._of_row[key]
 
     def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
         """The gates are one product with everything that is read, then the cell."""
         self._claim(recurrence)
+        if self._every > 1:
+            raise UnknownStepError("a recurrence at a coarser resolution")
         recurring: Any = recurrence
         width: int = recurring.width
         inputs = [
@@ -211,6 +220,8 @@ class Recording(Canvas):
     def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
         """`run` on the row above; in the first row nothing is done, and zeros are read."""
         self._claim(key)
+        if self._every > 1:
+            raise UnknownStepError("a row late at a coarser resolution")
         above = shifted(self._padded(_elements(x, self), Reach(1, 0, 0, 0)), -1, 0)
         self._late += 1
         made = _elements(run(self.stand_in(above, (1, -1, 1, 1), self.dtype)), self)
@@ -219,7 +230,18 @@ class Recording(Canvas):
         return self.stand_in(out, (1, -1, 1, 1), self.dtype)
 
     def coarser(self, key: Hashable, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
-        raise UnknownStepError("coarser, a part of the network at half the resolution")
+        """The steps of a coarse pixel, and a copy of its maps for each pixel that it covers."""
+        self._claim(key)
+        if self._late:
+            raise UnknownStepError("a coarser resolution, a row late")
+        self._every *= 2
+        maps = np.split(_elements(run(x), self), 4)
+        self._every //= 2
+        out = self._new_map(self._phase(*maps), np.stack([self._level(each) for each in maps]).max(0), double=False)
+        self._add(Spread(out=out, inputs=maps))
+        for each in self.steps[-1].reads():
+            self._read(each)
+        return self.stand_in(out.elements(), (1, -1, 1, 1), self.dtype)
 
     def before(self) -> Before:
         raise UnknownStepError("before, the pixel before in generation order")
@@ -249,6 +271,10 @@ class Recording(Canvas):
                 if torch.float64 in (args[0].dtype, self.dtype)
                 else self._pointwise("copy", args, torch.float64)
             )
+        if name == "ones_like":
+            return torch.ones(args[0].shape, dtype=self.dtype)
+        if name == "elu" and not any(args[1:]) and kwargs in ({}, {"alpha": 1.0, "inplace": False}):
+            return self._pointwise("elu", args[:1])
         if name == "dropout" and not kwargs.get("training", True):
             return args[0]
         if name in ("softmax", "log_softmax") and len(args) == 2 and not kwargs:
@@ -458,6 +484,10 @@ class Recording(Canvas):
         if reach.none:
             return elements
         sources = [self.maps[int(each)] for each in np.unique(parts(elements)[0])]
+        if all(each.phase == Phase.CONST for each in sources):
+            out = self._new_map(Phase.ROW, np.zeros(len(elements), dtype=np.int64), double=False)
+            self._add(Gather(out=out, inputs=self._read(elements)))
+            return out.elements()
         if any(each.phase < Phase.ROW for each in sources):
             raise UnknownStepError("a look around in a map that is the same at every pixel")
         if any(each.start is not None for each in sources):
@@ -467,10 +497,16 @@ class Recording(Canvas):
     def _around(self, elements: Elements, reach: Reach) -> Recorded:
         rows = range(-reach.up, reach.down + 1)
         columns = range(-reach.left, reach.right + 1)
-        near = np.stack([np.stack([shifted(elements, y, x) for x in columns], 1) for y in rows], 1)
+        near = np.stack([np.stack([self._beside(elements, y, x) for x in columns], 1) for y in rows], 1)
         return self.stand_in(near[None], near[None].shape, self.dtype)
 
+    def _beside(self, elements: Elements, dy: int, dx: int) -> Elements:
+        """The same channels at another pixel of this resolution."""
+        return shifted(elements, dy * self._every, dx * self._every)
+
     def _image_elements(self) -> Elements:
+        if self._every > 1:
+            raise AssertionError("a coarser level has no image")
         return shifted(self.image.elements(), -self._late, 0)
 
     def _read(self, elements: Elements) -> Elements:
@@ -516,7 +552,7 @@ class Recording(Canvas):
         return made
 
     def _add(self, step: Step) -> None:
-        step.from_row = self._late
+        step.from_row, step.every = self._late, self._every
         self.steps.append(step)
 
 

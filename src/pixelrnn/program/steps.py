@@ -98,10 +98,15 @@ def parts(elements: Elements) -> tuple[Elements, Elements, Elements, Elements]:
 
 @dataclass(eq=False, kw_only=True)
 class Step:
-    """What fills the map `out`."""
+    """What fills the map `out`.
+
+    A step at a coarser resolution is done in every second, fourth, ... row and column only, where a coarse pixel
+    begins. Its maps have their numbers there, and its offsets are those of the image.
+    """
 
     out: Map
     from_row: int = 0  # not done in the rows before
+    every: int = 1
 
     def reads(self) -> list[Elements]:
         """Everything that is read, flat."""
@@ -169,6 +174,23 @@ class Gather(Step):
 
     def reads(self) -> list[Elements]:
         return [self.inputs]
+
+
+@dataclass(eq=False, kw_only=True)
+class Spread(Step):
+    """The maps of a coarse pixel, taken to the four pixels that it covers, which have different ones.
+
+    Where this is done every `every` rows and columns, a coarse pixel begins every 2 * `every`.
+    """
+
+    inputs: list[Elements]  # (channels,) each: of upper left, upper right, lower left and lower right
+
+    def reads(self) -> list[Elements]:
+        return [shifted(each, -down, -right) for each, (down, right) in zip(self.inputs, self.places(), strict=True)]
+
+    def places(self) -> list[tuple[int, int]]:
+        """Rows and columns from where the coarse pixel begins."""
+        return [(down, right) for down in (0, self.every) for right in (0, self.every)]
 
 
 @dataclass(eq=False, kw_only=True)

@@ -31,13 +31,15 @@ from pixelrnn.program.steps import (
     Pointwise,
     Program,
     Reduce,
+    Spread,
     Step,
     UnknownStepError,
     parts,
+    shifted,
 )
 
 Integers = npt.NDArray[np.int64]
-Operand = tuple[int, int, int, int]  # map, row offset, column offset, channel
+Operand = tuple[int, int, int, int, int]  # map, row offset, column offset, channel, columns from one to the next
 
 
 @dataclass(eq=False)
@@ -142,12 +144,13 @@ class _Tables:
         self.weights: list[npt.NDArray[Any]] = []
         self.products = 0
         self._size = 0
+        self._every, self._at = 1, (0, 0)  # of the instructions that are written
         self._index: dict[Operand, int] = {}
 
     def operand(self, first: Any) -> int:
         """The number of an operand that begins with this element."""
         index, dy, dx, channel = (int(part) for part in parts(np.asarray(first)))
-        key = (index, dy, dx, channel)
+        key = (index, dy, dx, channel, self._every)
         if key not in self._index:
             self._index[key] = len(self.operands)
             self.operands.append(key)
@@ -160,9 +163,16 @@ class _Tables:
 
     def write(self, step: Step, colour: int | None) -> None:
         """The instructions of a step: of the channels that a colour makes computable, or of all."""
+        self._every = step.every
+        self._write(step, colour)
+        self._every, self._at = 1, (0, 0)
+
+    def _write(self, step: Step, colour: int | None) -> None:
         chosen = np.ones(step.out.channels, dtype=bool) if colour is None else step.out.level == colour
         if isinstance(step, Linear):
             self._linear(step, chosen)
+        elif isinstance(step, Spread):
+            self._spread(step, chosen)
         elif isinstance(step, Gather):
             self._gather(step, chosen)
         else:
@@ -177,6 +187,7 @@ class _Tables:
     def _instruction(self, step: Step, operation: int, n: int, out: int, **fields: int) -> None:
         a = fields.get("a", out)  # operands that are not used are looked up too, so they must be somewhere
         line = [operation, n, out, a, 0, a, 0, a, 0, 0, 0, step.from_row, int(step.out.double), int(reads_aside(step))]
+        line += [self._every, *self._at]
         for name, value in fields.items():
             line[_FIELD[name]] = value
         self.code.append(tuple(line))
@@ -195,7 +206,7 @@ class _Tables:
                     columns = used[run[0] : run[1]]
                     place = self._pack(_panels(weight[begin:end][:, columns], self.vector))
                     self.chunks.append((self.operand(step.inputs[columns[0]]), len(columns), place))
-                self.products += len(used) * (end - begin)
+                self.products += len(used) * (end - begin) // step.every**2
                 bias = -1 if step.bias is None else self._pack(step.bias.numpy()[begin:end])
                 added = [self.operand(each[begin]) for each in step.added] + [-1, -1]
                 if len(step.added) > 2:
@@ -273,6 +284,17 @@ class _Tables:
             self._instruction(
                 step, ops.GATHER, len(these), self.operand(own[0]), a=self.operand(step.inputs[lowest]), more=at
             )
+
+    def _spread(self, step: Spread, chosen: npt.NDArray[np.bool_]) -> None:
+        """A copy for each of the four pixels."""
+        self._every = 2 * step.every
+        for inputs, self._at in zip(step.inputs, step.places(), strict=True):
+            down, right = self._at
+            read, own = shifted(inputs, -down, 0), shifted(step.out.elements(), 0, right)
+            for begin, end in _ranges(chosen):
+                for first, last in _consecutive_ranges(read[begin:end]):
+                    a, out = self.operand(read[begin + first]), self.operand(own[begin + first])
+                    self._instruction(step, ops.COPY, last - first, out, a=a, a_unit=1)
 
     def _cell(self, step: Cell, begin: int, end: int) -> None:
         if len(step.carried) > 2:
