@@ -25,6 +25,14 @@ CASES = [
 IDS = [case[0] for case in CASES]
 BY_ROWS = [case for case in CASES if NETWORKS[case[1]].orders != "any"]
 """Those of networks that go row by row: they keep a few rows, and can be compiled."""
+WALKED = [
+    case
+    for case in CASES
+    if case[2:4] in ((1, "bernoulli"), (3, "categorical")) or (case[1], case[2]) in (("pixelcnn", 1), ("pixelcnn", 3))
+]
+"""Cases for what a walk does with its parameters: every network, both numbers of colours, every head."""
+assert {case[1] for case in WALKED} == set(NETWORKS)
+assert {case[3] for case in WALKED} == set(HEADS)
 SMALL = (4, 5)
 
 

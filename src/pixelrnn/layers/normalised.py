@@ -35,9 +35,16 @@ class NormalisedConv2d(CausalConv2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, reach: Reach, *, scale: float = 1.0, blocks: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        reach: Reach,
+        *,
+        scale: float = 1.0,
+        blocks: int = 1,
+        bias: bool = True,
     ) -> None:
-        super().__init__(in_channels, blocks * out_channels, reach, bias=blocks == 1)
+        super().__init__(in_channels, blocks * out_channels, reach, bias=bias)
         self.blocks, self.scale, self.fitting = blocks, scale, False
         self.gain = nn.Parameter(torch.full((out_channels,), scale))
 

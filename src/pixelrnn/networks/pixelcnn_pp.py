@@ -90,8 +90,8 @@ class Resolution(nn.Module):
         if self.deeper is not None:
             self.shrink_above = NormalisedConv2d(width, width, DOWN)
             self.shrink_along = NormalisedConv2d(width, width, DOWN_RIGHT)
-            self.grow_above = NormalisedConv2d(width, width, Reach(0, 0, 0, 1), blocks=4)
-            self.grow_along = NormalisedConv2d(width, width, ITSELF, blocks=4)
+            self.grow_above = NormalisedConv2d(width, width, Reach(0, 0, 0, 1), blocks=4, bias=False)
+            self.grow_along = NormalisedConv2d(width, width, ITSELF, blocks=4, bias=False)
             self.bias_above, self.bias_along = (nn.Parameter(torch.zeros(width, 1, 1)) for _ in range(2))
             # A transposed convolution of 2 x 3: an even column is made of its own coarse one, an odd one of the next
             # as well.
@@ -204,7 +204,7 @@ class PixelCNNpp(Network):
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1701.05517, figure 2, and the authors' code
     Differs: the weights of the channel of ones, which marks what is inside the image, are not normalised together with
-             those of the image. Heads whose parameters need colour masks get a masked 1 x 1 convolution of the image
+             those of the image, and are the biases of the first convolutions. Heads whose parameters need colour masks get a masked 1 x 1 convolution of the image
              before the last layer.
 
     >>> import pixelrnn
@@ -227,7 +227,7 @@ class PixelCNNpp(Network):
     ) -> None:
         super().__init__()
         self.first_above, self.first_over, self.first_left = (
-            NormalisedConv2d(head.channels, width, reach) for reach in (FIRST_ABOVE, FIRST_OVER, FIRST_LEFT)
+            NormalisedConv2d(head.channels, width, reach, bias=False) for reach in (FIRST_ABOVE, FIRST_OVER, FIRST_LEFT)
         )
         self.edge_above, self.edge_over, self.edge_left = (
             CausalConv2d(1, width, reach, bias=False) for reach in (FIRST_ABOVE, FIRST_OVER, FIRST_LEFT)

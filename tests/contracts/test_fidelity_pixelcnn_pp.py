@@ -1,0 +1,221 @@
+"""Contract 0 for PixelCNN++: convolutions and shifts pixel by pixel, and short-cuts as two lists, as the paper has them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from cases import make
+from loops import Array, Layer, array, assert_seen, assert_the_same, condition, pointwise
+from torch import nn
+
+import pixelrnn
+from pixelrnn.canvas import Whole, scale
+from pixelrnn.model import PixelModel
+
+
+def pixelcnn_pp(model: PixelModel, image: Array, s: Array | None = None, mistake: str = "") -> Array:
+    """From an image (C, H, W) in -1..1: the parameters of every pixel. `u` knows the rows above, `ul` also the left."""
+    net = model.network
+    ones = np.ones((1, *image.shape[1:]))
+
+    def first(conv: nn.Conv2d, edge: nn.Conv2d, above: int, left: int, right: int) -> Array:
+        return convolved(image, *weights(conv), above, left, right) + convolved(
+            ones, array(edge.weight), 0, above, left, right
+        )
+
+    u = down_shift(first(net.first_above, net.edge_above, 1, 1, 1))
+    over = first(net.first_over, net.edge_over, 0, 1, 1)
+    beside = first(net.first_left, net.edge_left, 1, 0, 0)
+    ul = (over if mistake == "own row seen" else down_shift(over)) + right_shift(beside)
+
+    levels, level = [], net.resolution
+    while level is not None:
+        levels.append(level)
+        level = level.deeper
+    us, uls, sizes = [u], [ul], []
+    for depth, level in enumerate(levels):
+        for above, along in zip(level.down_above, level.down_along, strict=True):
+            us.append(resnet(above, us[-1], None, (1, 1), s, mistake))
+            uls.append(resnet(along, uls[-1], None if mistake == "no link" else us[-1], (1, 0), s, mistake))
+        if depth + 1 < len(levels):
+            sizes.append(us[-1].shape[1:])
+            us.append(convolved(us[-1], *weights(level.shrink_above), 1, 1, 1)[:, ::2, ::2])
+            uls.append(convolved(uls[-1], *weights(level.shrink_along), 1, 1, 0)[:, ::2, ::2])
+            s = None if s is None else s[:, ::2, ::2]
+    if mistake == "no short-cut":
+        us, uls = ([np.zeros_like(each) for each in some[:-1]] + some[-1:] for some in (us, uls))
+    u, ul = us.pop(), uls.pop()
+    for depth, level in reversed(list(enumerate(levels))):
+        if depth + 1 < len(levels):
+            u = transposed(level.grow_above, level.bias_above, u, sizes[depth], mistake)
+            ul = transposed(level.grow_along, level.bias_along, ul, sizes[depth], mistake)
+        s = None if model.condition is None else CONDITION[0][:, :: 2**depth, :: 2**depth]
+        for above, along in zip(level.up_above, level.up_along, strict=True):
+            u = resnet(above, u, us.pop(), (1, 1), s, mistake)
+            ul = resnet(along, ul, np.concatenate([u, uls.pop()]), (1, 0), s, mistake)
+    assert not us
+    assert not uls
+    if model.head.groups > 1:
+        ul = ul + Layer(net.colours, (1, 1), "A", "RGB")(image)
+        (last,) = pointwise([net.params], "RGB")
+        return last(elu(ul))
+    return convolved(elu(ul), *weights(net.params), 0, 0, 0)
+
+
+CONDITION: list[Array] = []
+
+
+def elu(x: Array) -> Array:
+    return np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1)
+
+
+def concat_elu(x: Array) -> Array:
+    return elu(np.concatenate([x, -x]))
+
+
+def weights(conv: nn.Conv2d, mistake: str = "") -> tuple[Array, Array | float]:
+    """g v / |v| and the bias: one length for every output map."""
+    v, gain = array(conv.weight), array(conv.gain)
+    length = np.array([np.sqrt((each**2).sum()) for each in v])
+    scaled = v if mistake == "not normalised" else v / length[:, None, None, None]
+    return gain[:, None, None, None] * scaled, 0 if conv.bias is None else array(conv.bias)
+
+
+def convolved(x: Array, weight: Array, bias: Array | float, above: int, left: int, right: int) -> Array:
+    """A kernel whose lowest row is the pixel's own, with zeros outside the image."""
+    padded = np.pad(x, ((0, 0), (above, 0), (left, right)))
+    rows, columns = weight.shape[2:]
+    assert (rows, columns) == (above + 1, left + right + 1)
+    out = np.zeros((len(weight), *x.shape[1:]))
+    for r in range(x.shape[1]):
+        for c in range(x.shape[2]):
+            out[:, r, c] = np.tensordot(weight, padded[:, r : r + rows, c : c + columns], 3) + bias
+    return out
+
+
+def down_shift(x: Array) -> Array:
+    return np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], 1)
+
+
+def right_shift(x: Array) -> Array:
+    return np.concatenate([np.zeros_like(x[:, :, :1]), x[:, :, :-1]], 2)
+
+
+def transposed(conv: nn.Conv2d, bias: Array, x: Array, size: tuple[int, int], mistake: str) -> Array:
+    """Stride 2: every coarse pixel adds its product with a kernel of 2 x 2, or 2 x 3 one column to the left."""
+    maps = len(array(conv.gain))
+    v = array(conv.weight if conv.mask is None else conv.weight * conv.mask)
+    four = v.reshape(2, 2, maps, *v.shape[1:])  # (row, column, output, input, 1, reach)
+    length = np.sqrt((four**2).sum((0, 1, 3, 4, 5)))
+    kernel = {(i, j): four[i, j, :, :, 0, 0] for i in (0, 1) for j in (0, 1)}
+    if v.shape[3] == 2:
+        kernel |= {(i, -1): four[i, 1, :, :, 0, 1] for i in (0, 1)}
+    out = np.zeros((maps, 2 * x.shape[1], 2 * x.shape[2] + 1))
+    for r in range(x.shape[1]):
+        for c in range(x.shape[2]):
+            for (i, j), weight in kernel.items():
+                if 2 * c + j >= 0:
+                    place = 2 * r + (1 - i if mistake == "upside down" else i), 2 * c + j
+                    out[:, place[0], place[1]] += weight @ x[:, r, c]
+    gain = (array(conv.gain) / length)[:, None, None]
+    return (gain * out + array(bias))[:, : size[0], : size[1]]
+
+
+def resnet(layer: nn.Module, x: Array, a: Array | None, sides: tuple[int, int], s: Array | None, mistake: str) -> Array:
+    """x + c2_a * sigmoid(c2_b)."""
+    y = convolved(concat_elu(x), *weights(layer.first, mistake), 1, *sides)
+    if a is not None:
+        y += convolved(concat_elu(a), *weights(layer.aside), 0, 0, 0)
+    y = convolved(
+        elu(np.concatenate([y, y])) if mistake == "no minus" else concat_elu(y), *weights(layer.second), 1, *sides
+    )
+    if s is not None:
+        y += condition(layer.condition_bias, s)
+    added, gate = np.split(y, 2)
+    return (0 if mistake == "no residual" else x) + added / (1 + np.exp(-gate))
+
+
+LOOPS = {"pixelcnn-pp": pixelcnn_pp}
+
+
+def compared(
+    mistake: str = "",
+    *,
+    channels: int = 3,
+    size: tuple[int, int] = (6, 5),
+    conditions: int = 0,
+    head: str = "logistic-mixture",
+    **options: object,
+) -> tuple[Array, Array]:
+    """The parameters of a random image by the package, and by the loop."""
+    model = make(("", "pixelcnn-pp", channels, head, 4), size, width=4, vector_size=conditions, **options)
+    images = torch.randint(0, 4, (1, channels, *size))
+    s = model.embed_condition(1, size, vector=torch.randn(1, conditions)) if conditions else None
+    seen = scale(images, 4, torch.float64)
+    CONDITION[:] = [] if s is None else [s[0].expand(-1, *size).detach().numpy()]
+    with torch.no_grad():
+        found = model.network(Whole(seen, s))[0].numpy()
+        return found, pixelcnn_pp(model, seen[0].numpy(), CONDITION[0] if CONDITION else None, mistake)
+
+
+@pytest.mark.parametrize("size", [(6, 5), (8, 8), (5, 1), (1, 5), (1, 1)], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channels": 1},
+        {},
+        {"resolutions": 1},
+        {"resolutions": 2, "channels": 1},
+        {"conditions": 3},
+        {"head": "categorical"},
+    ],
+    ids=str,
+)
+def test_pixelcnn_pp_is_the_loop_of_its_equations(options: dict, size: tuple[int, int]) -> None:
+    assert_the_same(*compared(size=size, **options))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    ["own row seen", "no link", "no short-cut", "not normalised", "upside down", "no minus", "no residual"],
+)
+def test_one_mistake_would_be_seen(mistake: str) -> None:
+    assert_seen(*compared(mistake))
+
+
+def test_the_paper_s_network_has_its_number_of_weights() -> None:
+    """Counted from the authors' code: 5 layers, 160 feature maps, mixtures of 10 in three colours."""
+    n, mixtures = 160, 100
+
+    def conv(inputs: int, outputs: int, taps: int) -> int:  # v, g and b
+        return inputs * outputs * taps + 2 * outputs
+
+    def layer(taps: int, aside: int) -> int:
+        return conv(2 * n, n, taps) + (conv(2 * aside * n, n, 1) if aside else 0) + conv(2 * n, 2 * n, taps)
+
+    first = conv(4, n, 6) + conv(4, n, 3) + conv(4, n, 2)
+    down = 15 * (layer(6, 0) + layer(4, 1)) + 2 * (conv(n, n, 6) + conv(n, n, 4))
+    up = 17 * (layer(6, 1) + layer(4, 2)) + 2 * (conv(n, n, 6) + conv(n, n, 4))
+    model = pixelrnn.build("pixelcnn-pp", size=(32, 32), channels=3, levels=256, layers=5, width=n)
+    masked, redundant = 4 * n * n, 3 * n  # in the kernels of 2 x 3 pixels; biases beside a channel of ones
+    count = sum(each.numel() for each in model.network.parameters())
+    assert count - masked == first + down + up + conv(n, mixtures, 1) - redundant
+
+
+def test_the_first_images_decide_the_initial_weights() -> None:
+    """Behind a layer whose outputs nothing is added to, they have mean zero and the deviation that is aimed at."""
+    model = make(("", "pixelcnn-pp", 3, "logistic-mixture", 4), (8, 8))
+    seen = scale(torch.randint(0, 4, (5, 3, 8, 8)), 4, torch.float64)
+    outputs = {}
+    for name in ("resolution.down_above.0.first", "resolution.down_above.0.second", "params"):
+        layer = model.network.get_submodule(name)
+        layer.register_forward_hook(lambda _, __, y, name=name: outputs.update({name: y}))
+    with torch.no_grad():
+        model.network.initialise(Whole(seen))
+        model.network(Whole(seen))
+    for name, scaled in zip(outputs, (1, 0.1, 1), strict=True):
+        torch.testing.assert_close(outputs[name].mean((0, 2, 3)), torch.zeros(outputs[name].shape[1]))
+        torch.testing.assert_close(
+            outputs[name].std((0, 2, 3), correction=0), torch.full((outputs[name].shape[1],), float(scaled))
+        )
