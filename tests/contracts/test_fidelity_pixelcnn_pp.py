@@ -1,4 +1,4 @@
-"""Contract 0 for PixelCNN++: convolutions and shifts pixel by pixel, and short-cuts as two lists, as the paper has them."""
+"""Contract 0 for PixelCNN++: convolutions and shifts pixel by pixel, and short-cuts as two lists."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 
 import pixelrnn
 from pixelrnn.canvas import Whole, scale
+from pixelrnn.layers.normalised import fitted
 from pixelrnn.model import PixelModel
 
 
@@ -212,7 +213,8 @@ def test_the_first_images_decide_the_initial_weights() -> None:
         layer = model.network.get_submodule(name)
         layer.register_forward_hook(lambda _, __, y, name=name: outputs.update({name: y}))
     with torch.no_grad():
-        model.network.initialise(Whole(seen))
+        with fitted(model):
+            model.network(Whole(seen))
         model.network(Whole(seen))
     for name, scaled in zip(outputs, (1, 0.1, 1), strict=True):
         torch.testing.assert_close(outputs[name].mean((0, 2, 3)), torch.zeros(outputs[name].shape[1]))

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 import pixelrnn
+from pixelrnn.data import load_data
 from pixelrnn.errors import ConfigError, RunFolderError, StoppedError
-from pixelrnn.measure.evaluation import evaluate, load_like
+from pixelrnn.measure.evaluation import evaluate, levels_for, load_like
 from pixelrnn.model import PixelModel
 from pixelrnn.sampling.choosers import uniforms
 from pixelrnn.training import module, run_folder
@@ -197,6 +198,23 @@ def test_a_resumed_run_with_muon_and_many_orders_is_an_unbroken_one(tmp_path: Pa
     train(one, tmp_path / "broken")
     train(two, tmp_path / "broken", resume=True)
     assert weights_hash(tmp_path / "broken") == weights_hash(tmp_path / "unbroken")
+
+
+def test_the_first_images_decide_the_initial_weights_of_normalised_layers(tmp_path: Path) -> None:
+    (tmp_path / "digits-pp.toml").write_text(
+        'model = {network = "pixelcnn-pp", head = "bernoulli", layers = 1, width = 4}\n'
+        'data = {name = "digits", levels = 2}\n'
+        'training = {epochs = 1, batch_size = 200, learning_rate = 1e-12, ema = 0, precision = "32"}'
+    )
+    model = train(load_preset(str(tmp_path / "digits-pp.toml")), tmp_path / "run")
+    data = load_data("digits", "train")
+    images = levels_for(model, data).fixed(data.images[:32])
+    seen = []
+    model.network.params.register_forward_hook(lambda _, __, params: seen.append(params))
+    with torch.no_grad():
+        model.log_prob(torch.from_numpy(images))
+    assert abs(float(seen[0].mean())) < 1e-4
+    assert abs(float(seen[0].std()) - 1) < 1e-3
 
 
 def test_orders_are_for_networks_that_take_any(tmp_path: Path) -> None:

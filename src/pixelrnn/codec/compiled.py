@@ -222,7 +222,7 @@ class Fronts(Coder):
         self.steps = np.zeros(2 * len(program.operands), np.int64)
         at = np.zeros((self.members, len(program.operands)), np.int64)
         in_image = []
-        for index, (source, down, right, channel) in enumerate(program.operands):
+        for index, (source, down, right, channel, _) in enumerate(program.operands):
             kept = of_map[source]
             if kept is program.maps[0]:
                 in_image.append((index, down * line + right * colours + channel))

@@ -19,7 +19,7 @@ from pixelrnn.fields import Dropout, Layers, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise
-from pixelrnn.layers.normalised import NormalisedConv2d, fitted
+from pixelrnn.layers.normalised import NormalisedConv2d
 from pixelrnn.networks.base import Network
 
 ITSELF = Reach(0, 0, 0, 0)
@@ -191,7 +191,8 @@ class PixelCNNpp(Network):
     r"""A stream for the rows above and one for the row up to the pixel, at three resolutions with short-cuts.
 
     Layers of concatenated ELUs, gates and residuals, with normalised weights; between resolutions, convolutions of
-    stride 2 and transposed ones. Works at any height and width.
+    stride 2 and transposed ones. Works at any height and width. A training lets the first images decide the initial
+    lengths of the weights (`layers.normalised.fitted`).
 
     Arguments:
         head             the output distribution (the paper: "logistic-mixture")
@@ -204,8 +205,8 @@ class PixelCNNpp(Network):
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1701.05517, figure 2, and the authors' code
     Differs: the weights of the channel of ones, which marks what is inside the image, are not normalised together with
-             those of the image, and are the biases of the first convolutions. Heads whose parameters need colour masks get a masked 1 x 1 convolution of the image
-             before the last layer.
+             those of the image, and are the biases of the first convolutions. Heads whose parameters need colour
+             masks get a masked 1 x 1 convolution of the image before the last layer.
 
     >>> import pixelrnn
     >>> model = pixelrnn.build("pixelcnn-pp", size=(6, 6), levels=256, layers=1, width=4, resolutions=2)
@@ -258,11 +259,6 @@ class PixelCNNpp(Network):
             ul = self.colours(None, canvas, ul)
         return cast("Tensor", self.params(F.elu(ul), canvas))
 
-    def initialise(self, canvas: Canvas) -> None:
-        """Choose the initial lengths and biases of all layers by some images, as arXiv 1602.07868, section 3."""
-        with fitted(self), torch.no_grad():
-            self(canvas)
-
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The receptive field of the parameters at (row, column): (height, width) bool."""
         u, ul, _ = self._needed(row, column, height, width)
@@ -275,7 +271,8 @@ class PixelCNNpp(Network):
         return torch.stack(self._needed(row, column, height, width)[2]).any(0)
 
     def _needed(self, row: int, column: int, height: int, width: int) -> tuple[Tensor, Tensor, list[Tensor]]:
-        pixel, seen = torch.zeros(height, width, dtype=torch.bool), []
+        pixel = torch.zeros(height, width, dtype=torch.bool)
+        seen: list[Tensor] = []
         pixel[row, column] = True
         u, ul = self.resolution.needed(torch.zeros_like(pixel), pixel, seen)
         return u, ul, seen

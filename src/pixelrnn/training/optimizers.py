@@ -40,7 +40,11 @@ def hidden_weights(model: PixelModel) -> list[nn.Parameter]:
     return [
         each
         for each in model.network.parameters()
-        if each.requires_grad and each.ndim > 1 and each.shape[1] != ends[0] and each.shape[0] != ends[1]
+        if each.requires_grad
+        and each.ndim in (2, 4)
+        and min(each.shape[:2]) > 1
+        and each.shape[1] != ends[0]
+        and each.shape[0] != ends[1]
     ]
 
 

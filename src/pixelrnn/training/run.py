@@ -34,9 +34,10 @@ from pixelrnn.checks import check_memory
 from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape, a_few, load_data
 from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
+from pixelrnn.layers.normalised import NormalisedConv2d, fitted
 from pixelrnn.measure.verification import verify
 from pixelrnn.model import PixelModel
-from pixelrnn.model.conditions import LABELS_HINT, torch_labels
+from pixelrnn.model.conditions import LABELS_HINT, condition_of, torch_labels
 from pixelrnn.model.model_folder import holds_model, read_config
 from pixelrnn.model.processes import LAUNCHERS
 from pixelrnn.training.batches import PixelBatches
@@ -173,6 +174,8 @@ def train(
                 model, train_data, valid_data, levels, preset, folder if checkpoint else None, on_encoder
             )
         limit = max_minutes * 60 if max_minutes else None
+        if not checkpoint:
+            _fit_initial_weights(model, train_data, levels, preset)
         module = PixelTraining(model, settings, levels, limit, preset.data.condition)
         keep = KeepBest(folder, about, on_validation)
         more: list[Callback] = [TimeLimit(limit, on_time_limit)] if limit else []
@@ -182,6 +185,18 @@ def train(
         if first:
             write_atomic(folder / "training" / FINISHED, b"")
     return PixelModel.load(folder)
+
+
+def _fit_initial_weights(model: PixelModel, data: ImageData, levels: Levels, preset: Preset) -> None:
+    """Let the first images decide the initial weights of layers that are normalised, in all processes alike."""
+    if any(isinstance(each, NormalisedConv2d) for each in model.modules()):
+        images = torch.from_numpy(np.array(levels.fixed(data.images[:_FIRST])))
+        labels = None if data.labels is None else torch.from_numpy(np.array(data.labels[:_FIRST]))
+        with torch.no_grad(), fitted(model):
+            model.log_prob(images, **condition_of(model, preset.data.condition, images, labels))
+
+
+_FIRST = 32  # images
 
 
 def is_first() -> bool:
