@@ -11,8 +11,11 @@ from pixelrnn.model import PixelModel
 from pixelrnn.model.options import CONDITION
 from pixelrnn.networks import NETWORKS, options_of
 
-MIXED = ("pixelcnn", "diagonal-bilstm", "local-pixelcnn", "pixelcnn-pp")
-"""The networks that meet the logistic mixture: a stack of convolutions, a recurrence, its own two."""
+MIXED = ("pixelcnn", "diagonal-bilstm", "local-pixelcnn", "pixelcnn-pp", "pixelsnail")
+"""The networks that meet the logistic mixture: a stack of convolutions, a recurrence, its own."""
+
+DEEP = ("pixelcnn-pp", "pixelsnail")
+"""The networks of which one layer at every resolution, or in every block, is deep already."""
 
 # name, network, channels, head, levels
 CASES = [
@@ -23,7 +26,7 @@ CASES = [
     if head != "logistic-mixture" or network in MIXED
 ]
 IDS = [case[0] for case in CASES]
-BY_ROWS = [case for case in CASES if NETWORKS[case[1]].orders != "any"]
+BY_ROWS = [case for case in CASES if not NETWORKS[case[1]].remembers]
 """Those of networks that go row by row: they keep a few rows, and can be compiled."""
 WALKED = [
     case
@@ -39,11 +42,12 @@ SMALL = (4, 5)
 def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), **options: object) -> PixelModel:
     """A small model of random weights in float64."""
     _, network, channels, head, levels = case
-    options = {"layers": 3, "width": 7, **options}  # 7 is no multiple of 3: groups of unequal size
+    deep = network in DEEP
+    options = {"layers": 1 if deep else 3, "width": 7, **options}  # 7 is no multiple of 3: groups of unequal size
     if network == "local-pixelcnn":
         options = {"kernel": 5, "linear": True, "block_layers": 2, **options}
-    if network == "pixelcnn-pp":
-        options = {**options, "layers": min(1, options["layers"])}
+    if network == "pixelsnail":
+        options = {"blocks": 2, "keys": 3, **options}
     options = {key: value for key, value in options.items() if key in {**options_of(network), **CONDITION}}
     if head == "mcgsm":
         options = {**options, "components": 3, "scales": 2}
@@ -52,7 +56,7 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
     model = pixelrnn.build(network, size=size, channels=channels, levels=levels, head=head, **options).double().eval()
     if network == "spatial-lstm":  # of small weights, a product of three numbers below one: every level is as probable
         enlarge(model, 3)
-    if network == "pixelcnn-pp":  # biases of zero, and gates that add a tenth, would make levels as probable
+    if deep:  # biases of zero, and gates that add a tenth, would make every level as probable
         for name, weight in model.network.named_parameters():
             if name.rpartition(".")[2] in ("bias", "bias_above", "bias_along"):
                 torch.nn.init.normal_(weight, std=0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from cases import CASES, enlarge, make
+from cases import CASES, DEEP, enlarge, make
 from torch import Tensor
 
 from pixelrnn.heads import HEADS
@@ -30,7 +30,8 @@ _NO_GATES = {"pixelcnn": 1.9, "spatial-lstm": 1.3, "mcgsm": 1.3, "local-pixelcnn
 
 def conditional(case: tuple, name: str, size: tuple[int, int] = (9, 7), **options: object) -> PixelModel:
     """A small model that knows these conditions, with weights that make them matter."""
-    model = make(case, size, **{"layers": 2, "condition_width": 3, **CONDITIONS[name], **options})
+    layers = 1 if case[1] in DEEP else 2
+    model = make(case, size, **{"layers": layers, "condition_width": 3, **CONDITIONS[name], **options})
     return attentive(model, 2 if case[1] == "diagonal-bilstm" else 3)
 
 

@@ -14,6 +14,8 @@ import test_fidelity_local
 import test_fidelity_mdlstm
 import test_fidelity_mixtures
 import test_fidelity_multiscale
+import test_fidelity_pixelcnn_pp
+import test_fidelity_pixelsnail
 import test_fidelity_recurrent
 import test_fidelity_transformer
 import torch
@@ -138,7 +140,7 @@ def compared(network: str, mistake: str = "", **options: object) -> tuple[Array,
 
 def test_every_network_has_a_loop_from_its_paper() -> None:
     others = [test_fidelity_recurrent, test_fidelity_mdlstm, test_fidelity_mixtures, test_fidelity_multiscale]
-    others += [test_fidelity_local, test_fidelity_transformer]
+    others += [test_fidelity_local, test_fidelity_transformer, test_fidelity_pixelcnn_pp, test_fidelity_pixelsnail]
     assert set(LOOPS).union(*(each.LOOPS for each in others)) == set(NETWORKS)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from cases import make
-from loops import Array, Layer, array, assert_seen, assert_the_same, condition, pointwise
+from loops import Array, array, assert_seen, assert_the_same
+from loops_shifted import both, convolved, down_shift, first, readout, resnet, right_shift, weights
 from torch import nn
 
 import pixelrnn
@@ -17,17 +18,12 @@ from pixelrnn.model import PixelModel
 
 def pixelcnn_pp(model: PixelModel, image: Array, s: Array | None = None, mistake: str = "") -> Array:
     """From an image (C, H, W) in -1..1: the parameters of every pixel. `u` knows the rows above, `ul` also the left."""
-    net = model.network
-    ones = np.ones((1, *image.shape[1:]))
-
-    def first(conv: nn.Conv2d, edge: nn.Conv2d, above: int, left: int, right: int) -> Array:
-        return convolved(image, *weights(conv), above, left, right) + convolved(
-            ones, array(edge.weight), 0, above, left, right
-        )
-
-    u = down_shift(first(net.first_above, net.edge_above, 1, 1, 1))
-    over = first(net.first_over, net.edge_over, 0, 1, 1)
-    beside = first(net.first_left, net.edge_left, 1, 0, 0)
+    net, told = model.network, s
+    u, over, beside = (
+        first(each, image, *sides)
+        for each, sides in ((net.first_above, (1, 1, 1)), (net.first_over, (0, 1, 1)), (net.first_left, (1, 0, 0)))
+    )
+    u = down_shift(u)
     ul = (over if mistake == "own row seen" else down_shift(over)) + right_shift(beside)
 
     levels, level = [], net.resolution
@@ -51,56 +47,13 @@ def pixelcnn_pp(model: PixelModel, image: Array, s: Array | None = None, mistake
         if depth + 1 < len(levels):
             u = transposed(level.grow_above, level.bias_above, u, sizes[depth], mistake)
             ul = transposed(level.grow_along, level.bias_along, ul, sizes[depth], mistake)
-        s = None if model.condition is None else CONDITION[0][:, :: 2**depth, :: 2**depth]
+        s = None if told is None else told[:, :: 2**depth, :: 2**depth]
         for above, along in zip(level.up_above, level.up_along, strict=True):
             u = resnet(above, u, us.pop(), (1, 1), s, mistake)
             ul = resnet(along, ul, np.concatenate([u, uls.pop()]), (1, 0), s, mistake)
     assert not us
     assert not uls
-    if model.head.groups > 1:
-        ul = ul + Layer(net.colours, (1, 1), "A", "RGB")(image)
-        (last,) = pointwise([net.params], "RGB")
-        return last(elu(ul))
-    return convolved(elu(ul), *weights(net.params), 0, 0, 0)
-
-
-CONDITION: list[Array] = []
-
-
-def elu(x: Array) -> Array:
-    return np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1)
-
-
-def concat_elu(x: Array) -> Array:
-    return elu(np.concatenate([x, -x]))
-
-
-def weights(conv: nn.Conv2d, mistake: str = "") -> tuple[Array, Array | float]:
-    """g v / |v| and the bias: one length for every output map."""
-    v, gain = array(conv.weight), array(conv.gain)
-    length = np.array([np.sqrt((each**2).sum()) for each in v])
-    scaled = v if mistake == "not normalised" else v / length[:, None, None, None]
-    return gain[:, None, None, None] * scaled, 0 if conv.bias is None else array(conv.bias)
-
-
-def convolved(x: Array, weight: Array, bias: Array | float, above: int, left: int, right: int) -> Array:
-    """A kernel whose lowest row is the pixel's own, with zeros outside the image."""
-    padded = np.pad(x, ((0, 0), (above, 0), (left, right)))
-    rows, columns = weight.shape[2:]
-    assert (rows, columns) == (above + 1, left + right + 1)
-    out = np.zeros((len(weight), *x.shape[1:]))
-    for r in range(x.shape[1]):
-        for c in range(x.shape[2]):
-            out[:, r, c] = np.tensordot(weight, padded[:, r : r + rows, c : c + columns], 3) + bias
-    return out
-
-
-def down_shift(x: Array) -> Array:
-    return np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], 1)
-
-
-def right_shift(x: Array) -> Array:
-    return np.concatenate([np.zeros_like(x[:, :, :1]), x[:, :, :-1]], 2)
+    return readout(model, ul, image)
 
 
 def transposed(conv: nn.Conv2d, bias: Array, x: Array, size: tuple[int, int], mistake: str) -> Array:
@@ -123,41 +76,11 @@ def transposed(conv: nn.Conv2d, bias: Array, x: Array, size: tuple[int, int], mi
     return (gain * out + array(bias))[:, : size[0], : size[1]]
 
 
-def resnet(layer: nn.Module, x: Array, a: Array | None, sides: tuple[int, int], s: Array | None, mistake: str) -> Array:
-    """x + c2_a * sigmoid(c2_b)."""
-    y = convolved(concat_elu(x), *weights(layer.first, mistake), 1, *sides)
-    if a is not None:
-        y += convolved(concat_elu(a), *weights(layer.aside), 0, 0, 0)
-    y = convolved(
-        elu(np.concatenate([y, y])) if mistake == "no minus" else concat_elu(y), *weights(layer.second), 1, *sides
-    )
-    if s is not None:
-        y += condition(layer.condition_bias, s)
-    added, gate = np.split(y, 2)
-    return (0 if mistake == "no residual" else x) + added / (1 + np.exp(-gate))
-
-
 LOOPS = {"pixelcnn-pp": pixelcnn_pp}
 
 
-def compared(
-    mistake: str = "",
-    *,
-    channels: int = 3,
-    size: tuple[int, int] = (6, 5),
-    conditions: int = 0,
-    head: str = "logistic-mixture",
-    **options: object,
-) -> tuple[Array, Array]:
-    """The parameters of a random image by the package, and by the loop."""
-    model = make(("", "pixelcnn-pp", channels, head, 4), size, width=4, vector_size=conditions, **options)
-    images = torch.randint(0, 4, (1, channels, *size))
-    s = model.embed_condition(1, size, vector=torch.randn(1, conditions)) if conditions else None
-    seen = scale(images, 4, torch.float64)
-    CONDITION[:] = [] if s is None else [s[0].expand(-1, *size).detach().numpy()]
-    with torch.no_grad():
-        found = model.network(Whole(seen, s))[0].numpy()
-        return found, pixelcnn_pp(model, seen[0].numpy(), CONDITION[0] if CONDITION else None, mistake)
+def compared(mistake: str = "", **options: object) -> tuple[Array, Array]:
+    return both(pixelcnn_pp, "pixelcnn-pp", mistake, **{"width": 4, **options})
 
 
 @pytest.mark.parametrize("size", [(6, 5), (8, 8), (5, 1), (1, 5), (1, 1)], ids=str)
@@ -209,7 +132,7 @@ def test_the_first_images_decide_the_initial_weights() -> None:
     model = make(("", "pixelcnn-pp", 3, "logistic-mixture", 4), (8, 8))
     seen = scale(torch.randint(0, 4, (5, 3, 8, 8)), 4, torch.float64)
     outputs = {}
-    for name in ("resolution.down_above.0.first", "resolution.down_above.0.second", "params"):
+    for name in ("resolution.down_above.0.first", "resolution.down_above.0.second", "readout.params"):
         layer = model.network.get_submodule(name)
         layer.register_forward_hook(lambda _, __, y, name=name: outputs.update({name: y}))
     with torch.no_grad():

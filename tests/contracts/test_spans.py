@@ -153,7 +153,7 @@ def test_the_rows_of_a_sample_come_one_by_one_and_no_further_than_they_are_asked
 def test_the_memory_of_a_walk_grows_with_the_width_and_not_with_the_height_while_it_samples(
     model: PixelModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if model.network.orders == "any":
+    if model.network.remembers:
         pytest.skip("attention keeps every pixel")
     walks: list[Incremental] = []
     run = Incremental.run

@@ -210,7 +210,7 @@ def test_the_first_images_decide_the_initial_weights_of_normalised_layers(tmp_pa
     data = load_data("digits", "train")
     images = levels_for(model, data).fixed(data.images[:32])
     seen = []
-    model.network.params.register_forward_hook(lambda _, __, params: seen.append(params))
+    model.network.readout.params.register_forward_hook(lambda _, __, params: seen.append(params))
     with torch.no_grad():
         model.log_prob(torch.from_numpy(images))
     assert abs(float(seen[0].mean())) < 1e-4

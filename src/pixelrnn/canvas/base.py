@@ -21,6 +21,8 @@ canvas decides what the past is:
                    as the image
     before         the pixel before each one in       the same, for the pixels of the region
                    generation order
+    earlier        a feature map, moved by one in     keep the region, return that of the pixels before
+                   generation order
     attend         attention to all earlier pixels    from the region, to the keys and values that are kept
     once           compute it                         compute it the first time only: what depends on weights alone
 
@@ -71,11 +73,13 @@ class Before(NamedTuple):
     pixels  (B, C, h, w), zeros for the first one, which has none before it
     there   (2, h, w), their rows and columns, -1 for the first one
     here    (2, h, w), the rows and columns of the pixels of the region
+    size    (H, W) of the image
     """
 
     pixels: Tensor
     there: Tensor
     here: Tensor
+    size: tuple[int, int]
 
 
 class Region(NamedTuple):
@@ -228,10 +232,14 @@ class Canvas(ABC):
         """The pixel before each one in generation order."""
 
     @abstractmethod
+    def earlier(self, key: Hashable, x: Tensor) -> Tensor:
+        """A feature map at the pixel before each one in generation order, zeros for the first: (B, C, h, w) -> same."""
+
+    @abstractmethod
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
         """Attention of every pixel to itself and to all that come before it in generation order.
 
-        Shapes: query, keys and values (B, heads * size, h, w) -> (B, heads * size, h, w)
+        Shapes: query and keys (B, heads * size, h, w), values (B, maps, h, w) -> (B, maps, h, w)
         """
 
     @abstractmethod

@@ -51,7 +51,8 @@ class Incremental(Canvas):
         self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, condition_map: Tensor | None = None
     ) -> None:
         super().__init__(condition_map)
-        batch, channels, _, width = shape
+        batch, channels, height, width = shape
+        self._size = (height, width)
         self.device = device
         self._level = Level(batch, width)
         self._image = Rows(batch, channels, width, _NOWHERE, dtype, device, until="end")
@@ -95,6 +96,11 @@ class Incremental(Canvas):
     def memory(self) -> int:
         """Numbers that are kept: those of the rows, of the maps of a row and of the states, at all levels."""
         return self._image.numel() + self._level.numel()
+
+    @property
+    def memory_of_pixels(self) -> int:
+        """Numbers that are kept of all pixels until the end of the walk."""
+        return sum(each.numel() for each in self._level.pasts.values())
 
     def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
         """Products of slices of the rows that are kept, the region's own pixels among them."""
@@ -204,15 +210,26 @@ class Incremental(Canvas):
         assert self._level.stride == 1, "a coarser level has no image"
         (row, column, width), columns = self.region, self._level.width
         self._image.widen(Reach(1, 0, 1, 0))
-        pixels = self._image.read(self.region, self._images, Reach(0, 0, 1, -1))
-        if column == 0:
-            end_above = self._image.read(Region(row, columns - 1, 1), self._images, Reach(1, -1, 0, 0))
-            pixels = torch.cat([end_above, pixels[:, :, :, 1:]], 3)
+        pixels = self._moved(self._image)
         rank = row * columns + column + torch.arange(-1, width, device=self.device)
         places = torch.stack([rank.div(columns, rounding_mode="floor"), rank % columns])
         places[:, rank < 0] = -1
-        there, here = (each.repeat_interleave(len(pixels), 1)[:, None] for each in (places[:, :-1], places[:, 1:]))
-        return Before(pixels.permute(1, 2, 3, 0).flatten(2)[None], there, here)
+        batch = pixels.shape[3] // width
+        there, here = (each.repeat_interleave(batch, 1)[:, None] for each in (places[:, :-1], places[:, 1:]))
+        return Before(pixels, there, here, self._size)
+
+    def earlier(self, key: Hashable, x: Tensor) -> Tensor:
+        self._claim(key)
+        return self._moved(self._kept(key, x, Reach(1, 0, 1, 0), until="end"))
+
+    def _moved(self, rows: Rows) -> Tensor:
+        """The region, moved by one in raster order: (1, C, 1, w * B)."""
+        row, column, _ = self.region
+        moved = rows.read(self.region, self._images, Reach(0, 0, 1, -1))
+        if column == 0:
+            end_above = rows.read(Region(row, self._level.width - 1, 1), self._images, Reach(1, -1, 0, 0))
+            moved = torch.cat([end_above, moved[:, :, :, 1:]], 3)
+        return moved.permute(1, 2, 3, 0).flatten(2)[None]
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
         """Over what is kept of earlier pixels, and the region."""

@@ -36,6 +36,8 @@ class Ordered(Canvas):
         places = torch.stack([self._along // width, self._along % width])
         self._places = F.pad(places, (1, 0), value=-1)  # in generation order, and one before the first
         self._pixels = torch.zeros(batch, channels, 1 + height * width, dtype=dtype, device=device)  # likewise
+        self._size = (height, width)
+        self._maps: dict[Hashable, Tensor] = {}  # as _pixels
         self._pasts: dict[Hashable, Past] = {}
         self._prepared: dict[Hashable, Any] = {}
         self.rank, self.width = 0, 1
@@ -62,7 +64,8 @@ class Ordered(Canvas):
     @property
     def memory(self) -> int:
         """Numbers that are kept."""
-        return self._pixels.numel() + sum(each.numel() for each in self._pasts.values())
+        kept: list[Tensor | Past] = [self._pixels, *self._maps.values(), *self._pasts.values()]
+        return sum(each.numel() for each in kept)
 
     def convolve(self, conv: Convolvable, x: Tensor | None, plus: Tensor | None, overwrite: bool) -> Tensor:
         return conv.whole(self.look(conv.reach) if x is None else self.window(conv, x, conv.reach), plus)
@@ -79,14 +82,22 @@ class Ordered(Canvas):
     def before(self) -> Before:
         pixels = self._at_work(self._pixels)[:, :, None, self.rank : self.rank + self.width]
         there, here = (self._places[:, None, self.rank + k : self.rank + k + self.width] for k in (0, 1))
-        return Before(pixels, there, here)
+        return Before(pixels, there, here, self._size)
+
+    def earlier(self, key: Hashable, x: Tensor) -> Tensor:
+        self._claim(key)
+        if key not in self._maps:
+            self._maps[key] = x.new_zeros(len(self._pixels), x.shape[1], self._pixels.shape[2])
+        every = slice(None) if self.images is None else self.images
+        self._maps[key][every, :, 1 + self.rank : 1 + self.rank + self.width] = x[:, :, 0]
+        return self._at_work(self._maps[key])[:, :, None, self.rank : self.rank + self.width]
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
         self._claim(key)
         past = self._pasts.setdefault(key, Past(len(self._pixels)))
         parts = [each[:, :, 0].unflatten(1, (heads, -1)).transpose(2, 3) for each in (query, keys, values)]
         found = past.attend(parts[0], parts[1], parts[2], self.rank, self.images)
-        return found.transpose(2, 3).reshape(query.shape)
+        return found.transpose(2, 3).reshape(values.shape)
 
     def condition_map(self) -> Tensor | None:
         s = self._condition_map

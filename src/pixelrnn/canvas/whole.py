@@ -84,7 +84,15 @@ class Whole(Canvas):
         there[:, sequence[1:]] = places[:, :-1]
         here = torch.empty_like(places)
         here[:, sequence] = places
-        return Before(*(each.unflatten(-1, (height, width)) for each in (shifted, there, here)))
+        shifted, there, here = (each.unflatten(-1, (height, width)) for each in (shifted, there, here))
+        return Before(shifted, there, here, (height, width))
+
+    def earlier(self, key: Hashable, x: Tensor) -> Tensor:
+        self._claim(key)
+        if self.order is None or self.order.is_raster:
+            return F.pad(x.flatten(2), (1, -1)).view_as(x)
+        sequence = self.order.along.to(x.device)
+        return F.pad(x.flatten(2)[:, :, sequence], (1, -1))[:, :, sequence.argsort()].view_as(x)
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
         """In generation order, with a causal mask."""
@@ -96,7 +104,7 @@ class Whole(Canvas):
         found = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)  # (B, heads, H * W, size)
         if order is not None:
             found = found[:, :, order.argsort()]
-        return found.transpose(2, 3).reshape(query.shape)
+        return found.transpose(2, 3).reshape(values.shape)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         return make()

@@ -410,10 +410,16 @@ class GenerationMixin(nn.Module):
     @torch.inference_mode()
     def _kept_for_a_pixel(self) -> int:
         """The number of values that attention keeps for every pixel of an image."""
-        canvas = Ordered((1, self.channels, 1, 1), self.dtype, self.device, Order.raster(1, 1))
-        canvas.begin(0, 1)
+        shape = (1, self.channels, 1, 1)
+        if self.network.orders == "any":
+            ordered = Ordered(shape, self.dtype, self.device, Order.raster(1, 1))
+            ordered.begin(0, 1)
+            self.network(ordered)
+            return ordered.memory
+        canvas = Incremental(shape, self.dtype, self.device)
+        canvas.begin(Region(0, 0, 1))
         self.network(canvas)
-        return canvas.memory
+        return canvas.memory_of_pixels
 
     def _checked_condition(
         self, n: int, size: tuple[int, int], label: Any, vector: Any, condition_map: Any

@@ -19,6 +19,7 @@ from pixelrnn.networks.multiscale import MultiScale
 from pixelrnn.networks.pixel_transformer import PixelTransformer
 from pixelrnn.networks.pixelcnn import PixelCNN
 from pixelrnn.networks.pixelcnn_pp import PixelCNNpp
+from pixelrnn.networks.pixelsnail import PixelSNAIL
 from pixelrnn.networks.row_lstm import RowLSTM
 from pixelrnn.networks.spatial_lstm import SpatialLSTM
 
@@ -34,6 +35,7 @@ NETWORKS: dict[str, type[Network]] = {
     "local-pixelcnn": LocalPixelCNN,
     "pixel-transformer": PixelTransformer,
     "pixelcnn-pp": PixelCNNpp,
+    "pixelsnail": PixelSNAIL,
 }
 
 NOT_NETWORKS = {
@@ -107,6 +109,7 @@ __all__ = [
     "Network",
     "PixelCNN",
     "PixelCNNpp",
+    "PixelSNAIL",
     "PixelTransformer",
     "RowLSTM",
     "SpatialLSTM",

@@ -40,7 +40,7 @@ class Network(nn.Module, ABC):
     """The generation orders that the network can take; one that takes any reads `canvas.order`."""
 
     remembers = False
-    """Whether a network that takes any order runs on the canvas `Ordered`, which remembers earlier pixels."""
+    """Whether a walk keeps something of every earlier pixel, as attention does."""
 
     @abstractmethod
     def forward(self, canvas: Canvas) -> Tensor:

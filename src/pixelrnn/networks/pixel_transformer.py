@@ -123,7 +123,7 @@ class PixelTransformer(Network):
         self.params = Pointwise(width, head.num_params, groups=head.groups)
 
     def forward(self, canvas: Canvas) -> Tensor:
-        pixels, there, here = canvas.before()
+        pixels, there, here, _ = canvas.before()
         first = (there[:1] < 0).to(pixels.dtype).expand(len(pixels), 1, *pixels.shape[2:])
         waves = torch.cat([_waves(here, pixels.dtype), _waves(there, pixels.dtype)])[None]
         x = self.value(torch.cat([pixels, first], 1), canvas) + self.place(waves, canvas)  # (B, width, h, w)

@@ -17,53 +17,23 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Canvas, Reach
 from pixelrnn.fields import Dropout, Layers, Width
 from pixelrnn.heads import Head
-from pixelrnn.layers.condition import ConditionBias
-from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise
+from pixelrnn.layers.gated_residual import (
+    DOWN_RIGHT,
+    FIRST_LEFT,
+    FIRST_OVER,
+    ITSELF,
+    EluReadout,
+    FirstConv2d,
+    GatedResidual,
+)
 from pixelrnn.layers.normalised import NormalisedConv2d
 from pixelrnn.networks.base import Network
 
-ITSELF = Reach(0, 0, 0, 0)
 DOWN = Reach(1, 0, 1, 1)
 """2 x 3: this row and the one above. In the stream of rows above, a pixel's maps know nothing of its own row."""
-DOWN_RIGHT = Reach(1, 0, 1, 0)
-"""2 x 2: the pixel, the one to the left, and both above."""
-FIRST_ABOVE, FIRST_OVER, FIRST_LEFT = Reach(2, -1, 1, 1), Reach(1, -1, 1, 1), Reach(1, 0, 1, -1)
-"""What the first convolutions see of the image: 2 x 3 in the rows above; 1 x 3 above and 2 x 1 on the left."""
+FIRST_ABOVE = Reach(2, -1, 1, 1)
+"""2 x 3 in the rows above."""
 Resolutions = Annotated[int, Field(ge=1, le=6)]
-
-
-def concat_elu(x: Tensor) -> Tensor:
-    """ELU of x and of -x: (B, C, h, w) -> (B, 2C, h, w)."""
-    return torch.cat([F.elu(x), F.elu(-x)], 1)
-
-
-class GatedResidual(nn.Module):
-    """Two convolutions with concatenated ELUs, a gate, and the sum with the input.
-
-    Arguments:
-        reach    what the convolutions see
-        aside    feature maps of a second input, 0 for none; a 1 x 1 convolution of it is added to the first one
-
-    Shapes:  x (B, width, h, w), a (B, aside, h, w) -> (B, width, h, w)
-    Source:  arXiv 1701.05517, section 2.4, and the authors' `gated_resnet`
-    """
-
-    def __init__(self, width: int, reach: Reach, aside: int, dropout: float, condition_width: int) -> None:
-        super().__init__()
-        self.first = NormalisedConv2d(2 * width, width, reach)
-        self.aside = NormalisedConv2d(2 * aside, width, ITSELF) if aside else None
-        self.second = NormalisedConv2d(2 * width, 2 * width, reach, scale=0.1)
-        self.condition_bias = ConditionBias(condition_width, 2 * width)
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-
-    def forward(self, x: Tensor, canvas: Canvas, a: Tensor | None = None) -> Tensor:
-        y = self.first(concat_elu(x), canvas)
-        if a is not None:
-            assert self.aside is not None
-            y = self.aside(concat_elu(a), canvas, y)
-        y = self.condition_bias.added(self.second(self.dropout(concat_elu(y)), canvas), canvas)
-        added, gate = y.chunk(2, 1)
-        return x + added * gate.sigmoid()
 
 
 class Resolution(nn.Module):
@@ -79,7 +49,7 @@ class Resolution(nn.Module):
         self.deeper = Resolution(width, layers, levels - 1, **same) if levels > 1 else None
         ups = layers if self.deeper is None else layers + 1  # the first one up gets the input of the coarser level, too
         self.down_above, self.up_above, self.down_along, self.up_along = (
-            nn.ModuleList(GatedResidual(width, reach, aside * width, **same) for _ in range(count))
+            nn.ModuleList(GatedResidual(width, reach, aside=aside * width, **same) for _ in range(count))
             for reach, count, aside in (
                 (DOWN, layers, 0),
                 (DOWN, ups, 1),
@@ -204,9 +174,7 @@ class PixelCNNpp(Network):
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1701.05517, figure 2, and the authors' code
-    Differs: the weights of the channel of ones, which marks what is inside the image, are not normalised together with
-             those of the image, and are the biases of the first convolutions. Heads whose parameters need colour
-             masks get a masked 1 x 1 convolution of the image before the last layer.
+    Differs: as `FirstConv2d`; heads whose parameters need colour masks get one, as `EluReadout`
 
     >>> import pixelrnn
     >>> model = pixelrnn.build("pixelcnn-pp", size=(6, 6), levels=256, layers=1, width=4, resolutions=2)
@@ -228,36 +196,19 @@ class PixelCNNpp(Network):
     ) -> None:
         super().__init__()
         self.first_above, self.first_over, self.first_left = (
-            NormalisedConv2d(head.channels, width, reach, bias=False) for reach in (FIRST_ABOVE, FIRST_OVER, FIRST_LEFT)
+            FirstConv2d(head.channels, width, reach) for reach in (FIRST_ABOVE, FIRST_OVER, FIRST_LEFT)
         )
-        self.edge_above, self.edge_over, self.edge_left = (
-            CausalConv2d(1, width, reach, bias=False) for reach in (FIRST_ABOVE, FIRST_OVER, FIRST_LEFT)
-        )
-        for edge in (self.edge_above, self.edge_over, self.edge_left):
-            nn.init.normal_(edge.weight, std=0.05)
         same: dict[str, Any] = {"dropout": dropout, "condition_width": condition_width}
         self.resolution = Resolution(width, layers, resolutions, **same)
-        self.colours = MaskedConv2d(head.channels, width, 1, "A", groups=head.groups) if head.groups > 1 else None
-        self.params = (
-            NormalisedConv2d(width, head.num_params, ITSELF)
-            if head.groups == 1
-            else Pointwise(width, head.num_params, groups=head.groups)
-        )
+        self.readout = EluReadout(width, head)
 
     def _rows_above(self, canvas: Canvas) -> list[Tensor]:
-        u, over = self.first_above(None, canvas), self.first_over(None, canvas)
-        inside = torch.ones_like(u[:, :1])
-        u = self.edge_above(inside, canvas, u)
-        over = self.edge_left(inside, canvas, self.edge_over(inside, canvas, over))
-        return [over, *self.resolution.above(u, canvas)]
+        return [self.first_over(canvas), *self.resolution.above(self.first_above(canvas), canvas)]
 
     def forward(self, canvas: Canvas) -> Tensor:
         over, *above = canvas.per_row(self, lambda: self._rows_above(canvas))
-        ul = self.first_left(None, canvas, over)
-        ul = self.resolution.along(ul, above, canvas)
-        if self.colours is not None:
-            ul = self.colours(None, canvas, ul)
-        return cast("Tensor", self.params(F.elu(ul), canvas))
+        ul = self.first_left(canvas, over)
+        return cast("Tensor", self.readout(self.resolution.along(ul, above, canvas), canvas))
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The receptive field of the parameters at (row, column): (height, width) bool."""

@@ -246,6 +246,9 @@ class Recording(Canvas):
     def before(self) -> Before:
         raise UnknownStepError("before, the pixel before in generation order")
 
+    def earlier(self, key: Hashable, x: Tensor) -> Tensor:
+        raise UnknownStepError("earlier, a feature map moved by one in generation order")
+
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
         raise UnknownStepError("attend, an attention to all earlier pixels")
 
