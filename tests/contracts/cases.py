@@ -14,7 +14,7 @@ from pixelrnn.networks import NETWORKS, options_of
 MIXED = ("pixelcnn", "diagonal-bilstm", "local-pixelcnn", "pixelcnn-pp", "pixelsnail")
 """The networks that meet the logistic mixture: a stack of convolutions, a recurrence, its own."""
 
-DEEP = ("pixelcnn-pp", "pixelsnail")
+DEEP = ("pixelcnn-pp", "pixelsnail", "lmconv")
 """The networks of which one layer at every resolution, or in every block, is deep already."""
 
 # name, network, channels, head, levels
@@ -46,7 +46,7 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
     options = {"layers": 1 if deep else 3, "width": 7, **options}  # 7 is no multiple of 3: groups of unequal size
     if network == "local-pixelcnn":
         options = {"kernel": 5, "linear": True, "block_layers": 2, **options}
-    if network == "pixelsnail":
+    if deep:
         options = {"blocks": 2, "keys": 3, **options}
     options = {key: value for key, value in options.items() if key in {**options_of(network), **CONDITION}}
     if head == "mcgsm":

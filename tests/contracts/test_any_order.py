@@ -15,12 +15,21 @@ from pixelrnn.canvas import FAMILIES, Order, Ordered, Reach, Whole, known_first,
 from pixelrnn.errors import ConfigError, MemoryLimitError
 from pixelrnn.measure.inspection import prove_causal
 from pixelrnn.model import PixelModel
+from pixelrnn.model.options import CONDITION
+from pixelrnn.networks import NETWORKS, options_of
+
+of_any_order = pytest.mark.parametrize("network", [name for name, each in NETWORKS.items() if each.orders == "any"])
 
 
 def transformer(size: tuple[int, int], channels: int = 1, levels: int = 2, **options: object) -> PixelModel:
+    return built("pixel-transformer", size, channels, levels, **options)
+
+
+def built(network: str, size: tuple[int, int], channels: int = 1, levels: int = 2, **options: object) -> PixelModel:
     """A model of large random weights."""
-    settings = {"layers": 1, "width": 8, "heads": 2, **options}
-    model = pixelrnn.build("pixel-transformer", size=size, channels=channels, levels=levels, **settings).eval()
+    settings = {"layers": 1, "width": 8, "heads": 2, "blocks": 2, **options}
+    settings = {key: value for key, value in settings.items() if key in {**options_of(network), **CONDITION}}
+    model = pixelrnn.build(network, size=size, channels=channels, levels=levels, **settings).eval()
     for weight in model.parameters():
         weight.data *= 2.5
     return model
@@ -32,9 +41,10 @@ def some_order(size: tuple[int, int], seed: int = 0) -> Order:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("span", [1, 3, 8])
+@of_any_order
 @torch.no_grad()
-def test_a_walk_along_an_order_gives_the_parameters_of_the_whole_pass(channels: int, span: int) -> None:
-    model, size = transformer((4, 5), channels, 4, layers=2, vector_size=2), (4, 5)
+def test_a_walk_along_an_order_gives_the_parameters_of_the_whole_pass(network: str, channels: int, span: int) -> None:
+    model, size = built(network, (4, 5), channels, 4, layers=2, vector_size=2), (4, 5)
     images = torch.randint(0, 4, (3, channels, *size))
     pixels, order = scale(images, 4, torch.float64), some_order(size)
     s = model.embed_condition(3, vector=torch.randn(3, 2))
@@ -51,8 +61,9 @@ def test_a_walk_along_an_order_gives_the_parameters_of_the_whole_pass(channels: 
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_method_and_batch_draws_the_same_images_in_any_order(channels: int) -> None:
-    model = transformer((4, 5), channels, 4, layers=2)
+@of_any_order
+def test_every_method_and_batch_draws_the_same_images_in_any_order(network: str, channels: int) -> None:
+    model = built(network, (4, 5), channels, 4, layers=2)
     for seed in range(3):
         order = some_order((4, 5), seed)
         expected = model.sample(5, seed=0, method="naive", order=order)
@@ -61,18 +72,20 @@ def test_every_method_and_batch_draws_the_same_images_in_any_order(channels: int
 
 
 @pytest.mark.parametrize("name", ["raster", "s-curve-3", "s-curve-6", *(f"random-{seed}" for seed in range(5))])
-def test_it_is_causal_in_every_order(name: str) -> None:
+@of_any_order
+def test_it_is_causal_in_every_order(network: str, name: str) -> None:
     for channels in (1, 3):
-        report = prove_causal(transformer((4, 3), channels, 3), (4, 3), Order.named(name, 4, 3))
+        report = prove_causal(built(network, (4, 3), channels, 3), (4, 3), Order.named(name, 4, 3))
         assert report.replacements == 12 * channels
 
 
 @pytest.mark.parametrize(("size", "known"), [((2, 2), [[0, 1], [0, 1]]), ((2, 3), [[0, 0, 1], [1, 0, 0]])])
+@of_any_order
 def test_completions_are_as_frequent_as_the_exact_conditional_probability(
-    size: tuple[int, int], known: list[list[int]]
+    network: str, size: tuple[int, int], known: list[list[int]]
 ) -> None:
     """By enumeration of all images that agree with the known pixels, some of which come last in raster order."""
-    model, mask = transformer(size), torch.tensor(known, dtype=torch.bool)
+    model, mask = built(network, size), torch.tensor(known, dtype=torch.bool)
     image, n = torch.randint(0, 2, (1, 1, *size), dtype=torch.uint8), 4000
     every = all_images(1, *size, 2)
     fits = ((every == image) | ~mask).flatten(1).all(1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_fidelity_lmconv
 import test_fidelity_local
 import test_fidelity_mdlstm
 import test_fidelity_mixtures
@@ -141,6 +142,7 @@ def compared(network: str, mistake: str = "", **options: object) -> tuple[Array,
 def test_every_network_has_a_loop_from_its_paper() -> None:
     others = [test_fidelity_recurrent, test_fidelity_mdlstm, test_fidelity_mixtures, test_fidelity_multiscale]
     others += [test_fidelity_local, test_fidelity_transformer, test_fidelity_pixelcnn_pp, test_fidelity_pixelsnail]
+    others += [test_fidelity_lmconv]
     assert set(LOOPS).union(*(each.LOOPS for each in others)) == set(NETWORKS)
 
 

@@ -23,11 +23,14 @@ canvas decides what the past is:
                    generation order
     earlier        a feature map, moved by one in     keep the region, return that of the pixels before
                    generation order
+    neighbours     a feature map or the image around  the same, for the pixels of the region
+                   each pixel, earlier pixels only
     attend         attention to all earlier pixels    from the region, to the keys and values that are kept
     once           compute it                         compute it the first time only: what depends on weights alone
 
-A third canvas, `Ordered`, walks along any generation order, for networks that look at single pixels and at all earlier
-ones: it has `before`, `attend`, `once` and `condition_map`, and `convolve`, `look` and `window` of the pixels alone.
+A third canvas, `Ordered`, walks along any generation order, for networks that look at single pixels, at earlier
+neighbours and at all earlier pixels: it has `before`, `earlier`, `neighbours`, `attend`, `once` and `condition_map`,
+and `convolve`, `look` and `window` of the pixels alone.
 
 Every feature map has the shape (B, C, h, w). For `Whole` that is batch, maps, height and width. For `Incremental` the
 region's pixels of all images stand side by side in one row of one image, (1, C, 1, pixels * images), the batch
@@ -234,6 +237,16 @@ class Canvas(ABC):
     @abstractmethod
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
         """A feature map at the pixel before each one in generation order, zeros for the first: (B, C, h, w) -> same."""
+
+    @abstractmethod
+    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
+        """A feature map x, or the image if None, around each pixel; zeros for what is outside or not earlier.
+
+        kernel x kernel places, `dilation` pixels from one to the next, row by row; that of the pixel itself is in the
+        middle, zeros too unless `itself`.
+
+        Shapes: x (B, C, h, w) -> (B, C, kernel**2, h, w)
+        """
 
     @abstractmethod
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:

@@ -231,6 +231,22 @@ class Incremental(Canvas):
             moved = torch.cat([end_above, moved[:, :, :, 1:]], 3)
         return moved.permute(1, 2, 3, 0).flatten(2)[None]
 
+    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
+        """From the rows above and this one; what is below or on the right comes later."""
+        self._claim(key)
+        assert self._level.stride == 1, "neighbours at a coarser level"
+        side, width = kernel // 2, self.region.width
+        reach = Reach(side * dilation, 0, side * dilation, side * dilation)
+        if x is None:
+            self._image.widen(reach)
+        rows = self._image if x is None else self._kept(key, x, reach, until="end")
+        near = rows.read(self.region, self._images, reach)  # (B, C, up + 1, left + w + right)
+        found = near.new_zeros(*near.shape[:2], kernel**2, width)
+        for index in range(kernel**2 // 2 + int(itself)):
+            y, x_ = (each * dilation for each in divmod(index, kernel))
+            found[:, :, index] = near[:, :, y, x_ : x_ + width]
+        return found.permute(1, 2, 3, 0).flatten(2)[None, :, :, None]
+
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
         """Over what is kept of earlier pixels, and the region."""
         self._claim(key)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pixelrnn.errors import ConfigError, unknown
@@ -104,6 +105,26 @@ class Order:
             yield from (torch.arange(row * width, (row + 1) * width) for row in range(height))
             return
         yield from self.along.split(self._pieces() if self.lengths is None else list(self.lengths))
+
+    def earlier_neighbours(self, kernel: int, dilation: int, itself: bool) -> Tensor:
+        """Which of the places around each pixel are inside the image and earlier: (kernel**2, H, W) bool.
+
+        >>> Order.raster(2, 2).earlier_neighbours(3, 1, itself=False)[:, 1, 0].int().view(3, 3)
+        tensor([[0, 1, 1],
+                [0, 0, 0],
+                [0, 0, 0]], dtype=torch.int32)
+        """
+        ranks = self.neighbour_ranks(kernel, dilation)
+        own = self.ranks + int(itself)
+        return (ranks >= 0) & (ranks < own)
+
+    def neighbour_ranks(self, kernel: int, dilation: int) -> Tensor:
+        """The ranks of the places around each pixel: (kernel**2, H, W), -1 outside the image."""
+        side = kernel // 2 * dilation
+        padded = F.pad(self.ranks, (side,) * 4, value=-1)
+        height, width = self.size
+        steps = range(0, kernel * dilation, dilation)
+        return torch.stack([padded[y : y + height, x : x + width] for y in steps for x in steps])
 
     @property
     def along(self) -> Tensor:

@@ -86,11 +86,32 @@ class Ordered(Canvas):
 
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
         self._claim(key)
+        self._keep(key, x)
+        return self._at_work(self._maps[key])[:, :, None, self.rank : self.rank + self.width]
+
+    def _keep(self, key: Hashable, x: Tensor) -> None:
         if key not in self._maps:
             self._maps[key] = x.new_zeros(len(self._pixels), x.shape[1], self._pixels.shape[2])
         every = slice(None) if self.images is None else self.images
         self._maps[key][every, :, 1 + self.rank : 1 + self.rank + self.width] = x[:, :, 0]
-        return self._at_work(self._maps[key])[:, :, None, self.rank : self.rank + self.width]
+
+    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
+        self._claim(key)
+        if x is None:
+            maps = self._pixels
+        else:
+            self._keep(key, x)
+            maps = self._maps[key]
+        places = self.once((kernel, dilation, itself), lambda: self._places_of_neighbours(kernel, dilation, itself))
+        near = places[:, self.rank : self.rank + self.width]
+        return self._at_work(maps)[:, :, near][:, :, :, None]
+
+    def _places_of_neighbours(self, kernel: int, dilation: int, itself: bool) -> Tensor:
+        """Where the maps of the neighbours of each pixel are kept: (kernel**2, H * W), in generation order."""
+        assert self.order is not None
+        ranks = self.order.neighbour_ranks(kernel, dilation)
+        where = torch.where(self.order.earlier_neighbours(kernel, dilation, itself), ranks + 1, 0)
+        return where.flatten(1).to(self._along.device)[:, self._along]
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
         self._claim(key)

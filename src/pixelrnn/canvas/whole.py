@@ -94,6 +94,15 @@ class Whole(Canvas):
         sequence = self.order.along.to(x.device)
         return F.pad(x.flatten(2)[:, :, sequence], (1, -1))[:, :, sequence.argsort()].view_as(x)
 
+    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
+        self._claim(key)
+        x = self.image if x is None else x
+        height, width = x.shape[2:]
+        order = self.order or Order.raster(height, width)
+        seen = order.earlier_neighbours(kernel, dilation, itself).to(x.device)
+        near = F.unfold(x, kernel, dilation, padding=kernel // 2 * dilation)
+        return near.unflatten(1, (-1, kernel**2)).unflatten(3, (height, width)) * seen
+
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
         """In generation order, with a causal mask."""
         self._claim(key)

@@ -84,21 +84,22 @@ class FirstConv2d(nn.Module):
 
 
 class EluReadout(nn.Module):
-    """ELU and a 1 x 1 convolution to the parameters.
+    """ELU and a 1 x 1 convolution to the parameters, normalised if there are no colour masks.
 
     A head whose parameters need colour masks gets a masked 1 x 1 convolution of the image before.
 
     Shapes:  x (B, width, h, w) -> (B, params, h, w)
     """
 
-    def __init__(self, width: int, head: Head) -> None:
+    def __init__(self, width: int, head: Head, *, normalised: bool = True) -> None:
         super().__init__()
-        self.colours: nn.Module | None = None
-        if head.groups == 1:
-            self.params: nn.Module = NormalisedConv2d(width, head.num_params, ITSELF)
-        else:
-            self.colours = MaskedConv2d(head.channels, width, 1, "A", groups=head.groups)
+        masked = head.groups > 1
+        self.colours = MaskedConv2d(head.channels, width, 1, "A", groups=head.groups) if masked else None
+        self.params: nn.Module
+        if masked or not normalised:
             self.params = Pointwise(width, head.num_params, groups=head.groups)
+        else:
+            self.params = NormalisedConv2d(width, head.num_params, ITSELF)
 
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
         if self.colours is not None:

@@ -11,6 +11,7 @@ from pixelrnn.heads import Head, head_options
 from pixelrnn.networks.base import Network
 from pixelrnn.networks.diagonal_bilstm import DiagonalBiLSTM
 from pixelrnn.networks.gated_pixelcnn import GatedPixelCNN
+from pixelrnn.networks.lmconv import LMConv
 from pixelrnn.networks.local_pixelcnn import LocalPixelCNN
 from pixelrnn.networks.mcgsm import NeighbourhoodMixture
 from pixelrnn.networks.mdlstm import MDLSTM
@@ -36,6 +37,7 @@ NETWORKS: dict[str, type[Network]] = {
     "pixel-transformer": PixelTransformer,
     "pixelcnn-pp": PixelCNNpp,
     "pixelsnail": PixelSNAIL,
+    "lmconv": LMConv,
 }
 
 NOT_NETWORKS = {
@@ -102,6 +104,7 @@ __all__ = [
     "NETWORKS",
     "DiagonalBiLSTM",
     "GatedPixelCNN",
+    "LMConv",
     "LocalPixelCNN",
     "MultiDirectionalLSTM",
     "MultiScale",

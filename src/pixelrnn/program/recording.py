@@ -249,6 +249,9 @@ class Recording(Canvas):
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
         raise UnknownStepError("earlier, a feature map moved by one in generation order")
 
+    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
+        raise UnknownStepError("neighbours, those that are earlier in any generation order")
+
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
         raise UnknownStepError("attend, an attention to all earlier pixels")
 
