@@ -25,13 +25,8 @@ TOLD_IDS = [case[0] for case in CONDITIONAL]
 assert {case[1] for case in CONDITIONAL} == set(NETWORKS)
 assert {case[3] for case in CONDITIONAL} < set(HEADS)
 
-_NO_GATES = {
-    "pixelcnn": 1.9,
-    "spatial-lstm": 1.3,
-    "mcgsm": 1.3,
-    "local-pixelcnn": 1.5,
-    "lmconv": 1.5,
-}  # maps grow as fast
+# Where no gate bounds them, maps grow as fast.
+_NO_GATES = {"pixelcnn": 1.9, "spatial-lstm": 1.3, "mcgsm": 1.3, "local-pixelcnn": 1.5, "lmconv": 1.5}
 
 
 def conditional(case: tuple, name: str, size: tuple[int, int] = (9, 7), **options: object) -> PixelModel:

@@ -6,8 +6,6 @@ Likelihood and Other Modifications, 2017, arXiv 1701.05517, section 2.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -84,16 +82,19 @@ class LogisticMixture(Head):
                 _, mean, scale = self._component(params, pixels, earlier)
                 weights = weights + self._log_mass(pixels[:, earlier, None].to(mean.dtype), mean, scale)
         weights, precision = weights.softmax(1), (-scales).exp()
-        inside = -torch.expm1(-2 * self.half_bin * precision)  # s(b) - s(a) = s(b) s(-a) (1 - exp(a - b)), as below
+        # s(b) - s(a) = s(b) s(-a) (1 - exp(a - b)), as below; the first and the last bin are s and 1 - s alone.
+        inside = -torch.expm1(-2 * self.half_bin * precision) * weights
         ends = torch.arange(1, self.levels, dtype=torch.float64, device=params.device).view(-1, 1, 1, 1)
         ends = (2 * ends - self.levels) * self.half_bin  # between the bins, in -1..1
-        found: Tensor | float = 0.0
-        for k in range(self.components):
+        first, last, between = [], [], []
+        for k in range(self.components):  # one after the other: the compiled walk then has vectors of levels
             middle = (ends - means[:, k]) * precision[:, k]  # (levels - 1, B, h, w)
             below, above = middle.sigmoid(), (-middle).sigmoid()
-            between = below[1:] * above[:-1] * inside[:, k]
-            found = found + torch.cat([below[:1], between, above[-1:]]) * weights[:, k]
-        found = cast("Tensor", found).movedim(0, -1)
+            first.append(below[0])
+            last.append(above[-1])
+            between.append(below[1:] * above[:-1] * inside[:, k])
+        lowest, highest = ((torch.stack(each, 1) * weights).sum(1) for each in (first, last))
+        found = torch.cat([lowest[None], sum(between[1:], between[0]), highest[None]]).movedim(0, -1)
         return found / found.sum(-1, keepdim=True)
 
     def _component(self, params: Tensor, images: Tensor, channel: int) -> tuple[Tensor, Tensor, Tensor]:
