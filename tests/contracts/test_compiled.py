@@ -240,15 +240,25 @@ def test_weights_that_are_not_finite_are_an_error(case: tuple) -> None:
 
 
 def test_a_step_that_no_program_knows_is_named_and_walked_as_before() -> None:
-    model = with_network(pixelrnn.build("pixelcnn", size=(6, 5), levels=2, layers=1, width=4), torch.nn.Identity())
-    model.network = TwoResolutions(model.head).double()
-    with pytest.raises(ConfigError, match="coarser"):
+    model = pixelrnn.build("pixelsnail", size=(6, 5), levels=2, layers=1, width=4, blocks=1).double()
+    with pytest.raises(ConfigError, match="the pixel before in generation order"):
         model.sample(1, method="compiled")
     assert torch.equal(model.sample(2, seed=0), model.sample(2, seed=0, method="naive"))
-    assert "coarser" in str(model.not_compiled())
+    assert "the pixel before" in str(model.not_compiled())
     model.network = AnyOrder(model.head, height=6, width=5).double()
     with pytest.raises(ConfigError, match="any order"):
         model.sample(1, method="compiled")
+
+
+@pytest.mark.parametrize("size", [(9, 7), (6, 8), (1, 6), (6, 1)], ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_parts_at_coarser_resolutions_are_compiled(channels: int, size: tuple[int, int]) -> None:
+    model = pixelrnn.build("pixelcnn", size=size, channels=channels, levels=4, layers=1, width=4, vector_size=2)
+    model = enlarge(with_network(model, TwoResolutions(model.head, condition_width=32)), 2)
+    vector = torch.randn(3, 2)
+    found = model.sample(3, seed=0, vector=vector, method="compiled")
+    assert torch.equal(found, model.sample(3, seed=0, vector=vector, method="naive"))
+    assert len(found.unique()) > 1
 
 
 def test_an_operation_that_no_program_knows_is_named() -> None:
