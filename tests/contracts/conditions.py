@@ -20,7 +20,12 @@ CONDITIONS: dict[str, dict[str, object]] = {
 
 # Every network with the head that it gets by itself, and those that are conditioned differently with another head.
 _OTHERS = {"pixelcnn-1-mcgsm", "row-lstm-3-mcgsm", "spatial-lstm-1-categorical", "mcgsm-3-categorical"}
-CONDITIONAL = [case for case in CASES if case[3] == default_head(case[1], 4) or case[0] in _OTHERS]
+_COLOURED = ("gated-pixelcnn", "row-lstm", "multiscale", "pixelcnn-pp")  # a condition knows nothing of colours
+CONDITIONAL = [
+    case
+    for case in CASES
+    if case[0] in _OTHERS or (case[3] == default_head(case[1], 4) and (case[2] == 1 or case[1] in _COLOURED))
+]
 TOLD_IDS = [case[0] for case in CONDITIONAL]
 assert {case[1] for case in CONDITIONAL} == set(NETWORKS)
 assert {case[3] for case in CONDITIONAL} < set(HEADS)

@@ -175,7 +175,7 @@ def guided_world(model: PixelModel, strength: float, **condition: object) -> tup
 
 @pytest.mark.parametrize("guidance", [2.0, 0.5])
 @pytest.mark.parametrize(("channels", "size"), [(1, (2, 2)), (3, (1, 2))], ids=str)
-@every_network
+@pytest.mark.parametrize("network", ["pixelcnn", "row-lstm", "multiscale", "local-pixelcnn", "pixel-transformer"])
 def test_guided_samples_come_up_as_often_as_the_guided_probabilities_say(
     network: str, channels: int, size: tuple[int, int], guidance: float
 ) -> None:

@@ -92,9 +92,11 @@ class LogisticMixture(Head):
             below, above = middle.sigmoid(), (-middle).sigmoid()
             first.append(below[0])
             last.append(above[-1])
-            between.append(below[1:] * above[:-1] * inside[:, k])
+            if self.levels > 2:
+                between.append(below[1:] * above[:-1] * inside[:, k])
         lowest, highest = ((torch.stack(each, 1) * weights).sum(1) for each in (first, last))
-        found = torch.cat([lowest[None], sum(between[1:], between[0]), highest[None]]).movedim(0, -1)
+        inner = [sum(between[1:], between[0])] if between else []
+        found = torch.cat([lowest[None], *inner, highest[None]]).movedim(0, -1)
         return found / found.sum(-1, keepdim=True)
 
     def _component(self, params: Tensor, images: Tensor, channel: int) -> tuple[Tensor, Tensor, Tensor]:
