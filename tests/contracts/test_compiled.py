@@ -163,8 +163,7 @@ def test_an_image_does_not_depend_on_what_is_drawn_between_two_events(
     assert torch.equal(model.sample(3, seed=3, method="compiled"), whole)
 
 
-@pytest.mark.parametrize("n", [1, 4])
-@pytest.mark.parametrize("name", masks(3))
+@pytest.mark.parametrize(("name", "n"), [(name, 1 + 3 * (index % 2)) for index, name in enumerate(masks(3))])
 def test_compiled_and_cached_completion_give_the_same_images(model: PixelModel, name: str, n: int) -> None:
     images, known = some_images(model, 3)[:n], masks(3)[name]
     known = known[:n] if known.ndim == 4 and len(known) > 1 else known

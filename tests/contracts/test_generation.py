@@ -36,8 +36,10 @@ def decoded(model: PixelModel, images: Tensor, known: Tensor, **how: object) -> 
     return found, stream
 
 
-@pytest.mark.parametrize("name", masks(1))
-@pytest.mark.parametrize("span", [1, 2, SMALL[1], None])
+@pytest.mark.parametrize(
+    ("span", "name"),
+    [(1, "some pixels known"), (2, "nothing known"), (SMALL[1], "some pixels known"), (None, "nothing known")],
+)
 def test_a_decoder_pops_every_symbol_exactly_once_in_order(model: PixelModel, span: int | None, name: str) -> None:
     images = model.sample(4, seed=0)  # some guesses are right, some are wrong
     images[3] = some_images(model, 1)[0]  # nearly all are wrong

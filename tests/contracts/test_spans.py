@@ -17,12 +17,12 @@ from pixelrnn.model import PixelModel
 from pixelrnn.sampling.runner import Cached
 
 
-@pytest.mark.parametrize("span", [1, 2, 3, SMALL[1], 100])
+@pytest.mark.parametrize("span", [1, 3, 100])
 def test_a_sample_is_the_same_for_every_span(model: PixelModel, span: int) -> None:
     assert torch.equal(model.sample(5, seed=1, span=span), model.sample(5, seed=1, method="naive"))
 
 
-@pytest.mark.parametrize("span", [1, 3, SMALL[1]])
+@pytest.mark.parametrize("span", [2, SMALL[1]])
 def test_a_completion_is_the_same_for_every_span(model: PixelModel, span: int) -> None:
     images, known = some_images(model, 4), torch.rand(4, 1, *SMALL) < 0.5
     known[:, :, 1] = known[:1, :, 1]  # a row that is known, here and there, in all of them
