@@ -47,7 +47,7 @@ def make(case: tuple[str, str, int, str, int], size: tuple[int, int] = (9, 7), *
     if network == "local-pixelcnn":
         options = {"kernel": 5, "linear": True, "block_layers": 2, **options}
     if deep:
-        options = {"blocks": 2, "keys": 3, **options}
+        options = {"blocks": 2, "keys": 3, "resolutions": 2, **options}
     options = {key: value for key, value in options.items() if key in {**options_of(network), **CONDITION}}
     if head == "mcgsm":
         options = {**options, "components": 3, "scales": 2}

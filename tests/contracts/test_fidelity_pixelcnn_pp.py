@@ -80,7 +80,7 @@ LOOPS = {"pixelcnn-pp": pixelcnn_pp}
 
 
 def compared(mistake: str = "", **options: object) -> tuple[Array, Array]:
-    return both(pixelcnn_pp, "pixelcnn-pp", mistake, **{"width": 4, **options})
+    return both(pixelcnn_pp, "pixelcnn-pp", mistake, **{"width": 4, "resolutions": 3, **options})
 
 
 @pytest.mark.parametrize("size", [(6, 5), (8, 8), (5, 1), (1, 5), (1, 1)], ids=str)
