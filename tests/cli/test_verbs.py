@@ -175,7 +175,10 @@ def digit(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("known", [("--keep", "top"), ("--keep", "left"), ("--mask", "mask.png")])
+KNOWN = [*(("--keep", half) for half in ("top", "left", "bottom", "right")), ("--mask", "mask.png")]
+
+
+@pytest.mark.parametrize("known", KNOWN)
 def test_complete_keeps_what_is_known(cli: Cli, run: Path, tmp_path: Path, known: tuple[str, str]) -> None:
     mask = np.zeros((8, 8), dtype=np.uint8)
     mask[:5, :3] = 255
@@ -187,7 +190,8 @@ def test_complete_keeps_what_is_known(cli: Cli, run: Path, tmp_path: Path, known
     assert result.status == 0, result.err
     assert result.out.startswith(f"{out}  3 completions of 1 picture 8x8")
     kept = torch.zeros(8, 8, dtype=torch.bool)
-    kept[: 4 if value == "top" else 8, : 4 if value == "left" else 8] = True
+    halves = {"top": kept[:4], "left": kept[:, :4], "bottom": kept[4:], "right": kept[:, 4:]}
+    halves.get(str(value), kept)[:] = True
     if flag == "--mask":
         kept = torch.from_numpy(mask > 0)
     image = torch.from_numpy(pixels_of(tmp_path / "one.png") // 15.1).to(torch.uint8)[None, None]

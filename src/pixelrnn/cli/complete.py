@@ -39,8 +39,12 @@ EXAMPLE = (
     "  pixelrnn complete runs/digits three.png -o out.png --keep top -n 4\n"
     "  pixelrnn complete runs/mine a.png b.png -o out.png --mask known.png\n"
     "  pixelrnn complete mnist three.png -o out.png --keep top --label 3 --size 28x28\n"
+    "  pixelrnn complete mnist-any-order three.png -o out.png --keep bottom --size 28x28\n"
     "\n\nThe mask has the size of the pictures, and is white where they are known. Transparent counts as white."
 )
+
+
+HALVES = ("top", "left", "bottom", "right")
 
 
 def run(
@@ -52,7 +56,7 @@ def run(
     mask: Path | None = typer.Option(
         None, "--mask", help="A picture that is white (128..255) at known pixels, black elsewhere."
     ),
-    keep: str | None = typer.Option(None, "--keep", help="The known half: top or left."),
+    keep: str | None = typer.Option(None, "--keep", help="The known half: top, left, bottom or right."),
     n: int = typer.Option(4, "-n", min=1, help="Completions of each picture."),
     size: str | None = typer.Option(
         None, "--size", help="HxW to crop and resize the pictures to; by default their own size."
@@ -66,22 +70,19 @@ def run(
     """Complete partly known pictures: each row shows the picture, its known pixels, and the completions.
 
     Pixels are sampled in the network's generation order, each conditioned on all earlier ones. A network that takes any
-    order (pixel-transformer) takes the known pixels first, so it sees all of them. Others go in raster order, or for a
-    multi-scale network with the small image first: a completion is an exact sample if the known pixels come before the
-    unknown ones, as with --keep top. Later known pixels are kept, but earlier ones are not conditioned on them: with
-    --keep left, each row of the right half is sampled without regard to the rows below.
+    order (pixel-transformer, lmconv) takes the known pixels first, so it sees all of them. Others go in raster order,
+    or for a multi-scale network with the small image first: a completion is an exact sample if the known pixels come
+    before the unknown ones, as with --keep top. Later known pixels are kept, but earlier ones are not conditioned on
+    them: with --keep left, each row of the right half is sampled without regard to the rows below.
     """
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
     from pixelrnn.report.sheets import completion_sheet
 
     if (mask is None) == (keep is None):
-        raise ConfigError("Choose the known pixels with one of --keep top, --keep left, or --mask MASK.png.")
-    if keep not in (None, "top", "left"):
-        raise ConfigError(
-            f"--keep takes top or left, not {keep!r}: pixels are sampled row by row from the left, and the known ones "
-            "must come first. For other known pixels:  --mask MASK.png"
-        )
+        raise ConfigError(f"Choose the known pixels with one of --keep {', '.join(HALVES)}, or --mask MASK.png.")
+    if keep is not None and keep not in HALVES:
+        raise ConfigError(f"--keep takes {', '.join(HALVES)}, not {keep!r}. For other known pixels:  --mask MASK.png")
     check_not_an_input(out, [*pictures, *([mask] if mask else [])])
     model = PixelModel.load(run, pick_device(device))
     number = _label(model, label, guidance)
@@ -126,7 +127,8 @@ def _note_unseen(model: PixelModel, known: Tensor) -> None:
     if unseen:
         note(
             f"{several(unseen, 'known pixel')} come later in generation order than an unknown one: they are kept, but "
-            "what comes before them is sampled without regard to them; a pixel-transformer sees them all"
+            "what comes before them is sampled without regard to them; a network that takes any order, such as "
+            "mnist-any-order, sees them all"
         )
 
 
@@ -146,9 +148,6 @@ def _known(mask: Path | None, keep: str | None, height: int, width: int) -> Tens
 
     if mask is not None:
         return torch.from_numpy(read_mask(mask, (height, width)))
-    known = torch.zeros(height, width, dtype=torch.bool)
-    if keep == "top":
-        known[: height // 2] = True
-    else:
-        known[:, : width // 2] = True
-    return known
+    rows, columns = torch.arange(height)[:, None].expand(-1, width), torch.arange(width).expand(height, -1)
+    upper, left = rows < height // 2, columns < width // 2
+    return {"top": upper, "left": left, "bottom": ~upper, "right": ~left}[str(keep)]
