@@ -51,8 +51,8 @@ def build(
         size      (H, W) of the images it will be trained on
         channels  1 for gray, 3 for RGB; up to 256
         levels    2 to 256; pixels are integers 0..levels-1
-        head      "bernoulli", "categorical" or "mcgsm"; left out, it is the network's own if it has one, else
-                  "bernoulli" for 2 levels and "categorical" for more
+        head      "bernoulli", "categorical", "mcgsm" or "logistic-mixture"; left out, it is the network's own if it has
+                  one, else "bernoulli" for 2 levels and "categorical" for more
         options   of the network, the head and the condition (`options.ConditionOptions`), by their own names
     Raises:       ConfigError for an unknown name, with the nearest one, or a value out of its range
     """

@@ -143,8 +143,14 @@ def test_a_trained_model_is_quantised_and_compresses_its_data(cli: Cli, here: Pa
     made = cli("quantise", "run", "--out", "exact")
     assert made.status == DONE, made.err
     assert made.out.startswith("exact  ")
+    for out, message in (("run", "exists and is not empty"), ("exact", "To replace it: --overwrite")):
+        again = cli("quantise", "run", "--out", out)
+        assert (again.status, message in again.err) == (WRONG, True), again.err
+    assert "whole numbers already" in cli("quantise", "exact", "--out", "twice").err
+    assert cli("quantise", "run", "--out", "exact", "--overwrite").status == DONE
     result = cli("compress", "--data", "digits", "--split", "test", "--model", "exact", "-o", "digits.prnn")
     assert result.status == DONE, result.err
+    assert "so that is what is kept of 17" in result.err
     back = cli("decompress", "digits.prnn", "-o", "back", "--model", "exact")
     assert back.status == DONE, back.err
     images = np.load("back/images.npy")
@@ -185,12 +191,16 @@ def test_wrong_use_is_one_clear_sentence(cli: Cli, colour: Path, here: Path) -> 
     picture(Path("b/a.png"))
     Path("empty").mkdir()
     Path("text.prnn").write_text("not an archive")
+    Path("empty.prnn").touch()
     assert cli("compress", "a.png", "-o", "a.prnn", "--model", colour).status == DONE
     for arguments, status, message in (
         (["compress", "-o", "x.prnn"], WRONG, "Give either pictures or --data"),
         (["compress", "a.png", "b/a.png", "-o", "x.prnn", "--model", colour], WRONG, "are both called a.png"),
         (["compress", "empty", "-o", "x.prnn", "--model", colour], FAILED, "empty holds no picture"),
         (["compress", "a.png", "-o", "a.png", "--model", colour], WRONG, "would overwrite an input"),
+        (["compress", "a.png", "-o", "b/a.png", "--model", colour], WRONG, "b/a.png exists and is no compressed"),
+        (["compress", "--data", "b", "-o", "x.prnn", "--model", colour], WRONG, "pixelrnn compress b -o FILE.prnn"),
+        (["decompress", "empty.prnn", "-o", "x"], FAILED, "not a compressed file of pixelrnn"),
         (["compress", "a.png", "-o", "no/x.prnn", "--model", colour], FAILED, "There is no folder no"),
         (["decompress", "text.prnn", "-o", "x"], FAILED, "not a compressed file of pixelrnn"),
         (["decompress", "none.prnn", "-o", "x"], FAILED, "none.prnn cannot be read"),

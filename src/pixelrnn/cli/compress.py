@@ -13,6 +13,7 @@ from pixelrnn.cli.common import (
     Clock,
     check_not_an_input,
     download_bar,
+    note,
     note_compiling,
     note_layout,
     note_split,
@@ -71,6 +72,7 @@ def run(
     check_one_of(pictures, data)
     check_place(out)
     check_not_an_input(out, pictures or [])
+    _check_replaceable(out)
     named = _named(pictures or [])
     headers = {name: read_header(path) for name, path in named.items()}
     model = model or (PHOTO if data else _model_for(headers))
@@ -100,6 +102,16 @@ def run(
     bits = 8 * writer.size / max(raw, 1)
     size = f"{writer.size:,} bytes of {raw:,}   {bits:.3f} bits/dim"
     typer.echo(f"{out}  {several(count, 'image')}   {size}   {clock.seconds:.1f} s")
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raises ConfigError if a file is there that is no archive: a name given by mistake is no loss."""
+    from pixelrnn.codec.archive import MAGIC
+
+    if out.is_file() and out.stat().st_size:
+        with out.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise ConfigError(f"{out} exists and is no compressed file of pixelrnn. Name another file with -o.")
 
 
 def _named(paths: list[Path]) -> dict[str, Path]:
@@ -151,13 +163,22 @@ def _of_data(model: PixelModel, data: str, split: str, values: int | None) -> tu
     """The number of pixels of a split, and its images as the model's levels, without names, with labels if it takes
     them."""
     from pixelrnn.codec.files import Image
+    from pixelrnn.data.loading import holds_pictures
     from pixelrnn.measure.evaluation import levels_for, load_like
 
+    if holds_pictures(Path(data)):
+        raise ConfigError(
+            f"With --data the pictures of {data} would be brought to the model's size and colours. To keep their very "
+            f"pixels:  pixelrnn compress {data} -o FILE.prnn"
+        )
     with download_bar() as download:
         found = load_like(model, data, split, values=values, progress=download)
     note_layout(found)
     note_split(found)
-    pixels = levels_for(model, found).fixed(found.images)
+    levels = levels_for(model, found)
+    if levels.levels < levels.values:
+        note(f"the model has {levels.levels} levels, so that is what is kept of {levels.values}: {levels.protocol}")
+    pixels = levels.fixed(found.images)
     labels = None if found.labels is None or not model.takes_labels else [int(each) for each in found.labels]
     images = (Image("", pixels[index], labels[index] if labels else None) for index in range(len(pixels)))
     return len(pixels) * pixels.shape[2] * pixels.shape[3], images

@@ -77,7 +77,8 @@ def _settings() -> dict[str, str]:
     rows = _described("data", DataSettings) | _described("training", TrainingSettings)
     rows["model.network"] = "network: a name from `pixelrnn list networks`, which also lists its options"
     rows["model.head"] = (
-        'output distribution: "bernoulli", "categorical" or "mcgsm"; "" for the network\'s own (default "")'
+        'output distribution: "bernoulli", "categorical", "mcgsm" or "logistic-mixture"; "" for the network\'s own '
+        '(default "")'
     )
     return rows | _described("model", ConditionOptions)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from pixelrnn.cli.common import Clock, RunFolder, bar
 from pixelrnn.cli.pictures import DataInstead, DataSplit, DataValues, first_images
+from pixelrnn.errors import ConfigError
 
 EXAMPLE = (
     "\b\nExample:\n"
@@ -21,6 +24,7 @@ def run(
     split: DataSplit = "valid",
     values: DataValues = None,
     count: int = typer.Option(200, "--count", min=1, help="Number of images that decide how to round."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace an exact model that is there."),
 ) -> None:
     """Make a model in whole numbers: it gives the same probabilities on every machine, as compression needs it.
 
@@ -28,7 +32,14 @@ def run(
     default those of the data set that the model was trained on.
     """
     from pixelrnn.model import PixelModel
+    from pixelrnn.model.model_folder import holds_model
 
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        exact_there = holds_model(folder) and PixelModel.load(folder).is_exact
+        if not (exact_there and overwrite):
+            hint = "  To replace it: --overwrite" if exact_there else ""
+            raise ConfigError(f"{out} exists and is not empty. Name another folder with --out.{hint}")
     clock = Clock()
     model = PixelModel.load(run)
     _, images, labels = first_images(model, data, split, count, values)

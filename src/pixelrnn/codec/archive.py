@@ -187,9 +187,10 @@ class Reader:
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
-        head = self._read(len(MAGIC) + 2, "its beginning")
+        head = self.file.read(len(MAGIC) + 2)
         if head[: len(MAGIC)] != MAGIC:
             raise CodecError("This is not a compressed file of pixelrnn: it begins with other bytes.")
+        head += self._read(len(MAGIC) + 2 - len(head), "its beginning")
         if head[-2] not in (PLAIN, LABELLED):
             raise CodecError(f"The file has version {head[-2]}, but this package reads 1 and 2. Update pixelrnn.")
         rest = bytearray(self._read(head[-1] + 18, "its beginning"))

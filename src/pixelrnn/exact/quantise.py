@@ -47,6 +47,8 @@ def check_quantisable(network: Network, head: Head, condition: Condition | None)
 
     Raises: ConfigError that says why it has none
     """
+    if isinstance(head, IntegerHead):
+        raise ConfigError("The model is in whole numbers already.")
     found = integer_head(head)
     if found is None:
         raise ConfigError(

@@ -56,7 +56,7 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
 
     Arguments:
         network   a name of `pixelrnn.network_names()`
-        head      "bernoulli" (binary), "categorical" or "mcgsm"
+        head      "bernoulli" (binary), "categorical", "mcgsm" or "logistic-mixture"
         size      (H, W)
         channels  number of colours, 1 to 256; red comes first, then green, then blue
         levels    2 to 256

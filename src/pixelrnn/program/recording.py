@@ -177,16 +177,16 @@ class Recording(Recorder, Canvas):
         return self.stand_in(out.elements(), (1, -1, 1, 1), self.dtype)
 
     def before(self) -> Before:
-        raise UnknownStepError("before, the pixel before in generation order")
+        raise UnknownStepError("a look at the pixel before in generation order")
 
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
-        raise UnknownStepError("earlier, a feature map moved by one in generation order")
+        raise UnknownStepError("a feature map of the pixel before in generation order")
 
     def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
-        raise UnknownStepError("neighbours, those that are earlier in any generation order")
+        raise UnknownStepError("a look at neighbours that are earlier in any generation order")
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
-        raise UnknownStepError("attend, an attention to all earlier pixels")
+        raise UnknownStepError("attention to all earlier pixels")
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         return make()
