@@ -138,7 +138,7 @@ def test_labels_are_kept_with_the_images(cli: Cli, classes: Path, here: Path) ->
 
 
 def test_a_trained_model_is_quantised_and_compresses_its_data(cli: Cli, here: Path) -> None:
-    small = ["--set", "network=pixelcnn", "--set", "layers=1", "--set", "width=8", "--epochs", 1]
+    small = ["--set", "network=pixelcnn", "--set", "layers=1", "--set", "width=8", "--set", "levels=2", "--epochs", 1]
     assert cli("train", "digits", "--out", "run", *small).status == DONE
     made = cli("quantise", "run", "--out", "exact")
     assert made.status == DONE, made.err
