@@ -173,3 +173,8 @@ def test_orders_that_are_not_there_are_refused_in_one_sentence() -> None:
         orders_of("spirals", (3, 4), torch.Generator())
     with pytest.raises(ConfigError, match="for images of 4x3, but they are 3x4"):
         model.sample(1, order=Order.raster(4, 3))
+    for wrong in (3, ["raster"]):
+        with pytest.raises(ConfigError, match="must be an Order or a name"):
+            model.sample(1, order=wrong)
+    with pytest.raises(ConfigError, match="must be an Order or a name"):
+        model.log_prob(torch.zeros(1, 1, 3, 4, dtype=torch.uint8), order=3)

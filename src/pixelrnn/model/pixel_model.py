@@ -174,7 +174,7 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         >>> model.log_prob(images).shape, model.log_prob(images, reduce=False).shape
         (torch.Size([5]), torch.Size([5, 1, 8, 8]))
         """
-        if order is not None and not isinstance(order, Order | str):
+        if isinstance(order, Sequence) and not isinstance(order, str):
             return self._mean_over(
                 order, images, reduce, label=label, vector=vector, condition_map=condition_map, check=check
             )

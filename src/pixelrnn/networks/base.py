@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Canvas, Order
+from pixelrnn.canvas import ORDERS, Canvas, Order
 from pixelrnn.errors import ConfigError
 
 
@@ -71,6 +71,8 @@ class Network(nn.Module, ABC):
             return None
         if isinstance(order, str):
             order = Order.named(order, *size)
+        if not isinstance(order, Order):
+            raise ConfigError(f"The order must be an Order or a name ({ORDERS}), not {order!r}.")
         if tuple(order.size) != tuple(size):
             raise ConfigError(f"The order is for images of {_hw(order.size)}, but they are {_hw(size)}.")
         if self.orders == "any":
