@@ -138,7 +138,9 @@ def test_no_weight_is_dead_and_no_masked_weight_is_alive(
         dead = ((layer.weight.grad == 0) & free).nonzero()
         assert not len(dead), f"{name}: {len(dead)} weights without a gradient, the first at {dead[0].tolist()}"
         assert not ((layer.weight.grad != 0) & ~free).any(), f"{name}: a masked weight has a gradient"
-        assert layer.bias is None or (layer.bias.grad != 0).all(), f"{name}: a bias without a gradient"
+        # What is added to all keys alike changes no weight of an attention.
+        keys = 3 if name.endswith(".offer") else 0
+        assert layer.bias is None or (layer.bias.grad[keys:] != 0).all(), f"{name}: a bias without a gradient"
 
 
 @torch.no_grad()

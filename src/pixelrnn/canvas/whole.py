@@ -108,13 +108,12 @@ class Whole(Canvas):
         self._claim(key)
         order = None if self.order is None or self.order.is_raster else self.order.along.to(query.device)
         parts = [each.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3) for each in (query, keys, values)]
-        # Feature maps innermost, and as many of each, or PyTorch would keep the weights of all pairs of pixels.
-        sizes = [each.shape[3] for each in parts]
-        parts = [F.pad(each, (0, max(sizes) - each.shape[3])) for each in parts]
+        # Feature maps innermost, or PyTorch would keep the weights of all pairs of pixels, as it does where values have
+        # another size than keys.
         parts = [(each if order is None else each[:, :, order]).contiguous() for each in parts]
-        scale = sizes[0] ** -0.5
-        found = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True, scale=scale)
-        found = found[..., : sizes[2]] if order is None else found[:, :, order.argsort(), : sizes[2]]
+        found = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)  # (B, heads, H * W, size)
+        if order is not None:
+            found = found[:, :, order.argsort()]
         return found.transpose(2, 3).reshape(values.shape)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:

@@ -93,6 +93,7 @@ class PixelSNAIL(Network):
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 1712.09763, figure 2, and the authors' code
+    Memory:  a training step keeps a weight for every pair of pixels in each block
     Differs: the weights of attention add up to 1, where the authors add 1e-6 to their sum; `FirstConv2d`, `EluReadout`
 
     >>> import pixelrnn
