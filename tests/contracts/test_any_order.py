@@ -160,8 +160,9 @@ def test_a_walk_that_would_keep_too_much_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", str(10**8))
     by_rows = pixelrnn.build("pixelcnn", size=(4, 4), levels=2, layers=1, width=8)
     next(by_rows.sample_rows(1, size=(400, 400)))
-    with pytest.raises(MemoryLimitError, match="To draw 1 images of 400 x 400"):
-        next(transformer((4, 4), width=32).sample_rows(1, size=(400, 400)))
+    for network in ("pixel-transformer", "lmconv", "pixelsnail"):
+        with pytest.raises(MemoryLimitError, match="To draw 1 images of 400 x 400"):
+            next(built(network, (4, 4), width=32).sample_rows(1, size=(400, 400)))
 
 
 def test_orders_that_are_not_there_are_refused_in_one_sentence() -> None:

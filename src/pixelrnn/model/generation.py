@@ -387,8 +387,9 @@ class GenerationMixin(nn.Module):
         _, channels, height, width = images.shape
         needed = batch * height * width * (8 * channels + 4 * channels + 2)  # random numbers; guesses and masks
         if batch * height * width > _MANY_COLUMNS and any(stage.network.remembers for stage in self.network.stages()):
-            # Keys and values of all pixels; their memory grows by doubling.
-            needed += 2 * batch * height * width * self._kept_for_a_pixel() * self.dtype.itemsize
+            # Twice what is kept of all pixels: the memory of keys and values is copied when it grows.
+            one, two = (self._kept_of_pixels(count) for count in (1, 2))
+            needed += 2 * batch * height * width * (two - one) * self.dtype.itemsize
         if batch * width > _MANY_COLUMNS:
             narrow, wide = (self._kept_by_a_walk(columns) for columns in (1, 2))
             needed += batch * (narrow + (wide - narrow) * (width - 1)) * self.dtype.itemsize
@@ -408,16 +409,16 @@ class GenerationMixin(nn.Module):
         return kept
 
     @torch.inference_mode()
-    def _kept_for_a_pixel(self) -> int:
-        """The number of values that attention keeps for every pixel of an image."""
-        shape = (1, self.channels, 1, 1)
+    def _kept_of_pixels(self, count: int) -> int:
+        """The number of values that a walk over so many pixels keeps of them until its end."""
+        shape = (1, self.channels, 1, count)
         if self.network.orders == "any":
-            ordered = Ordered(shape, self.dtype, self.device, Order.raster(1, 1))
-            ordered.begin(0, 1)
+            ordered = Ordered(shape, self.dtype, self.device, Order.raster(1, count))
+            ordered.begin(0, count)
             self.network(ordered)
             return ordered.memory
         canvas = Incremental(shape, self.dtype, self.device)
-        canvas.begin(Region(0, 0, 1))
+        canvas.begin(Region(0, 0, count))
         self.network(canvas)
         return canvas.memory_of_pixels
 

@@ -190,8 +190,9 @@ def train(
 def _fit_initial_weights(model: PixelModel, data: ImageData, levels: Levels, preset: Preset) -> None:
     """Let the first images decide the initial weights of layers that are normalised, in all processes alike."""
     if any(isinstance(each, NormalisedConv2d) for each in model.modules()):
-        images = torch.from_numpy(np.array(levels.fixed(data.images[:_FIRST])))
-        labels = None if data.labels is None else torch.from_numpy(np.array(data.labels[:_FIRST]))
+        count = min(_FIRST, preset.training.batch_size)  # what fits into memory as a batch fits here
+        images = torch.from_numpy(np.array(levels.fixed(data.images[:count])))
+        labels = None if data.labels is None else torch.from_numpy(np.array(data.labels[:count]))
         with torch.no_grad(), fitted(model):
             model.log_prob(images, **condition_of(model, preset.data.condition, images, labels))
 
