@@ -4,6 +4,7 @@
     nats = model.log_prob(images)                   # (B,) exact
     new = model.sample(16, seed=0)                  # (16, 1, 28, 28) uint8
     whole = model.complete(images, known, seed=0)   # known pixels come back untouched
+    strange = pixelrnn.scores(model, images)        # how strange images are, and where
     model.save("folder"); pixelrnn.load("folder")
 
 Importing this module is quick: PyTorch is loaded when a function is first called.
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
     import torch
 
+    from pixelrnn.measure.scores import scores as scores
     from pixelrnn.model import PixelModel
 
 __version__ = "0.1.0"
-__all__ = ["PixelModel", "__version__", "build", "load", "network_names"]
+__all__ = ["PixelModel", "__version__", "build", "load", "network_names", "scores"]
 
 
 def network_names() -> list[str]:
@@ -82,4 +84,8 @@ def __getattr__(name: str) -> Any:
         from pixelrnn.model import PixelModel
 
         return PixelModel
+    if name == "scores":
+        from pixelrnn.measure.scores import scores
+
+        return scores
     raise AttributeError(f"module 'pixelrnn' has no attribute {name!r}")

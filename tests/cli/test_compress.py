@@ -20,6 +20,7 @@ from pixelrnn.codec import Reader
 from pixelrnn.codec.files import safe_name
 from pixelrnn.data import load_data
 from pixelrnn.errors import CodecError
+from pixelrnn.measure.evaluation import levels_for
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -51,7 +52,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "classes"
     model = pixelrnn.build("gated-pixelcnn", size=(8, 8), levels=16, layers=1, width=6, classes=10)
-    model.about = {"class_names": [f"digit {number}" for number in range(10)]}
+    model.about = {"class_names": [str(number) for number in range(10)]}
     model.save(folder)
     return folder
 
@@ -131,10 +132,54 @@ def test_labels_are_kept_with_the_images(cli: Cli, classes: Path, here: Path) ->
     result = cli("decompress", "digits.prnn", "-o", "back", "--model", "exact")
     assert result.status == DONE, result.err
     labels = load_data("digits", "test").labels
-    rows = [f"{index},digit {label}" for index, label in enumerate(labels)]
+    rows = [f"{index},{label}" for index, label in enumerate(labels)]
     assert Path("back/labels.csv").read_text().splitlines() == ["image,label", *rows]
     again = cli("decompress", "digits.prnn", "-o", "back", "--model", "exact")
     assert (again.status, "is there already" in again.err) == (FAILED, True)
+
+
+def test_several_images_are_taken_out_by_name_or_number(cli: Cli, colour: Path, classes: Path, here: Path) -> None:
+    composed, decomposed = "caf\u00e9.png", "cafe\u0301.png"
+    for name in ("a.png", composed, "b.png"):
+        picture(Path("all") / name)
+    assert cli("compress", "all", "-o", "all.prnn", "--model", colour).status == DONE
+    assert "together with 2 others" in cli("inspect", "all.prnn").out
+    some = cli("decompress", "all.prnn", "-o", "some", "--model", colour, "--only", decomposed, "--only", "b.png")
+    assert some.out.startswith("some  2 images"), some.err
+    assert {path.name for path in Path("some").iterdir()} == {composed, "b.png"}
+    half = cli("decompress", "all.prnn", "-o", "half", "--model", colour, "--only", "a.png", "--only", "c.png")
+    assert (half.status, "no image 'c.png'; pixelrnn inspect lists their names. Restored" in half.err) == (FAILED, True)
+    assert [path.name for path in Path("half").iterdir()] == ["a.png"]
+
+    assert cli("quantise", classes, "--out", "exact", "--data", "digits", "--count", "20").status == DONE
+    data = ("--data", "digits", "--split", "test", "--count", "9")
+    assert cli("compress", *data, "--model", "exact", "-o", "digits.prnn").out.startswith("digits.prnn  9 images")
+    one = cli("decompress", "digits.prnn", "-o", "one", "--model", "exact", "--only", "7")
+    assert one.status == DONE, one.err
+    model, digits = pixelrnn.load(classes), load_data("digits", "test")
+    assert np.array_equal(np.load("one/images.npy")[0], levels_for(model, digits).fixed(digits.images)[7])
+    assert Path("one/labels.csv").read_text().splitlines()[1] == f"7,{digits.labels[7]}"
+
+
+def test_images_before_damage_are_restored(cli: Cli, colour: Path, here: Path) -> None:
+    for number, rows in enumerate((5, 6, 7)):  # each a block of its own
+        picture(Path(f"all/{number}.png"), (rows, 9))
+    assert cli("compress", "all", "-o", "all.prnn", "--model", colour).status == DONE
+    data = bytearray(Path("all.prnn").read_bytes())
+    data[-20] ^= 1
+    Path("all.prnn").write_bytes(bytes(data))
+    result = cli("decompress", "all.prnn", "-o", "back", "--model", colour)
+    assert (result.status, "Restored before that, in back: " in result.err) == (FAILED, True)
+    assert Path("back/0.png").is_file()
+    assert not Path("back/2.png").exists()
+
+
+def test_classes_that_are_not_the_models_are_refused(cli: Cli, classes: Path, here: Path) -> None:
+    assert cli("quantise", classes, "--out", "exact", "--data", "digits", "--count", "20").status == DONE
+    strange = {"class_names": np.array(["cat", "dog"]), "test_labels": np.array([0, 1])}
+    np.savez("strange.npz", test_images=np.full((2, 8, 8), 200, np.uint8), **strange)
+    result = cli("compress", "--data", "strange.npz", "--model", "exact", "-o", "x.prnn")
+    assert (result.status, "it does not know cat, dog. Name another model" in result.err) == (FAILED, True)
 
 
 def test_a_trained_model_is_quantised_and_compresses_its_data(cli: Cli, here: Path) -> None:

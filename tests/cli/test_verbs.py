@@ -15,6 +15,8 @@ from command import Cli
 from PIL import Image
 
 import pixelrnn
+from pixelrnn.data import load_data
+from pixelrnn.measure.evaluation import levels_for
 from pixelrnn.model.options import ConditionOptions
 from pixelrnn.report.sheets import completion_sheet
 from pixelrnn.training.presets import DataSettings, TrainingSettings
@@ -209,6 +211,27 @@ def test_inspect_proves_a_network_of_any_order_in_several(cli: Cli) -> None:
     assert (wrong.status, "in raster order only" in wrong.err) == (2, True)
     unknown = cli("inspect", "pixel-transformer", *small, "--order", "s-curve-8")
     assert (unknown.status, "There is no order 's-curve-8'. Orders: raster," in unknown.err) == (2, True)
+
+
+def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = pixelrnn.build("pixel-transformer", size=(8, 8), levels=17, layers=1, width=8)
+    model.save(tmp_path / "model")
+    array = tmp_path / "samples.npy"
+    result = cli("sample", tmp_path / "model", "-n", 2, "--seed", 3, "--order", "s-curve-3", "--array", array)
+    assert result.status == 0, result.err
+    drawn = pixelrnn.load(tmp_path / "model").sample(2, seed=3, order="s-curve-3")
+    assert (np.load(array) == drawn.numpy()).all()
+    orders = ["raster", "random-1"]
+    flags = [part for order in orders for part in ("--order", order)]
+    result = cli("evaluate", tmp_path / "model", "--data", "digits", "--count", 5, "--json", *flags)
+    assert result.status == 0, result.err
+    found = json.loads(result.out)
+    data = load_data("digits", "test")
+    images = torch.from_numpy(levels_for(model, data).fixed(data.images[:5]))
+    expected = -pixelrnn.load(tmp_path / "model").log_prob(images, order=orders).detach().double().mean()
+    assert found["nats"] == pytest.approx(float(expected), rel=1e-6)
+    assert found["protocol"].endswith(", raster + random-1 order")
 
 
 def test_complete_says_which_known_pixels_are_not_seen(cli: Cli, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ ROOMS = [
     "model",
     "measure",
     "report",
+    "web",
     "training",
     "demo",
     "cli",

@@ -291,3 +291,11 @@ def test_a_change_of_a_section_that_is_no_table_is_a_config_error(tmp_path: Path
     path.write_text("training = 3\n" + NETWORK)
     with pytest.raises(ConfigError, match="training"):
         load_preset(str(path), ["epochs=3"])
+
+
+def test_another_network_takes_of_the_presets_options_only_those_it_has() -> None:
+    preset = load_preset("digits", ["network=lmconv"])
+    assert preset.model["network"] == "lmconv"
+    assert preset.model == {"network": "lmconv", "layers": 6, "width": 48, "dropout": 0.3}
+    with pytest.raises(ConfigError, match="first_kernel"):
+        load_preset("digits", ["network=lmconv", "first_kernel=3"])

@@ -24,6 +24,8 @@ from pixelrnn.cli import (
     reconstruct,
     restore,
     sample,
+    score,
+    serve,
     train,
 )
 from pixelrnn.errors import ConfigError, PixelRNNError
@@ -49,6 +51,8 @@ app.command("complete", short_help="Complete partly known pictures.", epilog=com
 app.command("interpolate", short_help="Interpolate between two pictures.", epilog=interpolate.EXAMPLE)(interpolate.run)
 app.command("reconstruct", short_help="Sample from the code of a picture.", epilog=reconstruct.EXAMPLE)(reconstruct.run)
 app.command("restore", short_help="Restore small or blurred pictures.", epilog=restore.EXAMPLE)(restore.run)
+app.command("score", short_help="Find odd images, and odd places in them.", epilog=score.EXAMPLE)(score.run)
+app.command("serve", short_help="Show models at work in a page.", epilog=serve.EXAMPLE)(serve.run)
 app.command("quantise", short_help="Make a model exact, for compression.", epilog=quantise.EXAMPLE)(quantise.run)
 app.command("compress", short_help="Compress pictures without loss.", epilog=compress.EXAMPLE)(compress.run)
 app.command("decompress", short_help="Restore compressed pictures.", epilog=decompress.EXAMPLE)(decompress.run)

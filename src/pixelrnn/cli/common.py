@@ -73,6 +73,8 @@ Temperature = Annotated[
     typer.Option("--temperature", help="Below 1: more probable images; 0: the most probable value of each pixel."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same images; random by default.")]
+ORDER_HELP = "The generation order, for a network that takes any: raster, s-curve-0 to s-curve-7, random-SEED"
+Order = Annotated[str | None, typer.Option("--order", help=f"{ORDER_HELP}.")]
 BATCH = 64  # images sampled at a time
 
 

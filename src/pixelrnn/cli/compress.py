@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ def run(
     data: DataInstead = None,
     split: DataSplit = "test",
     values: DataValues = None,
+    count: int | None = typer.Option(None, "--count", min=1, help="The first COUNT images only; by default all."),
     pixels_only: bool = typer.Option(
         False, "--pixels-only", help="Leave out colour profiles and EXIF, with which a picture is refused otherwise."
     ),
@@ -73,23 +75,23 @@ def run(
     check_place(out)
     check_not_an_input(out, pictures or [])
     _check_replaceable(out)
-    named = _named(pictures or [])
+    named = dict(islice(_named(pictures or []).items(), count))
     headers = {name: read_header(path) for name, path in named.items()}
     model = model or (PHOTO if data else _model_for(headers))
     used = PixelModel.load(model)
     note_compiling(used)
     name = Path(model).name
     if data:
-        total, images = _of_data(used, data, split, values)
+        total, images = _of_data(used, data, split, values, count)
     else:
         total = sum(math.prod(header.size) for header in headers.values())
         images = _of_files(used, named, pixels_only)
-    clock, count, raw = Clock(), 0, 0
+    clock, done, raw = Clock(), 0, 0
 
     def counted() -> Iterator[Image]:
-        nonlocal count, raw
+        nonlocal done, raw
         for image in images:
-            count, raw = count + 1, raw + image.pixels.size
+            done, raw = done + 1, raw + image.pixels.size
             yield image
 
     try:
@@ -101,7 +103,7 @@ def run(
         raise DataError(f"{out} cannot be written: {error.strerror or error}.") from error
     bits = 8 * writer.size / max(raw, 1)
     size = f"{writer.size:,} bytes of {raw:,}   {bits:.3f} bits/dim"
-    typer.echo(f"{out}  {several(count, 'image')}   {size}   {clock.seconds:.1f} s")
+    typer.echo(f"{out}  {several(done, 'image')}   {size}   {clock.seconds:.1f} s")
 
 
 def _check_replaceable(out: Path) -> None:
@@ -159,12 +161,14 @@ def _of_files(model: PixelModel, named: dict[str, Path], pixels_only: bool) -> I
         yield Image(name, pixels)
 
 
-def _of_data(model: PixelModel, data: str, split: str, values: int | None) -> tuple[int, Iterator[Image]]:
-    """The number of pixels of a split, and its images as the model's levels, without names, with labels if it takes
-    them."""
+def _of_data(
+    model: PixelModel, data: str, split: str, values: int | None, count: int | None
+) -> tuple[int, Iterator[Image]]:
+    """The number of pixels of a split, or its first images, and these as the model's levels, without names, with
+    labels if it takes them."""
     from pixelrnn.codec.files import Image
     from pixelrnn.data.loading import holds_pictures
-    from pixelrnn.measure.evaluation import levels_for, load_like
+    from pixelrnn.measure.evaluation import check_names, levels_for, load_like
 
     if holds_pictures(Path(data)):
         raise ConfigError(
@@ -176,9 +180,11 @@ def _of_data(model: PixelModel, data: str, split: str, values: int | None) -> tu
     note_layout(found)
     note_split(found)
     levels = levels_for(model, found)
+    if found.labels is not None and model.takes_labels:
+        check_names(model, found, "Name another model with --model.")
     if levels.levels < levels.values:
         note(f"the model has {levels.levels} levels, so that is what is kept of {levels.values}: {levels.protocol}")
-    pixels = levels.fixed(found.images)
+    pixels = levels.fixed(found.images)[:count]
     labels = None if found.labels is None or not model.takes_labels else [int(each) for each in found.labels]
     images = (Image("", pixels[index], labels[index] if labels else None) for index in range(len(pixels)))
     return len(pixels) * pixels.shape[2] * pixels.shape[3], images

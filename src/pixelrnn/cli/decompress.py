@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn decompress holiday.prnn -o back\n"
-    "  pixelrnn decompress holiday.prnn -o back --only beach/sunset.png\n"
+    "  pixelrnn decompress holiday.prnn -o back --only beach/sunset.png --only beach/dunes.png\n"
+    "  pixelrnn decompress digits.prnn -o some --only 0 --only 17\n"
 )
 ARRAY, LABELS = "images.npy", "labels.csv"
 
@@ -30,35 +31,46 @@ ARRAY, LABELS = "images.npy", "labels.csv"
 def run(
     file: Path = typer.Argument(..., help="What pixelrnn compress wrote."),
     out: Path = typer.Option(..., "-o", "--out", help="The folder for the pictures; it is created if it is not there."),
-    only: str | None = typer.Option(None, "--only", help="The name of one image: others are not decompressed."),
+    only: list[str] = typer.Option(
+        [],
+        "--only",
+        help="The name of an image, or its number from 0 if it has none, repeatable: others are not decompressed.",
+    ),
     model: str | None = typer.Option(
         None, "--model", help="The folder of the model that compressed it, if it does not come with the package."
     ),
 ) -> None:
     """Restore the very pixels: pictures as PNG files with their names, images without names as an array images.npy.
 
-    If the model takes labels, those of the images are written to labels.csv. Nothing is overwritten.
+    If the model takes labels, those of the images are written to labels.csv. Nothing is overwritten. Of a damaged file,
+    the images before the damage are restored.
     """
     from pixelrnn.codec.files import read_images
 
-    clock, count, arrays, labels = Clock(), 0, [], []
+    clock, count, arrays, labels, damage = Clock(), 0, [], [], None
     with opened(file) as reader:
         used = model_of(reader, file, model)
         note_compiling(used)
         out.mkdir(parents=True, exist_ok=True)
-        with pixel_bar("decompressing", 0) as progress:
-            for image in read_images(reader, used, progress, only=only):
-                if image.label is not None:
-                    labels.append((image.name or str(count), image.label))
-                count += 1
-                if image.name:
-                    _save(image, out)
-                else:
-                    arrays.append(image.pixels)
+        try:
+            with pixel_bar("decompressing", 0) as progress:
+                for image in read_images(reader, used, progress, only=only):
+                    if image.name:
+                        _save(image, out)
+                    else:
+                        arrays.append(image.pixels)
+                    if image.label is not None:
+                        labels.append((image.name or str(image.number), image.label))
+                    count += 1
+        except CodecError as error:
+            damage = error
     if arrays:
         _save_array(arrays, out / ARRAY)
     if labels:
         _save_labels(labels, used.about.get("class_names"), out / LABELS)
+    if damage is not None:
+        before = f" Restored before that, in {out}: {several(count, 'image')}." if count else ""
+        raise CodecError(f"{damage}{before}") from damage
     typer.echo(f"{out}  {several(count, 'image')}   {clock.seconds:.1f} s")
 
 

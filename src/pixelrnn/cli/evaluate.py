@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pixelrnn.cli.common import (
+    ORDER_HELP,
     Device,
     RunFolder,
     bar,
@@ -32,6 +33,7 @@ EXAMPLE = (
     "  pixelrnn evaluate mnist --classify --count 1000\n"
     "  pixelrnn evaluate runs/mnist --processes 4\n"
     "  pixelrnn evaluate faces --verify\n"
+    "  pixelrnn evaluate mnist-any-order --order s-curve-0 --order s-curve-5 --count 500\n"
 )
 
 
@@ -53,6 +55,11 @@ def run(
         False,
         "--verify",
         help="Also measure how well the codes separate images of one class, or person.",
+    ),
+    orders: list[str] = typer.Option(
+        [],
+        "--order",
+        help=f"{ORDER_HELP}. Repeatable: the mean of the probabilities.",
     ),
     no_condition: bool = typer.Option(False, "--no-condition", help="Leave the condition of a conditional model out."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object instead of a line."),
@@ -82,7 +89,13 @@ def run(
             note_split(images)
         with bar(f"{images.name}, {split}") as update:
             result = evaluate(
-                workers, images, batch_size=batch_size, on_batch=update, use_condition=not no_condition, count=count
+                workers,
+                images,
+                batch_size=batch_size,
+                on_batch=update,
+                use_condition=not no_condition,
+                count=count,
+                orders=orders,
             )
         classified = verified = None
         if classify:

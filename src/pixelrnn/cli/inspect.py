@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pixelrnn.cli.common import parse_size, run_folder, several
+from pixelrnn.cli.common import ORDER_HELP, parse_size, run_folder, several
 
 if TYPE_CHECKING:
     from pixelrnn.measure.inspection import CausalityReport
@@ -36,8 +36,7 @@ def run(
     order: str | None = typer.Option(
         None,
         "--order",
-        help="The generation order, for a network that takes any: raster, s-curve-0 to s-curve-7, random-SEED; five "
-        "random ones are proved in any case.",
+        help=f"{ORDER_HELP}; five random ones are proved in any case.",
     ),
     changes: list[str] = typer.Option([], "--set", help="KEY=VALUE, an option of networks by name: layers=7."),
 ) -> None:
@@ -111,8 +110,9 @@ def _archive(file: Path) -> None:
             images, pixels = images + block.images, pixels + block.pixels
             bits = 8 * block.size / (block.pixels * header.channels)
             kind = "stored" if block.kind == 2 else "coded"
+            together = f" together with {block.images - 1} others" if block.names and block.images > 1 else ""
             for name in block.names or [several(block.images, "image")]:
-                typer.echo(f"  {name}  {block.height}x{block.width}   {bits:.3f} bits/dim, {kind}")
+                typer.echo(f"  {name}  {block.height}x{block.width}   {bits:.3f} bits/dim, {kind}{together}")
     size = file.stat().st_size
     where = "comes with the package" if header.model in shipped() else "needed as --model FOLDER"
     typer.echo(

@@ -89,7 +89,7 @@ def check_one_of(pictures: list[Path] | None, data: str | None) -> None:
         raise ConfigError("Give either pictures or --data NAME|PATH.")
 
 
-def first_images(model: PixelModel, data: str | None, split: str, count: int, values: int | None) -> Chosen:
+def first_images(model: PixelModel, data: str | None, split: str, count: int | None, values: int | None) -> Chosen:
     """The first images of a split, as the model's levels: binarised with the whole split, as `evaluate` does.
 
     data: None for the data set that the model was trained on

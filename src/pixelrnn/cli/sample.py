@@ -13,6 +13,7 @@ from pixelrnn.cli.common import (
     Clock,
     Device,
     Guidance,
+    Order,
     RunFolder,
     Temperature,
     array_out,
@@ -41,6 +42,7 @@ EXAMPLE = (
     "  pixelrnn sample runs/digits -n 16 --seed 0 -o samples.png\n"
     "  pixelrnn sample mnist --label 3 --guidance 1.5 -o threes.png\n"
     "  pixelrnn sample mnist --label all -n 10 -o classes.png\n"
+    "  pixelrnn sample mnist-any-order --order s-curve-3 -o samples.png\n"
     "  pixelrnn sample faces --like photo.png -n 8 -o alike.png\n"
     "  pixelrnn sample runs/mnist -n 100000 --shards many --processes 4\n"
     "  srun --ntasks 8 pixelrnn sample runs/mnist -n 100000 --shards many\n"
@@ -64,6 +66,7 @@ def run(
     guidance: Guidance = 1.0,
     temperature: Temperature = 1.0,
     size: str | None = typer.Option(None, "--size", help="HxW of each image; by default the training size."),
+    order: Order = None,
     seed: int | None = typer.Option(
         None, "--seed", help="The same seed gives the same images; by default a random one, with --shards 0."
     ),
@@ -100,6 +103,7 @@ def run(
             "size": parse_size(size) or workers.model.size,
             "temperature": temperature,
             "guidance": guidance,
+            "order": order,
             "seed": seed,
         }
         if shards is None:

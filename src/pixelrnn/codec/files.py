@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -24,11 +25,13 @@ A block has two dozen bytes of its own; of a larger one the feature maps would n
 
 
 class Image(NamedTuple):
-    """An image (C, H, W), its name, "" for none, and its label: NO_LABEL for none, None to be chosen."""
+    """An image (C, H, W), its name, "" for none, its label: NO_LABEL for none, None to be chosen, and which one of an
+    archive it is, from 0."""
 
     name: str
     pixels: Pixels
     label: int | None = None
+    number: int = 0
 
 
 def write_images(
@@ -83,36 +86,57 @@ def _kind(image: Image) -> tuple[tuple[int, ...], bool, bool]:
 
 
 def read_images(
-    reader: Reader, model: ExactModel, progress: Progress, *, only: str | None = None, threads: int | None = None
+    reader: Reader,
+    model: ExactModel,
+    progress: Progress,
+    *,
+    only: Collection[str] = (),
+    threads: int | None = None,
 ) -> Iterator[Image]:
-    """The images of an archive in order, or the one with a name: other blocks are not decoded then.
+    """The images of an archive in order, or those with some names: other blocks are not decoded then.
 
-    Raises: CodecError if the archive is damaged, or has no image of that name
+    Arguments: only, names in any Unicode form; an image without a name is known by its number, from 0
+    Raises:    CodecError if the archive is damaged, or has no image of such a name
     """
     threads = torch.get_num_threads() if threads is None else threads
-    waiting: deque[tuple[Future[Pixels], Block]] = deque()
-    found = only is None
+    waiting: deque[tuple[Future[Pixels], Block, list[str], int]] = deque()
+    wanted, missing, total = {_normal(name) for name in only}, {_normal(name) for name in only}, 0
 
     def finish(most: int) -> Iterator[Image]:
         while len(waiting) > most:
-            images, block = waiting.popleft()
+            images, block, known_as, first = waiting.popleft()
             for index, pixels in enumerate(images.result()):
-                name = block.names[index] if block.names else ""
-                if only is None or name == only:
-                    yield Image(name, pixels, block.labels[index] if block.labels else None)
+                if not wanted or known_as[index] in wanted:
+                    name, label = (
+                        block.names[index] if block.names else "",
+                        block.labels[index] if block.labels else None,
+                    )
+                    yield Image(name, pixels, label, first + index)
 
     with ThreadPoolExecutor(threads) as pool:
         for block in reader.blocks():
-            if only is not None and only not in block.names:
+            numbers = range(total, total + block.images)
+            known_as = [_normal(name) for name in block.names] or [str(number) for number in numbers]
+            total += block.images
+            if wanted and wanted.isdisjoint(known_as):
                 progress(block.pixels)
                 continue
-            found = True
-            waiting.append((pool.submit(reader.decode, model, block, progress), block))
+            missing.difference_update(known_as)
+            waiting.append((pool.submit(reader.decode, model, block, progress), block, known_as, numbers.start))
             alone = schedule_of(model.network, block.height, block.width).streams >= threads
             yield from finish(0 if alone else threads)
         yield from finish(0)
-    if not found:
-        raise CodecError(f"The file has no image {only!r}; pixelrnn inspect lists their names.")
+    if missing:
+        raise CodecError(f"The file has no image {min(missing)!r}; pixelrnn inspect lists their names.")
+
+
+def _normal(name: str) -> str:
+    """A name in the composed form of Unicode: some file systems decompose letters with marks.
+
+    >>> _normal("e\u0301") == "\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def safe_name(name: str) -> PurePosixPath:

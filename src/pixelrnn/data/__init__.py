@@ -8,7 +8,17 @@ from __future__ import annotations
 from pixelrnn.data.builtin import BUILT_IN
 from pixelrnn.data.cache import cache_folder
 from pixelrnn.data.decode import PIXEL_LIMIT
-from pixelrnn.data.images import SPLITS, ImageData, Labels, Pixels, PixelStore, ProgressCallback, Shape, a_few
+from pixelrnn.data.images import (
+    SPLITS,
+    ImageData,
+    Labels,
+    Pixels,
+    PixelStore,
+    ProgressCallback,
+    Shape,
+    a_few,
+    without_classes,
+)
 from pixelrnn.data.loading import holds_pictures, load_data
 from pixelrnn.data.on_disk import OnDisk
 from pixelrnn.data.packed import check_packed, load_packed, write_packed
@@ -43,6 +53,7 @@ __all__ = [
     "read_mask",
     "read_picture",
     "save_picture",
+    "without_classes",
     "write_packed",
 ]
 

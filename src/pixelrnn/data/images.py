@@ -5,8 +5,9 @@ Shapes:  images (N, C, H, W) uint8 with values 0..values-1, labels (N,) int64 or
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -69,6 +70,28 @@ class ImageData:
 def a_few(images: PixelStore) -> Pixels:
     """The first images, at most 32 million values (but at least one image): enough to see their range."""
     return images[: max(1, _LOOKED_AT // math.prod(images.shape[1:]))]
+
+
+def without_classes(data: ImageData, names: Sequence[str]) -> ImageData:
+    """The data without the images of some classes; the others keep their labels.
+
+    Raises: ConfigError for a class that the data does not have, or if no image is left
+
+    >>> from pixelrnn.data import load_data
+    >>> len(load_data("digits", "test")), len(without_classes(load_data("digits", "test"), ["7"]))
+    (300, 270)
+    """
+    if not names:
+        return data
+    if data.labels is None:
+        raise ConfigError(f"{data.name} has no classes, so none can be left out.")
+    for name in names:
+        if name not in data.class_names:
+            raise unknown(f"class of {data.name}", name, data.class_names)
+    kept = ~np.isin(data.labels, [data.class_names.index(name) for name in names])
+    if not kept.any():
+        raise ConfigError(f"Without the classes {', '.join(names)}, {data.name} has no image left.")
+    return dataclasses.replace(data, images=np.asarray(data.images[np.flatnonzero(kept)]), labels=data.labels[kept])
 
 
 def check_split(split: str, splits: tuple[str, ...] = SPLITS) -> None:

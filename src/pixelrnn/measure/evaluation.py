@@ -7,7 +7,7 @@ import functools
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -27,6 +27,7 @@ from pixelrnn.data import (
     data_names,
     holds_pictures,
     load_data,
+    without_classes,
 )
 from pixelrnn.errors import ConfigError, DataError, ImageError, ModelError
 from pixelrnn.measure.verification import MOST_IMAGES, Verification, verify
@@ -88,6 +89,8 @@ def load_like(
             f"was trained on {model.size[0]} x {model.size[1]} with {model.channels}. Use data of that kind, or train "
             "a model on this data."
         )
+    if name_or_path is None:
+        data = without_classes(data, settings.get("leave_out", []))
     values = values or settings.get("values")
     if values:
         return dataclasses.replace(data, values=values)
@@ -117,6 +120,7 @@ def evaluate(
     on_batch: Callable[[int, int], None] | None = None,
     use_condition: bool = True,
     count: int | None = None,
+    orders: Sequence[str] = (),
 ) -> Evaluation:
     """The mean nats per image and bits per dimension of every image of `data`.
 
@@ -124,20 +128,24 @@ def evaluate(
     one: they use the same batches, and the nats are joined in the order of the images.
 
     Arguments: on_batch, called with (images done, images in all); use_condition=False evaluates a conditional model
-               without its condition; count, to evaluate only that many images, the first ones
-    Raises:    DataError if there is no image; ImageError if the images do not fit the model
+               without its condition; count, to evaluate only that many images, the first ones; orders, the generation
+               order by name, for a network that takes any, or several for the mean of their probabilities
+    Raises:    DataError if there is no image; ImageError if the images do not fit the model; ConfigError if the network
+               cannot take the order
     """
     began = time.perf_counter()
     here = _here(model)
     if use_condition and condition_kind(here) == "class":
-        _check_names(here, data)
+        check_names(here, data)
     levels = levels_for(here, data)
-    work = functools.partial(_nats, use_condition=use_condition)
+    work = functools.partial(_nats, use_condition=use_condition, orders=list(orders))
     every = torch.from_numpy(np.concatenate(list(_of_batches(model, work, data, batch_size, count, on_batch))))
     return Evaluation(
         data=data.name,
         split=data.split,
-        protocol=levels.protocol + (f", given {described(here)}" if use_condition and described(here) else ""),
+        protocol=levels.protocol
+        + (f", given {described(here)}" if use_condition and described(here) else "")
+        + (f", {' + '.join(orders)} order" if orders else ""),
         images=len(every),
         nats=float(every.mean()),
         standard_error=float(every.std() / math.sqrt(len(every))) if len(every) > 1 else None,
@@ -170,7 +178,7 @@ def accuracy(
     Arguments: as for `evaluate`
     Raises:    ConditionError if the model has no classes; DataError if the data has none, different ones, or no image
     """
-    _check_names(_here(model), data)
+    check_names(_here(model), data)
     if data.labels is None:
         raise DataError(f"{data.name} has no classes to compare with. {LABELS_HINT}")
     every = np.concatenate(list(_of_batches(model, _right, data, batch_size, count, on_batch)))
@@ -193,14 +201,15 @@ def verification(model: PixelModel, data: ImageData, *, count: int | None = None
     return verify(model, torch.cat([some for some, _ in found]), torch.cat(labels))
 
 
-def _check_names(model: PixelModel, data: ImageData) -> None:
-    """Raises DataError if the classes of the data are not the model's classes, or the first of them."""
+def check_names(model: PixelModel, data: ImageData, hint: str = "To leave the class out:  --no-condition") -> None:
+    """Raises DataError if the classes of the data are not the model's classes, or the first of them; `hint` says what
+    to do then."""
     names, known = list(data.class_names), model.about.get("class_names")
     if known and names != known[: len(names)]:
         strange = [name for name in names if name not in known]
         raise DataError(
             f"The {len(names)} classes of {data.name} ({_few(names)}) are not the model's {len(known)} ({_few(known)})"
-            f"{f': it does not know {_few(strange)}' if strange else ''}. To leave the class out:  --no-condition"
+            f"{f': it does not know {_few(strange)}' if strange else ''}. {hint}"
         )
 
 
@@ -216,10 +225,10 @@ class Batch(NamedTuple):
 
 
 @torch.inference_mode()
-def _nats(model: PixelModel, batch: Batch, use_condition: bool) -> npt.NDArray[np.float64]:
+def _nats(model: PixelModel, batch: Batch, use_condition: bool, orders: list[str]) -> npt.NDArray[np.float64]:
     images, labels = _tensors(model, batch)
     condition = condition_of(model, condition_kind(model), images, labels) if use_condition else {}
-    nats = -model.log_prob(images, **condition).double().cpu()
+    nats = -model.log_prob(images, order=orders or None, **condition).double().cpu()
     if not bool(nats.isfinite().all()):
         raise _not_finite(model, images, condition)
     found: npt.NDArray[np.float64] = nats.numpy()

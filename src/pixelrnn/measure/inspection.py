@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Order, Whole
+from pixelrnn.checks import checked_images
 from pixelrnn.data import save_picture
 from pixelrnn.errors import CausalityError
 from pixelrnn.exact import without_rounding
@@ -87,6 +88,26 @@ def seen_by(model: PixelModel, row: int, column: int, size: tuple[int, int], ord
             [0, 0, 0, 0, 0]], dtype=torch.int32)
     """
     return seen_pairs(model, size, [(row, column)], order)[0]
+
+
+@torch.no_grad()
+def pmf_at(model: PixelModel, image: Tensor, row: int, column: int, **condition: Any) -> Tensor:
+    """The probability of every level of each colour of one pixel, given all before it: (C, levels) float64.
+
+    Arguments: image (C, H, W) levels, whose earlier pixels are what is given; condition, label, vector or condition_map
+    Raises:    ImageError or ConditionError if the image or the condition does not fit
+
+    >>> import pixelrnn
+    >>> model = pixelrnn.build("pixelcnn", size=(5, 5), levels=4, layers=1, width=4)
+    >>> pmf_at(model, torch.zeros(1, 5, 5, dtype=torch.uint8), 2, 3).shape
+    torch.Size([1, 4])
+    """
+    pixels = model.in_order(checked_images(image[None], model.channels, model.levels, model.device))
+    s = model.embed_condition(1, (pixels.shape[2], pixels.shape[3]), **condition)
+    params = model.network(Whole(model.head.seen(pixels, model.dtype), s))
+    params, here = (each[..., row : row + 1, column : column + 1] for each in (params, pixels))
+    pmf = torch.cat([model.head.pmf(params, here, channel).flatten(1) for channel in range(model.channels)])
+    return model.in_order(pmf[None], back=True)[0]
 
 
 def seen_pairs(

@@ -104,17 +104,23 @@ class PixelTraining(lightning.LightningModule):
         return orders_of(self.settings.orders, self.model.size, chance)
 
     def _drawn(self, pixels: Tensor, share: Share) -> Tensor:
-        """The levels of the images of a batch, randomly binarised and mirrored if the settings say so."""
-        if not (self.levels.redrawn or self.settings.mirror):
+        """The levels of the images of a batch, randomly binarised, mirrored and mutated if the settings say so."""
+        mutation = self.settings.mutation
+        if not (self.levels.redrawn or self.settings.mirror or mutation):
             return self.levels.draw(pixels, pixels)
         each = pixels[0].numel()
         first = self.current_epoch * len(self.batches.train) + share.first
         positions = range(first, first + len(pixels))
-        numbers = uniforms(self.settings.seed, positions, (1, 1, each + 1))[:, 0, 0].to(pixels.device)
+        drawn = 3 * each + 1 if mutation else each + 1
+        numbers = uniforms(self.settings.seed, positions, (1, 1, drawn))[:, 0, 0].to(pixels.device)
         images = self.levels.draw(pixels, numbers[:, :each])
         if self.settings.mirror:
             mirrored = numbers[:, each] < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        if mutation:  # Ren et al., arXiv 1906.02845, section 3: a value is replaced by any other, all alike
+            which, how = numbers[:, each + 1 :].view(len(images), 2, *images.shape[1:]).unbind(1)
+            other = (images.long() + 1 + (how * (self.model.levels - 1)).long()) % self.model.levels
+            images = torch.where(which < mutation, other.to(images.dtype), images)
         return images
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

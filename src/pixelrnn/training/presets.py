@@ -56,6 +56,9 @@ class DataSettings(Strict):
         description='what the model is conditioned on: the "class" of the image, the image at "half" its size, the '
         'image with a "blur"; "" for nothing',
     )
+    leave_out: list[str] = Field(
+        default_factory=list, description="names of classes whose images are left out, to find them by their score"
+    )
     skip_broken: bool = Field(default=False, description="leave out pictures of a folder that cannot be read")
 
 
@@ -102,6 +105,11 @@ class TrainingSettings(Strict):
         '"random", or "completion" (what a random mask shows first); "" for raster',
     )
     mirror: bool = Field(default=False, description="mirror each image left to right with probability 1/2")
+    mutation: Dropout = Field(
+        default=0.0,
+        description="probability with which a value of an image is replaced by any other, for the background model of "
+        "a likelihood ratio",
+    )
     encoder_steps: _Whole0 = Field(
         default=0,
         description="steps for which the encoder is first trained alone, to tell the classes apart (triplet loss), "
@@ -149,7 +157,8 @@ def load_preset(name: str, changes: list[str] | None = None) -> Preset:
     """A preset by its name or the path of a TOML file, with `key=value` changes.
 
     A key is written in full ("training.epochs") or by its last part ("epochs"); what is not a key of data or training
-    is an option of the network. Values are TOML; a bare word is a string.
+    is an option of the network. Values are TOML; a bare word is a string. If `network` is changed, the preset's options
+    that the other network does not have are left out.
 
     Raises: ConfigError for an unknown preset or key, or a value out of its range
     """
@@ -170,8 +179,10 @@ def load_preset(name: str, changes: list[str] | None = None) -> Preset:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The preset {name} is not valid TOML: {error}.") from error
     _check_tables(name, table)
+    own = dict(table.get("model", {}))
     for change in changes or []:
         _change(table, change)
+    _leave_out(table.get("model", {}), own)
     return preset_from(path.stem if name.endswith(".toml") else name, table)
 
 
@@ -198,6 +209,17 @@ def preset_from(name: str, table: dict[str, Any]) -> Preset:
         model=model,
         training=training,
     )
+
+
+def _leave_out(model: dict[str, Any], own: dict[str, Any]) -> None:
+    """Removes options that only the preset's own network has, if the network is another now."""
+    from pixelrnn.networks import NETWORKS, options_of  # here, as they bring torch along
+
+    before, now = own.get("network"), model.get("network")
+    if now != before and before in NETWORKS and now in NETWORKS:
+        for key in set(options_of(before)) - set(options_of(now)):
+            if key in own and model.get(key) == own[key]:
+                del model[key]
 
 
 def _check_tables(name: str, table: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
 from pixelrnn.checks import check_memory
-from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape, a_few, load_data
+from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape, a_few, load_data, without_classes
 from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
 from pixelrnn.layers.normalised import NormalisedConv2d, fitted
@@ -356,6 +356,7 @@ def load_for(
         progress=download,
         on_pictures=on_pictures,
     )
+    data = without_classes(data, preset.data.leave_out)
     return dataclasses.replace(data, values=preset.data.values) if preset.data.values else data
 
 

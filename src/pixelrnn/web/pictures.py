@@ -1,0 +1,84 @@
+"""Picture files from visitors: compressed and decompressed in memory, with the limits of the page."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from pixelrnn.codec import Reader, Writer
+from pixelrnn.codec.files import Image, read_images, write_images
+from pixelrnn.data.decode import decode_exactly
+from pixelrnn.errors import CodecError
+from pixelrnn.model import PixelModel
+from pixelrnn.web.requests import PIXELS
+
+
+def compressed(model: PixelModel, name: str, data: bytes) -> tuple[bytes, dict[str, int]]:
+    """A picture file as a compressed file, and the bytes of the same pixels in other formats.
+
+    Raises: DataError or ImageError if it is no picture, too large, or holds more than pixels; CodecError if its colours
+            are not the model's
+    """
+    pixels = _decoded(data)
+    if len(pixels) != model.channels or model.levels != 256:
+        kind = {1: "gray", 3: "RGB"}[len(pixels)]
+        raise CodecError(f"The picture is {kind}, but {name} is for {model.channels} channel(s). Choose another model.")
+    file = io.BytesIO()
+    writer = Writer(file, model, name)
+    write_images(writer, [Image("picture.png", pixels)], _nothing)
+    writer.close()
+    return file.getvalue(), {"pixelrnn": len(file.getvalue()), **_sizes(pixels)}
+
+
+def decompressed(model: PixelModel, data: bytes) -> tuple[str, int, bytes]:
+    """The name of the first picture of a compressed file, the number of its pictures, and the first one as PNG.
+
+    Raises: CodecError if the file is damaged, of another model, or larger than the page takes
+    """
+    from PIL import Image as Pictures
+
+    blocks = list(Reader(io.BytesIO(data)).blocks())
+    if not blocks:
+        raise CodecError("The file holds no picture.")
+    if blocks[0].pixels > PIXELS:
+        raise CodecError(f"The page takes {PIXELS:,} pixels at most. Use:  pixelrnn decompress FILE -o FOLDER")
+    reader = Reader(io.BytesIO(data))
+    reader.check_model(model)
+    first = next(iter(read_images(reader, model, _nothing, only=blocks[0].names[:1] or ["0"])))
+    if len(first.pixels) not in (1, 3) or model.levels != 256:
+        raise CodecError("The page shows pictures of 1 or 3 channels and 256 levels only.")
+    file = io.BytesIO()
+    pixels = first.pixels[0] if len(first.pixels) == 1 else first.pixels.transpose(1, 2, 0)
+    Pictures.fromarray(pixels).save(file, "PNG")
+    return first.name or "0", sum(block.images for block in blocks), file.getvalue()
+
+
+def _decoded(data: bytes) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture"
+        path.write_bytes(data)
+        return decode_exactly(path, metadata=False, pixel_limit=PIXELS)
+
+
+def _sizes(pixels: np.ndarray) -> dict[str, int]:
+    """The bytes of pixels (C, H, W) in other lossless formats."""
+    from PIL import Image as Pictures
+
+    array = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    found = {}
+    for name, options in (("PNG", {"optimize": True}), ("WebP", {"lossless": True, "quality": 100, "method": 6})):
+        file = io.BytesIO()
+        Pictures.fromarray(array).save(file, name, **options)
+        found[name] = len(file.getvalue())
+    try:
+        from imagecodecs import jpegxl_encode
+    except ImportError:
+        return found
+    return {**found, "JPEG XL": len(jpegxl_encode(array, lossless=True, effort=7))}
+
+
+def _nothing(pixels: int) -> None:
+    """No progress is shown."""

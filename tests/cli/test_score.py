@@ -1,0 +1,109 @@
+"""pixelrnn score: tables, maps and comparisons, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command import Cli
+from PIL import Image
+
+import pixelrnn
+from pixelrnn.cli.score import KINDS as KINDS_OF_THE_COMMAND
+from pixelrnn.data import load_data
+from pixelrnn.measure.evaluation import levels_for
+from pixelrnn.measure.scores import KINDS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of 8 x 8 digits, of random weights, that says what usual images take."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "digits"
+    model = pixelrnn.build("pixelcnn", size=(8, 8), levels=16, layers=1, width=4)
+    model.about = {"progress": {"bits_per_dim": 4.0}}
+    model.save(folder)
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_kinds_of_the_command_are_those_of_the_library() -> None:
+    assert KINDS_OF_THE_COMMAND == KINDS
+
+
+def test_a_table_has_every_image_the_strangest_first(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    out, maps = tmp_path / "scores.csv", tmp_path / "maps.png"
+    result = cli("score", folder, "--data", "digits", "--count", 30, "-o", out, "--maps", maps, "--against", folder)
+    assert result.status == 0, result.err
+    assert f"{out}  {maps}  30 images, the strangest first by bits" in result.out
+    data = load_data("digits", "test")
+    model = pixelrnn.load(folder)
+    bits = pixelrnn.scores(model, torch.from_numpy(levels_for(model, data).fixed(data.images)[:30])).images
+    rows = rows_of(out)
+    assert list(rows[0]) == ["image", "bits", "typicality", "ratio", "complexity"]
+    assert [row["image"] for row in rows] == [f"digits test {index}" for index in bits.argsort(descending=True)]
+    assert [float(row["bits"]) for row in rows] == pytest.approx(bits.sort(descending=True).values.tolist(), abs=1e-5)
+    assert {float(row["ratio"]) for row in rows} == {0.0}
+    with Image.open(maps) as drawn:
+        assert drawn.width > 500
+    assert len(result.out.splitlines()) == 17
+
+
+def test_pictures_of_any_size_are_scored_by_another_kind(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number, size in enumerate([(8, 8), (12, 9), (8, 8)]):
+        noise = np.random.default_rng(number).integers(0, 256, size).astype(np.uint8)
+        Image.fromarray(noise).save(pictures / f"{number}.png")
+    result = cli("score", folder, pictures, pictures / "0.png", "--kind", "typicality", "-o", tmp_path / "a.csv")
+    assert result.status == 0, result.err
+    assert "1.png is 12x9; to resize pictures:  --size 8x8" in result.err
+    rows = rows_of(tmp_path / "a.csv")
+    assert sorted(row["image"][-5:] for row in rows) == ["0.png", "0.png", "1.png", "2.png"]
+    found = [float(row["typicality"]) for row in rows]
+    assert found == sorted(found, reverse=True)
+    assert all(abs(abs(float(row["bits"]) - 4.0) - float(row["typicality"])) < 1e-5 for row in rows)
+    assert "trained on" not in cli("score", folder, pictures, "--size", "8x8").err
+
+
+def test_sets_are_compared_by_every_kind(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "black.npz", test_images=np.zeros((9, 8, 8), np.uint8), values=256)
+    odd = tmp_path / "black.npz"
+    result = cli("score", folder, "--normal", "digits", "--odd", odd, "--count", 9, "--values", 17)
+    assert result.status == 0, result.err
+    first, *kinds = result.out.splitlines()
+    assert first == f"{odd} (9) against digits (9)"
+    assert [line.split()[0] for line in kinds] == ["bits", "typicality", "complexity"]
+    assert all("AUROC 0." in line or "AUROC 1." in line for line in kinds)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--kind", "odd"], "kind of score 'odd'"),
+        (["--kind", "ratio"], "--kind ratio needs another model"),
+        (["--kind", "complexity", "--maps", "a.png"], "is of whole images and has no map"),
+        (["--normal", "digits"], "--normal SET and --odd SET"),
+        ([], "Give either pictures or --data"),
+        (["--data", "digits", "-o", "a.txt"], "must end in .csv"),
+        (["--data", "digits", "--against", "cifar10-tiny"], "must be of the same pixels"),
+    ],
+)
+def test_wrong_use_is_one_clear_sentence(cli: Cli, folder: Path, arguments: list[str], message: str) -> None:
+    result = cli("score", folder, *arguments)
+    assert result.status in (1, 2)
+    assert message in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_an_input_is_not_overwritten(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    result = cli("score", folder, tmp_path / "a.png", "--maps", tmp_path / "a.png")
+    assert (result.status, "would overwrite an input" in result.err) == (2, True)
