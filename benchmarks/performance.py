@@ -52,6 +52,7 @@ MODELS: dict[str, tuple[str, dict[str, object]]] = {
         "paper-cifar10-diagonal-bilstm",
         {"layers": 7, "width": 24, "out_width": 192, **SHORT},
     ),
+    "cifar10-pixelcnn-pp-3x48": ("cifar10-pixelcnn-pp", {"layers": 3, "width": 48}),
 }
 SHIPPED = ("mnist-diagonal-bilstm", "cifar10-tiny")
 BATCHES = (1, 16, 64)

@@ -220,6 +220,8 @@ const picture = {
     this.known = new Uint8Array(card.width * card.height).fill(1);
     Object.assign(this, { at: null, seen: null, map: null });
     $("bits").checked = false;
+    $("completions").hidden = true;
+    $("of-image").textContent = $("completed").textContent = "";
     $("pixel").replaceChildren(Object.assign(document.createElement("p"), { className: "hint", textContent: HINT }));
     this.draw();
   },
@@ -404,7 +406,7 @@ $("complete").addEventListener("click", () => {
   let sheet = null;
   $("completions").dataset.state = "drawing";
   stopCompleting = walk(request, {
-    onBegin: (head) => { sheet = new Sheet($("completions"), head, 336); },
+    onBegin: (head) => { $("completions").hidden = false; sheet = new Sheet($("completions"), head, 336); },
     onPixels: (pixels) => { pixels.forEach((pixel) => sheet.put(pixel)); sheet.draw(); },
     onEnd: (seconds) => {
       $("completions").dataset.state = "drawn";
