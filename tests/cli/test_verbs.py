@@ -40,6 +40,8 @@ VERBS = [
     "interpolate",
     "reconstruct",
     "restore",
+    "score",
+    "serve",
     "inspect",
 ]
 
@@ -49,7 +51,7 @@ def test_importing_and_help_load_no_heavy_library() -> None:
         "import sys, pixelrnn, pixelrnn.cli; sys.argv = ['pixelrnn', '--help']\n"
         "try: pixelrnn.cli.main()\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'lightning', 'numpy', 'sklearn', 'PIL', 'matplotlib', 'rich'} & set(sys.modules)))"
+        "print(sorted({'torch', 'lightning', 'numpy', 'sklearn', 'PIL', 'matplotlib', 'rich', 'fastapi'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

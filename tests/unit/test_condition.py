@@ -33,6 +33,37 @@ def whatever(n: int = 2) -> dict[str, Any]:
     return {"label": 1, "vector": [0.5, -1.0], "condition_map": torch.randn(n, 2, 5, 4)}
 
 
+# ---- shares of classes
+
+
+def test_shares_of_classes_lead_from_one_to_another() -> None:
+    model = condition(classes=3, condition_width=3).double()
+    images = images_of(model, 2)
+    one_hot = torch.eye(3, dtype=torch.float64)
+    for label in range(3):
+        assert_close(model.log_prob(images, label=one_hot[label]), model.log_prob(images, label=label))
+    assert_close(model.log_prob(images, label=one_hot[[2, 0]]), model.log_prob(images, label=[2, 0]))
+    between = model.embed_condition(1, label=torch.tensor([0.25, 0.0, 0.75], dtype=torch.float64))
+    ends = [model.embed_condition(1, label=label) for label in (0, 2)]
+    assert_close(between, 0.25 * ends[0] + 0.75 * ends[1])
+    assert model.sample(2, label=[0.5, 0.5, 0.0], seed=0).shape == images.shape
+
+
+@pytest.mark.parametrize("shares", [[0.5, 0.5, 0.5], [1.5, -0.5, 0.0], [math.nan, 0.0, 1.0]])
+def test_shares_that_are_none_are_refused(shares: list[float]) -> None:
+    with pytest.raises(ConditionError, match="0 or more, and sum up to 1"):
+        condition(classes=3).sample(2, label=shares)
+    with pytest.raises(ConditionError, match="whole numbers"):
+        condition(classes=3).sample(2, label=shares[:2])
+
+
+def test_an_exact_model_takes_no_shares() -> None:
+    model = condition(classes=3, condition_width=3)
+    exact = model.quantised(images_of(model, 4), label=1)
+    with pytest.raises(ConditionError, match="not shares of classes"):
+        exact.log_prob(images_of(model, 1), label=[0.5, 0.5, 0.0])
+
+
 # ---- what is refused
 
 WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [

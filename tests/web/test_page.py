@@ -168,14 +168,19 @@ def test_a_file_is_compressed_downloaded_and_restored(tab: playwright.Page, tmp_
     assert (np.asarray(Image.open(tmp_path / "back.png")) == np.asarray(Image.open(path))).all()
 
 
-def test_samples_lead_from_one_picture_to_another(tab: playwright.Page, tmp_path: Path) -> None:
+def test_samples_lead_from_one_class_or_picture_to_another(tab: playwright.Page, tmp_path: Path) -> None:
     tab.click("#tab-between")
+    tab.select_option("#first-label", label="one")
+    tab.click("#interpolate")
+    tab.wait_for_selector("#between[data-state='drawn']")
+    tab.select_option("#model", "colours")
     assert tab.is_disabled("#interpolate")
-    assert "Choose coded above" in tab.inner_text("#between-hint")
+    assert "Choose digits, coded above" in tab.inner_text("#between-hint")
     tab.select_option("#model", "coded")
     path = picture_at(tmp_path, (9, 12))
     for name in ("first", "last"):
         tab.set_input_files(f"#{name}", path)
+    tab.evaluate("document.getElementById('between').dataset.state = ''")
     tab.click("#interpolate")
     tab.wait_for_selector("#between[data-state='drawn']")
     assert values_of(tab, "between").shape[:2] == (17, 8 * 9 - 1)

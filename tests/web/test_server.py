@@ -89,6 +89,16 @@ def test_interpolations_are_those_of_the_library(page: Page, models: dict[str, P
     assert (images.reshape(expected.shape) == expected.numpy()).all()
 
 
+def test_samples_lead_from_class_to_class(page: Page, models: dict[str, Path]) -> None:
+    model = pixelrnn.load(models["digits"])
+    said, images = page.walk(do="interpolate", model="digits", first=0, last=2, steps=3, rows=2, seed=5)
+    assert "error" not in said
+    found = torch.from_numpy(images.reshape(2, 3, 1, 8, 8))
+    assert (found[:, 0] == model.sample(2, seed=5, label=0)).all()
+    assert (found[:, 2] == model.sample(2, seed=5, label=2)).all()
+    assert (found[:, 1] == model.sample(2, seed=5, label=torch.tensor([0.5, 0, 0.5]))).all()
+
+
 @pytest.mark.parametrize("name", ["digits", "colours", "any-order"])
 def test_a_look_shows_bits_probabilities_and_the_field(page: Page, models: dict[str, Path], name: str) -> None:
     from pixelrnn.measure.inspection import seen_by
@@ -193,6 +203,8 @@ def test_a_body_above_the_limit_is_refused(page: Page, length_is_told: bool) -> 
             {"do": "interpolate", "model": "digits", "first": GOOD["picture"], "last": GOOD["picture"]},
             "has no encoder",
         ),
+        ({"do": "interpolate", "model": "digits", "first": 0, "last": 3}, "has no class 3: it has 3"),
+        ({"do": "interpolate", "model": "coded", "first": 0, "last": 1}, "has no class 0: it has 0"),
     ],
 )
 def test_a_wrong_walk_is_told_so(page: Page, request_: dict[str, Any], message: str) -> None:

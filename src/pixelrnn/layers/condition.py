@@ -65,8 +65,8 @@ class Condition(nn.Module):
         dropout       in training, drop each condition of each image independently with this probability, so that the
                       model also works without it (as classifier-free guidance needs)
 
-    Shapes:  label (B,), vector (B, vector_size), map (B, map_channels, H, W) -> (B, width, H, W), or (B, width, 1, 1)
-             if s does not depend on location
+    Shapes:  label (B,), or shares of the classes (B, classes), whose embeddings are averaged; vector (B, vector_size),
+             map (B, map_channels, H, W) -> (B, width, H, W), or (B, width, 1, 1) if s does not depend on location
     Source:  arXiv 1606.05328, section 2.3; the paper does not specify the networks m
 
     >>> options = dict(vector_size=0, map_channels=3, spatial=False, dropout=0.0)
@@ -137,6 +137,7 @@ class Condition(nn.Module):
                 f"condition_spatial=True), so images must have that size too, not {size[0]}x{size[1]}."
             )
         label = None if label is None else self._checked_label(label, n).to(like.device)
+        label = label.to(like.dtype) if label is not None and label.is_floating_point() else label
         vector = None if vector is None else self._checked_numbers("vector", vector, (n, self.vector_size), like)
         map_ = (
             None if map_ is None else self._checked_numbers("condition_map", map_, (n, self.map_channels, *size), like)
@@ -160,6 +161,10 @@ class Condition(nn.Module):
             labels = np.asarray(label.detach().cpu() if isinstance(label, Tensor) else label)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ConditionError(f"{expected}, not {label!r}.") from error
+        if labels.dtype.kind == "f" and labels.shape in ((self.classes,), (n, self.classes)):
+            if not (np.isfinite(labels).all() and (labels >= 0).all() and np.allclose(labels.sum(-1), 1, atol=1e-3)):
+                raise ConditionError("Shares of the classes must be 0 or more, and sum up to 1.")
+            return torch.from_numpy(labels.astype(np.float64)).expand(n, -1)
         if labels.size and labels.dtype.kind not in "iu":
             raise ConditionError(f"{expected}, not {labels.dtype if labels.dtype.kind in 'fb' else repr(label)}.")
         if labels.ndim > 1 or (labels.ndim == 1 and len(labels) != n):
@@ -205,6 +210,10 @@ class _Labels(nn.Embedding):
     def reset_parameters(self) -> None:
         if not self.weight.is_meta:
             super().reset_parameters()
+
+    def forward(self, label: Tensor) -> Tensor:
+        """The embeddings of labels (B,), or the mean of those of all classes by their shares (B, classes)."""
+        return label @ self.weight if label.is_floating_point() else super().forward(label)
 
 
 class _Around(nn.Sequential):

@@ -157,7 +157,8 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         ones, (B, C, H, W). Differentiable with respect to the weights.
 
         Arguments:
-            label          0..classes-1, or names of classes, one for all images or one per image (B,); None: no
+            label          0..classes-1, or names of classes, one for all images or one per image (B,); or shares of
+                           the classes that sum up to 1, (classes,) or (B, classes), to go from one to another; None: no
                            label
             vector         (vector_size,) or (B, vector_size)
             condition_map  (map_channels, H, W) or (B, map_channels, H, W)
@@ -389,7 +390,10 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
     def _checked_condition(
         self, n: int, size: tuple[int, int], label: Any, vector: Any, condition_map: Any
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        return super()._checked_condition(n, size, self._numbers_of(label), vector, condition_map)
+        checked = super()._checked_condition(n, size, self._numbers_of(label), vector, condition_map)
+        if isinstance(self.head, IntegerHead) and checked[0] is not None and checked[0].is_floating_point():
+            raise ConditionError("An exact model takes one label for each image, not shares of classes.")
+        return checked
 
     def _numbers_of(self, label: Any) -> Any:
         """The label or labels, with names of classes replaced by their numbers if the model knows the names.

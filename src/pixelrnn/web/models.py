@@ -134,18 +134,32 @@ class Served:
     def _between(self, request: Interpolate, settings: dict[str, Any]) -> Iterator[Settled]:
         """Samples on the line between two codes: image row * steps + step; all steps share their random numbers."""
         model = self.model
-        if model.encoder is None:
-            raise ConditionError(f"{self.name} has no encoder, so there is nothing to interpolate between.")
-        ends = [self.levels(picture) for picture in (request.first, request.last)]
-        if any(tuple(each.shape[2:]) != model.size for each in ends):
-            raise ImageError(f"Both pictures must be {model.size[0]} x {model.size[1]}.")
-        first, last = model.encode(torch.cat(ends)).detach()
+        first, last = self._end(request.first), self._end(request.last)
+        if first.keys() != last.keys():
+            raise ConditionError("Samples lead from a class to a class, or from a picture to a picture.")
+        (kind,) = first
         for step in range(request.steps):
-            code = first + step / (request.steps - 1) * (last - first)
-            code = F.normalize(code, dim=0) if model.encoder.unit else code
+            between = first[kind] + step / (request.steps - 1) * (last[kind] - first[kind])
+            if kind == "vector" and model.encoder is not None and model.encoder.unit:
+                between = F.normalize(between, dim=0)
             images = torch.zeros(request.rows, model.channels, *model.size, dtype=torch.uint8)
-            for event in model.generate(images, None, SamplingSettings(**settings, vector=code)):
+            for event in model.generate(images, None, SamplingSettings(**{**settings, kind: between})):
                 yield event._replace(images=event.images * request.steps + step)
+
+    def _end(self, end: Picture | int) -> dict[str, Tensor]:
+        """The condition at one end: the code of a picture, or a class as shares of all."""
+        model = self.model
+        if isinstance(end, int):
+            classes = 0 if model.condition is None else model.condition.classes
+            if not 0 <= end < classes:
+                raise ConditionError(f"{self.name} has no class {end}: it has {classes}.")
+            return {"label": F.one_hot(torch.tensor(end), classes).to(model.dtype)}
+        if model.encoder is None:
+            raise ConditionError(f"{self.name} has no encoder, so there is nothing between two pictures.")
+        levels = self.levels(end)
+        if tuple(levels.shape[2:]) != model.size:
+            raise ImageError(f"Both pictures must be {model.size[0]} x {model.size[1]}.")
+        return {"vector": model.encode(levels)[0].detach()}
 
     def look(self, request: Look) -> Tensor:
         """The bits per dimension of each pixel of a picture: (H, W)."""

@@ -81,11 +81,11 @@ class Complete(_Walk):
 
 
 class Interpolate(_Walk):
-    """Samples conditioned on codes between those of two pictures."""
+    """Samples conditioned on codes between those of two pictures, or on shares of two classes."""
 
     do: Literal["interpolate"]
-    first: Picture
-    last: Picture
+    first: Picture | int
+    last: Picture | int
     steps: Annotated[int, Field(ge=2, le=16)] = 8
     rows: Annotated[int, Field(ge=1, le=4)] = 2
 

@@ -495,18 +495,22 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 let stopBetween = () => {};
 $("interpolate").addEventListener("click", async () => {
   say("");
-  const [first, last] = ["first", "last"].map((id) => $(id).files[0]);
-  if (!first || !last) return say("Choose two pictures first.");
+  const json = (bytes) => ({ height: card.height, width: card.width, pixels: toBase64(bytes) });
+  const end = async (id) => {
+    const [file] = $(id).files;
+    if (!card.encodes) return +$(`${id}-label`).value;
+    if (!file) throw new Error("Choose two pictures first.");
+    return json(await bytesOf(file, picture.size));
+  };
   try {
-    const [one, two] = await Promise.all([first, last].map((file) => bytesOf(file, picture.size)));
-    const json = (bytes) => ({ height: card.height, width: card.width, pixels: toBase64(bytes) });
+    const [first, last] = await Promise.all(["first", "last"].map(end));
     stopBetween();
     let sheet = null;
-    const request = { do: "interpolate", model: card.name, first: json(one), last: json(two), seed: +$("between-seed").value };
+    const request = { do: "interpolate", model: card.name, first, last, seed: +$("between-seed").value };
     stopBetween = walk(request, {
       onBegin: (head) => { sheet = new Sheet($("between"), head, 640); },
       onPixels: (pixels) => { pixels.forEach((pixel) => sheet.put(pixel)); sheet.draw(); },
-      onEnd: () => { $("between").setAttribute("aria-label", "Samples from the first picture to the last, left to right"); $("between").dataset.state = "drawn"; },
+      onEnd: () => { $("between").setAttribute("aria-label", "Samples from the first to the last, left to right"); $("between").dataset.state = "drawn"; },
       onError: say,
     });
   } catch (problem) { say(problem); }
@@ -523,11 +527,17 @@ function choose(name) {
   for (const select of [$("sample").label, $("picture-label")]) {
     select.replaceChildren(new Option("any", ""), ...card.classes.map((each, number) => new Option(each, number)));
   }
+  for (const id of ["first-label", "last-label"]) {
+    $(id).replaceChildren(...card.classes.map((each, number) => new Option(each, number)));
+    $(id).value = id === "first-label" ? 0 : card.classes.length - 1;
+  }
   for (const each of document.querySelectorAll("[data-for=classes]")) each.hidden = !card.classes.length;
-  $("tab-between").hidden = !models.some((each) => each.encodes);
-  $("interpolate").disabled = !card.encodes;
-  const coders = models.filter((each) => each.encodes).map((each) => each.name).join(", ");
-  $("between-hint").textContent = card.encodes ? "" : `${card.name} does not turn pictures into codes. Choose ${coders} above.`;
+  for (const each of document.querySelectorAll("[data-for=codes]")) each.hidden = !card.encodes;
+  const between = (each) => each.encodes || each.classes.length > 1;
+  $("tab-between").hidden = !models.some(between);
+  $("interpolate").disabled = !between(card);
+  const others = models.filter(between).map((each) => each.name).join(", ");
+  $("between-hint").textContent = between(card) ? "" : `${card.name} has neither classes nor codes of pictures. Choose ${others} above.`;
   stopSampling(); stopCompleting(); stopBetween(); player.stop();
   picture.set(new Uint8Array(card.width * card.height * card.channels));
   say("");
