@@ -42,7 +42,7 @@ SHORT: dict[str, object] = {"ema": 0, "optimizer": "adam", "learning_rate": 2e-3
 MODELS: dict[str, tuple[str, dict[str, object]]] = {
     "mnist-gated-10x128": (
         "mnist-gated",
-        {"layers": 10, "width": 128, "kernel": 3, "batch_size": 16, "learning_rate": 1e-3},
+        {"layers": 10, "width": 128, "kernel": 3, "batch_size": 16, "learning_rate": 1e-3, "optimizer": "adam"},
     ),
     "mnist-pixelcnn-12x32": ("mnist-pixelcnn", {}),
     "mnist-row-lstm-7x16": ("mnist-row-lstm", {}),
