@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 
 import torch
 
-
-def processor() -> str:
-    """Its name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+from pixelrnn.cli.doctor import processor
 
 
 def machine() -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ VERBS = [
     "reconstruct",
     "restore",
     "score",
+    "doctor",
     "serve",
     "inspect",
 ]
@@ -51,7 +53,8 @@ def test_importing_and_help_load_no_heavy_library() -> None:
         "import sys, pixelrnn, pixelrnn.cli; sys.argv = ['pixelrnn', '--help']\n"
         "try: pixelrnn.cli.main()\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'lightning', 'numpy', 'sklearn', 'PIL', 'matplotlib', 'rich', 'fastapi'} & set(sys.modules)))"
+        "heavy = {'torch', 'lightning', 'numpy', 'sklearn', 'PIL', 'matplotlib', 'rich', 'fastapi'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -297,3 +300,20 @@ def test_the_hidden_part_of_a_binary_picture_is_gray_on_the_sheet() -> None:
     scale = (sheet.shape[1]) // 16  # three images of 4 pixels and a gap of one around each
     centre = [sheet[scale * 3, scale * column] for column in (3, 8)]
     assert [int(value) for value in centre] == [255, 128]
+
+
+def test_doctor_says_on_what_it_runs(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "mnist.npz").touch()
+    monkeypatch.setenv("PIXELRNN_DATA", str(tmp_path))
+    result = cli("doctor", "--json")
+    assert result.status == 0, result.err
+    found = json.loads(result.out)
+    assert (found["pixelrnn"], found["torch"]) == (pixelrnn.__version__, version("torch"))
+    assert found["data sets"] == "digits, mnist"
+    assert found["PIXELRNN_DATA"] == str(tmp_path)
+    assert re.search(rf"^torch +{re.escape(found['torch'])}$", cli("doctor").out, re.MULTILINE)
+
+
+def test_the_shell_can_complete_commands(cli: Cli) -> None:
+    result = cli("--show-completion", "bash")
+    assert "complete" in result.out + result.err

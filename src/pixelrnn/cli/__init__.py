@@ -15,6 +15,7 @@ from pixelrnn.cli import (
     compress,
     decompress,
     demo,
+    doctor,
     evaluate,
     inspect,
     interpolate,
@@ -37,7 +38,6 @@ app = typer.Typer(
     help="Autoregressive image models of the PixelRNN and PixelCNN family: train them, evaluate their exact "
     "likelihood, sample from them, complete images.\n\nStart here:  pixelrnn demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -56,6 +56,7 @@ app.command("serve", short_help="Show models at work in a page.", epilog=serve.E
 app.command("quantise", short_help="Make a model exact, for compression.", epilog=quantise.EXAMPLE)(quantise.run)
 app.command("compress", short_help="Compress pictures without loss.", epilog=compress.EXAMPLE)(compress.run)
 app.command("decompress", short_help="Restore compressed pictures.", epilog=decompress.EXAMPLE)(decompress.run)
+app.command("doctor", short_help="Say on what it runs, for a bug report.", epilog=doctor.EXAMPLE)(doctor.run)
 app.command("inspect", short_help="Prove causality, draw receptive fields.", epilog=inspect.EXAMPLE)(inspect.run)
 
 

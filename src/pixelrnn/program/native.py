@@ -68,6 +68,11 @@ def is_installed() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+def is_ready(number: str) -> bool:
+    """Whether the code of a kind need not be compiled any more."""
+    return number in _entries or _file(number).is_file()
+
+
 def seconds_until_ready(number: str) -> float:
     """About how long it takes until the code for "float32", "float64", "codec32" or "codec64" is there."""
     return 0.0 if number in _entries else _LOADING if _file(number).is_file() else _COMPILING
@@ -117,14 +122,15 @@ def compile_in_background(number: str) -> None:
 _started: set[str] = set()
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where compiled code is kept."""
     import platformdirs
 
     return Path(os.environ.get("PIXELRNN_KERNELS") or Path(platformdirs.user_cache_dir("pixelrnn")) / "kernels")
 
 
 def _file(number: str) -> Path:
-    return _folder() / f"{_key()}-{number}.o"
+    return folder() / f"{_key()}-{number}.o"
 
 
 @functools.cache
@@ -141,10 +147,10 @@ def _key() -> str:
 def _writable() -> bool:
     """Whether code can be kept."""
     try:
-        _folder().mkdir(parents=True, exist_ok=True)
+        folder().mkdir(parents=True, exist_ok=True)
     except OSError:
         return False
-    return os.access(_folder(), os.W_OK)
+    return os.access(folder(), os.W_OK)
 
 
 def _compiled(number: str) -> bytes:
