@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -89,3 +92,22 @@ class RecordedRows:
     def __call__(self, first: int, row: int, pixels: Tensor) -> None:
         self.calls.append((first, row))
         self.images[first : first + len(pixels), :, row] = pixels
+
+
+def in_turn(names: str, cases: Sequence[tuple], ways: Iterable[object], each: int = 2) -> pytest.MarkDecorator:
+    """Parametrises by case and way: every way for Gated PixelCNN, `each` of them in turn for every other case.
+
+    Arguments: names, of the parameters: that of the case, then those of a way. `model` is the fixture, of a case
+    """
+    ways = list(ways)
+    pairs = []
+    for index, case in enumerate(cases):
+        chosen = ways if case[1] == "gated-pixelcnn" else [ways[(each * index + at) % len(ways)] for at in range(each)]
+        pairs += [(case, way) for way in chosen]
+    several = names.count(",") > 1
+    return pytest.mark.parametrize(
+        names,
+        [(case, *way) if several and isinstance(way, tuple) else (case, way) for case, way in pairs],
+        ids=[f"{case[0]}-{way}" for case, way in pairs],
+        indirect=["model"] if names.startswith("model,") else False,
+    )

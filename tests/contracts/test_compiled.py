@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from cases import BY_ROWS, CASES, SMALL, WALKED, RecordedRows, enlarge, make, some_images
+from cases import BY_ROWS, CASES, SMALL, WALKED, RecordedRows, enlarge, in_turn, make, some_images
 from close import assert_close
 from conditions import CONDITIONAL, CONDITIONS, conditional, something
 from test_completion import masks
@@ -27,10 +28,12 @@ from pixelrnn.sampling import compiled as compiled_walk
 ODD = (9, 7)
 every_case = pytest.mark.parametrize("case", BY_ROWS, ids=lambda case: case[0])
 CONDITIONAL_BY_ROWS = [case for case in CONDITIONAL if case in BY_ROWS]
-every_condition = pytest.mark.parametrize("case", CONDITIONAL_BY_ROWS, ids=lambda case: case[0])
 
 
-@pytest.fixture(params=[case for case in BY_ROWS if case in WALKED], ids=lambda case: case[0])
+WALKED_BY_ROWS = [case for case in BY_ROWS if case in WALKED]
+
+
+@pytest.fixture(params=WALKED_BY_ROWS, ids=lambda case: case[0])
 def model(request: pytest.FixtureRequest) -> PixelModel:
     """Every network that can be compiled, and every head."""
     return enlarge(make(request.param, SMALL), 2)
@@ -96,8 +99,7 @@ def test_the_compiled_walk_gives_the_parameters_of_the_whole_pass(case: tuple) -
     assert_close(compiled_params(model, images), model.network(Whole(scale(images, model.levels, torch.float64))))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (2, 3)])
-@every_case
+@in_turn("case, size", BY_ROWS, [(1, 1), (1, 6), (2, 3), (6, 1)])
 @torch.no_grad()
 def test_images_smaller_than_a_kernel_are_no_exception(case: tuple, size: tuple[int, int]) -> None:
     model = make(case)
@@ -105,8 +107,7 @@ def test_images_smaller_than_a_kernel_are_no_exception(case: tuple, size: tuple[
     assert_close(compiled_params(model, images), model.network(Whole(scale(images, model.levels, torch.float64))))
 
 
-@pytest.mark.parametrize("name", CONDITIONS)
-@every_condition
+@in_turn("case, name", CONDITIONAL_BY_ROWS, CONDITIONS)
 @torch.no_grad()
 def test_that_holds_for_every_kind_of_condition(case: tuple, name: str) -> None:
     model = conditional(case, name)
@@ -132,7 +133,7 @@ def test_compiled_and_cached_sampling_give_the_same_images_at_any_temperature(
     assert torch.equal(compiled, model.sample(3, seed=1, temperature=temperature, method="cached"))
 
 
-@pytest.mark.parametrize("size", [(9, 11), (1, 1), (1, 6), (6, 1)])
+@in_turn("model, size", WALKED_BY_ROWS, [(9, 11), (1, 1), (1, 6), (6, 1)])
 def test_compiled_and_cached_sampling_give_the_same_images_of_any_size(
     model: PixelModel, size: tuple[int, int]
 ) -> None:
@@ -163,7 +164,7 @@ def test_an_image_does_not_depend_on_what_is_drawn_between_two_events(
     assert torch.equal(model.sample(3, seed=3, method="compiled"), whole)
 
 
-@pytest.mark.parametrize(("name", "n"), [(name, 1 + 3 * (index % 2)) for index, name in enumerate(masks(3))])
+@in_turn("model, name, n", WALKED_BY_ROWS, [(name, 1 + 2 * (index % 2)) for index, name in enumerate(masks(3))], each=3)
 def test_compiled_and_cached_completion_give_the_same_images(model: PixelModel, name: str, n: int) -> None:
     images, known = some_images(model, 3)[:n], masks(3)[name]
     known = known[:n] if known.ndim == 4 and len(known) > 1 else known
@@ -171,9 +172,7 @@ def test_compiled_and_cached_completion_give_the_same_images(model: PixelModel, 
     assert torch.equal(completed, model.complete(images, known, seed=1, method="cached"))
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-@pytest.mark.parametrize("name", ["label", "map", "all three"])
-@every_condition
+@in_turn("case, name, guidance", CONDITIONAL_BY_ROWS, itertools.product(["label", "map", "all three"], [1.0, 2.0]))
 def test_compiled_and_cached_sampling_give_the_same_images_for_the_same_conditions(
     case: tuple, name: str, guidance: float
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from cases import CASES, SMALL, RecordedRows, make, some_images
+from cases import CASES, SMALL, WALKED, RecordedRows, in_turn, make, some_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -57,7 +57,7 @@ def masks(n: int) -> dict[str, Tensor]:
     }
 
 
-@pytest.mark.parametrize("name", masks(3))
+@in_turn("model, name", WALKED, masks(3), each=3)
 def test_cached_and_naive_completion_give_the_same_images(model: PixelModel, name: str) -> None:
     images, known = some_images(model, 3), masks(3)[name]
     whole = model.complete(images, known, seed=1)
@@ -66,7 +66,7 @@ def test_cached_and_naive_completion_give_the_same_images(model: PixelModel, nam
     assert not torch.equal(whole, images)
 
 
-@pytest.mark.parametrize("name", ["the upper rows", "spans", "each its own"])
+@in_turn("model, name", WALKED, ["the upper rows", "spans", "each its own"])
 def test_a_completion_does_not_depend_on_its_company(model: PixelModel, name: str) -> None:
     """Spans are taken at once where they are known in every image of a batch; that is speed and nothing else."""
     images, known = some_images(model, 3), masks(3)[name].expand(3, 1, *SMALL)

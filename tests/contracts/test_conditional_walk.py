@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from cases import SMALL, make, some_images
+from cases import SMALL, in_turn, make, some_images
 from close import assert_close
 from conditions import CONDITIONAL, CONDITIONS, TOLD_IDS, attentive, conditional, something
 from torch import Tensor
@@ -19,7 +19,6 @@ from pixelrnn.model import PixelModel
 from pixelrnn.networks import NETWORKS, default_head
 
 every_case = pytest.mark.parametrize("case", CONDITIONAL, ids=TOLD_IDS)
-every_condition = pytest.mark.parametrize("name", CONDITIONS)
 every_network = pytest.mark.parametrize("network", NETWORKS)
 ODD = (9, 7)
 
@@ -39,8 +38,7 @@ def assert_walked_as_whole(case: tuple, name: str, span: int, *, by_colour: bool
     assert changed.double().mean() > 0.5, "the condition matters; a pixel may have lost it in a ReLU"
 
 
-@every_condition
-@every_case
+@in_turn("case, name", CONDITIONAL, CONDITIONS)
 @torch.no_grad()
 def test_the_walk_of_a_conditional_model_gives_the_parameters_of_the_whole_pass(case: tuple, name: str) -> None:
     assert_walked_as_whole(case, name, 3)
@@ -53,8 +51,7 @@ def test_that_holds_for_spans_of_any_width(case: tuple, span: int, by_colour: bo
     assert_walked_as_whole(case, "all three", span, by_colour=by_colour)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (2, 3)], ids=str)
-@every_case
+@in_turn("case, size", CONDITIONAL, [(1, 1), (1, 6), (2, 3), (6, 1)])
 @torch.no_grad()
 def test_that_holds_for_images_smaller_than_a_kernel(case: tuple, size: tuple[int, int]) -> None:
     model = conditional(case, "all three")
@@ -84,8 +81,7 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "guidance"), WAYS)
-@every_case
+@in_turn("case, name, guidance", CONDITIONAL, WAYS)
 def test_cached_and_naive_sampling_give_the_same_images_for_the_same_conditions(
     case: tuple, name: str, guidance: float
 ) -> None:
@@ -99,8 +95,7 @@ def test_cached_and_naive_sampling_give_the_same_images_for_the_same_conditions(
         assert not torch.equal(images, model.sample(5, seed=1, **condition)), "its strength matters"
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-@every_case
+@in_turn("case, guidance", CONDITIONAL, [1.0, 2.0], each=1)
 def test_a_conditional_sample_does_not_depend_on_its_company(case: tuple, guidance: float) -> None:
     model = conditional(case, "all three", SMALL)
     condition = something(model, 5)
@@ -114,8 +109,7 @@ def test_a_conditional_sample_does_not_depend_on_its_company(case: tuple, guidan
     assert torch.equal(model.sample(5, seed=3, guidance=guidance, **others)[2], five[2]), "the one in the middle"
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0, 0.5])
-@every_case
+@in_turn("case, guidance", CONDITIONAL, [1.0, 2.0, 0.5])
 def test_a_conditional_completion_is_that_of_the_oracle(case: tuple, guidance: float) -> None:
     model = conditional(case, "all three", SMALL)
     images, known, condition = some_images(model, 5), known_of(5), something(model, 5)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from cases import SMALL, RecordedRows, enlarge, make, some_images
+from cases import SMALL, WALKED, RecordedRows, enlarge, in_turn, make, some_images
 from torch import Tensor
 
 from pixelrnn.model import PixelModel
@@ -55,7 +55,7 @@ def test_images_of_256_levels_use_the_whole_byte() -> None:
     assert model.sample(30, seed=0).min() == 0
 
 
-@pytest.mark.parametrize("size", [(9, 11), (1, 1), (1, 6), (6, 1)])
+@in_turn("model, size", WALKED, [(9, 11), (1, 1), (1, 6), (6, 1)])
 def test_images_may_be_larger_or_smaller_than_the_trained_size(model: PixelModel, size: tuple[int, int]) -> None:
     images = model.sample(2, size=size, seed=0)
     assert images.shape == (2, model.channels, *size)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import CASES, IDS, make
+from cases import CASES, IDS, in_turn, make
 from close import assert_close
 from walks import walked_params
 
 from pixelrnn.canvas import Incremental, Region, Whole, scale
 
 
-@pytest.mark.parametrize("span", [1, 3, 7])
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@in_turn("case, span", CASES, [1, 3, 7])
 @torch.no_grad()
 def test_the_walk_gives_the_parameters_of_the_whole_pass(case: tuple, span: int) -> None:
     model = make(case)
@@ -21,8 +20,7 @@ def test_the_walk_gives_the_parameters_of_the_whole_pass(case: tuple, span: int)
     assert_close(walked_params(model, images, span), whole)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1), (2, 3)])
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@in_turn("case, size", CASES, [(1, 1), (1, 6), (2, 3), (6, 1)])
 @torch.no_grad()
 def test_images_smaller_than_a_kernel_are_no_exception(case: tuple, size: tuple[int, int]) -> None:
     model = make(case)

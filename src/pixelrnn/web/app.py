@@ -138,32 +138,37 @@ def create_app(names: list[str], *, hosts: tuple[str, ...] | None = ()) -> FastA
 
     @app.websocket("/walk")
     async def walk(socket: WebSocket) -> None:
-        await socket.accept()
-        try:
-            text = await asyncio.wait_for(socket.receive_text(), _PATIENCE)
-            request = WALK.validate_json(text)
-            model = of(request.model)
-        except (TimeoutError, WebSocketDisconnect, KeyError):
-            return
-        except ValidationError as error:
-            await _say(socket, error=_told(error))
-            return
-        except PixelRNNError as error:
-            await _say(socket, error=str(error))
-            return
-        drawing = asyncio.create_task(_draw(socket, model, request))
-        leaving = asyncio.create_task(_left(socket))
-        try:
-            await asyncio.wait([drawing, leaving], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (drawing, leaving):
-                task.cancel()
-            await asyncio.gather(drawing, leaving, return_exceptions=True)
+        """One walk, which ends when either side has had enough."""
+        await _walk(socket, of)
 
     static = Path(str(resources.files("pixelrnn.web"))) / "static"
     app.mount("/", StaticFiles(directory=static, html=True))
     app.state.served = served
     return app
+
+
+async def _walk(socket: WebSocket, of: Callable[[str], Served]) -> None:
+    """Read what is wanted, and draw it until it is done or the visitor has left."""
+    await socket.accept()
+    try:
+        request = WALK.validate_json(await asyncio.wait_for(socket.receive_text(), _PATIENCE))
+        model = of(request.model)
+    except (TimeoutError, WebSocketDisconnect, KeyError):
+        return
+    except ValidationError as error:
+        await _say(socket, error=_told(error))
+        return
+    except PixelRNNError as error:
+        await _say(socket, error=str(error))
+        return
+    drawing = asyncio.create_task(_draw(socket, model, request))
+    leaving = asyncio.create_task(_left(socket))
+    try:
+        await asyncio.wait([drawing, leaving], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (drawing, leaving):
+            task.cancel()
+        await asyncio.gather(drawing, leaving, return_exceptions=True)
 
 
 async def _draw(socket: WebSocket, model: Served, request: Sample | Complete | Interpolate) -> None:
