@@ -222,8 +222,10 @@ def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_pat
     torch.manual_seed(0)
     model = pixelrnn.build("pixel-transformer", size=(8, 8), levels=17, layers=1, width=8)
     model.save(tmp_path / "model")
-    array = tmp_path / "samples.npy"
-    result = cli("sample", tmp_path / "model", "-n", 2, "--seed", 3, "--order", "s-curve-3", "--array", array)
+    array, out = tmp_path / "samples.npy", tmp_path / "samples.png"
+    result = cli(
+        "sample", tmp_path / "model", "-n", 2, "--seed", 3, "--order", "s-curve-3", "--array", array, "-o", out
+    )
     assert result.status == 0, result.err
     drawn = pixelrnn.load(tmp_path / "model").sample(2, seed=3, order="s-curve-3")
     assert (np.load(array) == drawn.numpy()).all()
