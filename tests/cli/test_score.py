@@ -42,7 +42,7 @@ def test_a_table_has_every_image_the_strangest_first(cli: Cli, folder: Path, tmp
     out, maps = tmp_path / "scores.csv", tmp_path / "maps.png"
     result = cli("score", folder, "--data", "digits", "--count", 30, "-o", out, "--maps", maps, "--against", folder)
     assert result.status == 0, result.err
-    assert f"{out}  {maps}  30 images, the strangest first by bits" in result.out
+    assert f"{out}  {maps}  16 of 30 images, the strangest first by bits" in result.out
     data = load_data("digits", "test")
     model = pixelrnn.load(folder)
     bits = pixelrnn.scores(model, torch.from_numpy(levels_for(model, data).fixed(data.images)[:30])).images
@@ -54,6 +54,7 @@ def test_a_table_has_every_image_the_strangest_first(cli: Cli, folder: Path, tmp
     with Image.open(maps) as drawn:
         assert drawn.width > 500
     assert len(result.out.splitlines()) == 17
+    assert "16 of 30 images" in result.out
 
 
 def test_pictures_of_any_size_are_scored_by_another_kind(cli: Cli, folder: Path, tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_pictures_of_any_size_are_scored_by_another_kind(cli: Cli, folder: Path,
         Image.fromarray(noise).save(pictures / f"{number}.png")
     result = cli("score", folder, pictures, pictures / "0.png", "--kind", "typicality", "-o", tmp_path / "a.csv")
     assert result.status == 0, result.err
-    assert "1.png is 12x9; to resize pictures:  --size 8x8" in result.err
+    assert "1.png is scored at 12x9; to resize pictures:  --size 8x8" in result.err
     rows = rows_of(tmp_path / "a.csv")
     assert sorted(row["image"][-5:] for row in rows) == ["0.png", "0.png", "1.png", "2.png"]
     found = [float(row["typicality"]) for row in rows]
@@ -80,6 +81,9 @@ def test_sets_are_compared_by_every_kind(cli: Cli, folder: Path, tmp_path: Path)
     assert result.status == 0, result.err
     first, *kinds = result.out.splitlines()
     assert first == f"{odd} (9) against digits (9)"
+    np.save(tmp_path / "unsplit.npy", np.zeros((20, 8, 8), np.uint8) + 16)
+    whole = cli("score", folder, "--normal", "digits", "--odd", tmp_path / "unsplit.npy", "--values", 17)
+    assert "unsplit.npy (20) against digits (300)" in whole.out, whole.err
     assert [line.split()[0] for line in kinds] == ["bits", "typicality", "complexity"]
     assert all("AUROC 0." in line or "AUROC 1." in line for line in kinds)
 
@@ -91,6 +95,7 @@ def test_sets_are_compared_by_every_kind(cli: Cli, folder: Path, tmp_path: Path)
         (["--kind", "ratio"], "--kind ratio needs another model"),
         (["--kind", "complexity", "--maps", "a.png"], "is of whole images and has no map"),
         (["--normal", "digits"], "--normal SET and --odd SET"),
+        (["--normal", "digits", "--odd", "digits"], "must be different data sets"),
         ([], "Give either pictures or --data"),
         (["--data", "digits", "-o", "a.txt"], "must end in .csv"),
         (["--data", "digits", "--against", "cifar10-tiny"], "must be of the same pixels"),
@@ -107,3 +112,12 @@ def test_an_input_is_not_overwritten(cli: Cli, folder: Path, tmp_path: Path) -> 
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     result = cli("score", folder, tmp_path / "a.png", "--maps", tmp_path / "a.png")
     assert (result.status, "would overwrite an input" in result.err) == (2, True)
+
+
+def test_all_broken_pictures_are_named_before_anything_is_scored(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    for name in ("b.png", "c.png"):
+        (tmp_path / name).write_text("no picture")
+    result = cli("score", folder, tmp_path)
+    assert result.status == 1
+    assert all(name in result.err for name in ("b.png", "c.png"))

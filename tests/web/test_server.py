@@ -160,7 +160,8 @@ GOOD = {"model": "digits", "picture": picture(noise(8, 8, 1))}
         ("/api/look", {**GOOD, "picture": picture(noise(300, 300, 1))}, 422, "may have 65,536 of them at most"),
         ("/api/look", {**GOOD, "more": 1}, 422, "Extra inputs are not permitted"),
         ("/api/look-at", {**GOOD, "row": 8, "column": 0}, 422, "There is no pixel (8, 0) in 8 x 8"),
-        ("/api/compress?model=digits", b"no picture", 422, "picture"),
+        ("/api/compress?model=exact", b"no picture", 422, "The picture"),
+        ("/api/compress?model=digits", b"no picture", 422, "digits is not an exact model"),
         ("/api/decompress", b"no archive", 422, "not a compressed file of pixelrnn"),
     ],
 )

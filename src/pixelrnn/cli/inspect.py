@@ -110,7 +110,9 @@ def _archive(file: Path) -> None:
             images, pixels = images + block.images, pixels + block.pixels
             bits = 8 * block.size / (block.pixels * header.channels)
             kind = "stored" if block.kind == 2 else "coded"
-            together = f" together with {block.images - 1} others" if block.names and block.images > 1 else ""
+            together = (
+                f" together with {several(block.images - 1, 'other')}" if block.names and block.images > 1 else ""
+            )
             for name in block.names or [several(block.images, "image")]:
                 typer.echo(f"  {name}  {block.height}x{block.width}   {bits:.3f} bits/dim, {kind}{together}")
     size = file.stat().st_size

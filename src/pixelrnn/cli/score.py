@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from pixelrnn.cli.pictures import Chosen, DataInstead, DataSplit, DataValues, ch
 from pixelrnn.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pixelrnn.measure.scores import Kind
     from pixelrnn.model import PixelModel
     from pixelrnn.report.maps import Map
@@ -91,7 +94,9 @@ def run(
             raise ConfigError(
                 "To compare data sets: --normal SET and --odd SET, without pictures, --data, -o or --maps."
             )
-        sets = {name: first_images(model, name, split, count, values) for name in dict.fromkeys((normal, *odd))}
+        if len({normal, *odd}) <= len(odd):
+            raise ConfigError("--normal and every --odd must be different data sets.")
+        sets = {name: _compared(model, name, split, count, values) for name in (normal, *odd)}
         _compare(model, other, sets)
         return
     check_one_of(pictures, data)
@@ -102,7 +107,7 @@ def run(
         _check_table(out)
     clock = Clock()
     if pictures:
-        chosen = _read(model, _files(pictures), parse_size(size))
+        chosen = _read(model, _files(pictures)[:count], parse_size(size))
     else:
         chosen = iter([first_images(model, str(data), split, count, values)])
     rows, strangest = _scored(model, other, chosen, found, condition)
@@ -115,7 +120,8 @@ def run(
     for name, scores in rows[:SHOWN]:
         typer.echo(f"{name}   " + "   ".join(f"{each} {value:.4f}" for each, value in scores.items()))
     written = "".join(f"{path}  " for path in (out, maps) if path)
-    typer.echo(f"{written}{several(len(rows), 'image')}, the strangest first by {kind}   {clock.seconds:.1f} s")
+    listed = f"{SHOWN} of " if len(rows) > SHOWN else ""
+    typer.echo(f"{written}{listed}{several(len(rows), 'image')}, the strangest first by {kind}   {clock.seconds:.1f} s")
 
 
 def _checked(kind: str, against: str | None, maps: Path | None) -> Kind:
@@ -142,8 +148,9 @@ def _check_table(out: Path) -> None:
 def _files(paths: list[Path]) -> list[Path]:
     """The pictures, and those of the folders.
 
-    Raises: DataError if a folder has none
+    Raises: DataError if a folder has none, or if some cannot be read, which are all named
     """
+    from pixelrnn.data.decode import read_header
     from pixelrnn.data.picture_folder import pictures_in
 
     files: list[Path] = []
@@ -152,21 +159,46 @@ def _files(paths: list[Path]) -> list[Path]:
         if not found:
             raise DataError(f"{path} holds no picture.")
         files += found
+    broken = []
+    for path in files:
+        try:
+            read_header(path)
+        except DataError as error:
+            broken.append(str(error))
+    if broken:
+        raise DataError("\n".join(broken))
     return files
 
 
+def _compared(model: PixelModel, name: str, split: str, count: int | None, values: int | None) -> Chosen:
+    """The images of a data set: all of one that comes without splits, so that none is left out."""
+    from pixelrnn.data import data_names
+
+    if name not in data_names():
+        with suppress(ConfigError, DataError):
+            return first_images(model, name, "all", count, values)
+    return first_images(model, name, split, count, values)
+
+
 def _read(model: PixelModel, files: list[Path], size: tuple[int, int] | None) -> Iterator[Chosen]:
-    """The pictures one by one, since they may have any size."""
-    noted = False
+    """The pictures, those that follow each other and are of one size together."""
+    import torch
+
+    noted = model.config["network"] == "local-pixelcnn"  # made for pictures of any size
+    some: list[tuple[str, Tensor]] = []
     for path in files:
         image = read_pictures(model, [path], size)
         if tuple(image.shape[2:]) != model.size and not noted:
             trained, noted = f"{model.size[0]}x{model.size[1]}", True
             note(
-                f"the model was trained on {trained}, but {path} is {image.shape[2]}x{image.shape[3]}; to resize "
-                f"pictures:  --size {trained}"
+                f"the model was trained on {trained}, but {path} is scored at {image.shape[2]}x{image.shape[3]}; to "
+                f"resize pictures:  --size {trained}"
             )
-        yield Chosen([str(path)], image)
+        if some and (len(some) == _BATCH or image.shape != some[0][1].shape):
+            yield Chosen([name for name, _ in some], torch.cat([each for _, each in some]))
+            some = []
+        some.append((str(path), image))
+    yield Chosen([name for name, _ in some], torch.cat([each for _, each in some]))
 
 
 def _scored(

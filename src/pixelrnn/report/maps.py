@@ -37,20 +37,26 @@ def save_maps(shown: list[Map], path: Path, levels: int, kind: str) -> None:
     panels = figure.subplots(rows, 2 * columns, squeeze=False)
     every = np.concatenate([strange.numpy().ravel() for _, _, strange in shown])
     low, high = float(np.quantile(every, 0.002)), float(np.quantile(every, 0.998))
+    if kind == "ratio":  # on either side of 0
+        low, high = -max(-low, high), max(-low, high)
     drawn: Any = None
     for axes in panels.flat:
         axes.set_axis_off()
     for index, (name, image, strange) in enumerate(shown):
-        row, column = index % rows, 2 * (index // rows)
+        row, column = index // columns, 2 * (index % columns)
         pixels = in_bytes(image[None], levels)[0].permute(1, 2, 0).numpy().astype(np.uint8)
         panels[row, column].imshow(pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels, interpolation="nearest")
         panels[row, column].set_title(_short(name), fontsize=8)
         drawn = panels[row, column + 1].imshow(
-            strange.numpy(), vmin=low, vmax=high, cmap="inferno", interpolation="nearest"
+            strange.numpy(),
+            vmin=low,
+            vmax=high,
+            cmap="RdBu_r" if kind == "ratio" else "inferno",
+            interpolation="nearest",
         )
         panels[row, column + 1].set_title(f"{strange.mean():.3f}", fontsize=8)
     bar = figure.colorbar(drawn, ax=panels, shrink=0.8)
-    bar.set_label(f"{kind}, bits per dimension")
+    bar.set_label("bits per dimension" if kind == "bits" else f"{kind}, bits per dimension")
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     save_picture(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()), path)

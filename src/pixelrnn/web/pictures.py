@@ -11,7 +11,8 @@ import numpy as np
 from pixelrnn.codec import Reader, Writer
 from pixelrnn.codec.files import Image, read_images, write_images
 from pixelrnn.data.decode import decode_exactly
-from pixelrnn.errors import CodecError
+from pixelrnn.errors import CodecError, ImageError, PixelRNNError
+from pixelrnn.exact import IntegerHead
 from pixelrnn.model import PixelModel
 from pixelrnn.web.requests import PIXELS
 
@@ -22,6 +23,8 @@ def compressed(model: PixelModel, name: str, data: bytes) -> tuple[bytes, dict[s
     Raises: DataError or ImageError if it is no picture, too large, or holds more than pixels; CodecError if its colours
             are not the model's
     """
+    if not isinstance(model.head, IntegerHead):
+        raise CodecError(f"{name} is not an exact model, so it compresses nothing: see  pixelrnn quantise")
     pixels = _decoded(data)
     if len(pixels) != model.channels or model.levels != 256:
         kind = {1: "gray", 3: "RGB"}[len(pixels)]
@@ -60,7 +63,13 @@ def _decoded(data: bytes) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture"
         path.write_bytes(data)
-        return decode_exactly(path, metadata=False, pixel_limit=PIXELS)
+        try:
+            found: np.ndarray = decode_exactly(path, metadata=False, pixel_limit=PIXELS)
+        except PixelRNNError as error:  # a visitor knows nothing of this machine's folders
+            raise ImageError(
+                f"{str(error).replace(str(path), 'The picture')} The page takes {PIXELS:,} pixels at most."
+            ) from error
+        return found
 
 
 def _sizes(pixels: np.ndarray) -> dict[str, int]:

@@ -124,6 +124,12 @@ class Player {
     this.onProgress(this.shown, this.total);
   }
   stop() { this.ended = true; this.queue = []; }
+  clear() {
+    this.stop();
+    this.sheet = null;
+    Object.assign($("sheet"), { width: 0, height: 0 });
+    $("sheet").setAttribute("aria-label", "No images are drawn yet");
+  }
 }
 
 // Bytes of a picture file, cropped around its centre and resized to the model's size.
@@ -158,6 +164,7 @@ let stopSampling = () => {};
 function sample(event) {
   event?.preventDefault();
   say("");
+  pause(false);
   const form = new FormData($("sample"));
   const label = form.get("label");
   stopSampling();
@@ -215,9 +222,9 @@ function lookInto(sheet, image) {
 const picture = {
   bytes: null, known: null, at: null, seen: null, map: null,
   get size() { return { width: card.width, height: card.height, channels: card.channels }; },
-  set(bytes) {
+  set(bytes, known) {
     this.bytes = bytes;
-    this.known = new Uint8Array(card.width * card.height).fill(1);
+    this.known = known ?? new Uint8Array(card.width * card.height).fill(1);
     Object.assign(this, { at: null, seen: null, map: null });
     $("bits").checked = false;
     $("completions").hidden = true;
@@ -240,8 +247,8 @@ const picture = {
     for (let at = 0; at < width * height; at++) {
       let colour = [0, 1, 2].map((each) => this.level(at, each));
       if (this.map) colour = heat((this.map.bits[at] - this.map.low) / (this.map.high - this.map.low));
-      if (!this.known[at]) colour = (at + Math.floor(at / width)) % 2 ? [110, 130, 160] : [135, 155, 185];
-      if (this.seen?.has(at)) colour = colour.map((each, index) => 0.6 * each + 0.4 * [90, 160, 255][index]);
+      if (!this.known[at]) colour = ((at % width) + Math.floor(at / width)) % 2 ? [110, 130, 160] : [135, 155, 185];
+      if (this.seen?.has(at) && !this.map) colour = colour.map((each, index) => 0.6 * each + 0.4 * [90, 160, 255][index]);
       if (this.at === at) colour = [220, 50, 70];
       shown.data.set([...colour, 255], 4 * at);
     }
@@ -290,18 +297,24 @@ function brush(row, column) {
   picture.draw();
 }
 
-let asked = 0;
+let looking = false, next = null; // one pixel is asked for at a time; of those that follow, the last
 async function lookAt(row, column) {
-  const at = row * card.width + column;
-  const mine = ++asked;
-  Object.assign(picture, { at, seen: null });
+  Object.assign(picture, { at: row * card.width + column, seen: null });
   picture.draw();
-  const request = { model: card.name, picture: picture.json(), row, column, ...labelOf("picture-label") };
-  const found = await ask("api/look-at", request).catch(say);
-  if (!found || mine !== asked) return; // the pointer has moved on
-  picture.seen = new Set(found.seen);
-  picture.draw();
-  showPixel(row, column, found);
+  next = [row, column];
+  if (looking) return;
+  looking = true;
+  while (next) {
+    const [place, bytes] = [next, picture.bytes];
+    next = null;
+    const request = { model: card.name, picture: picture.json(), row: place[0], column: place[1], ...labelOf("picture-label") };
+    const found = await ask("api/look-at", request).catch(say);
+    if (!found || next || bytes !== picture.bytes) continue; // the pointer has moved on
+    picture.seen = new Set(found.seen);
+    picture.draw();
+    showPixel(...place, found);
+  }
+  looking = false;
 }
 
 function showPixel(row, column, { values, bits, pmf, seen }) {
@@ -365,7 +378,10 @@ $("picture").addEventListener("pointermove", (event) => {
   waiting = setTimeout(() => lookAt(...place), 60);
 });
 for (const end of ["pointerup", "pointercancel"]) $("picture").addEventListener(end, () => { painting = false; });
-$("picture").addEventListener("pointerleave", () => clearTimeout(waiting));
+$("picture").addEventListener("pointerleave", () => {
+  clearTimeout(waiting);
+  if (picture.seen) { picture.seen = null; picture.draw(); }
+});
 $("picture").addEventListener("keydown", (event) => {
   const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   const at = picture.at ?? 0;
@@ -384,6 +400,7 @@ $("upload").addEventListener("change", async () => {
   say("");
   const [file] = $("upload").files;
   if (file) await bytesOf(file, picture.size).then((bytes) => picture.set(bytes)).catch(say);
+  $("upload").value = ""; // so that the same file can be chosen again
 });
 const hideRows = (wanted) => {
   picture.known = picture.known.map((_, at) => +!wanted(Math.floor(at / card.width)));
@@ -481,7 +498,10 @@ function offer(bytes, name, type) {
   $("download").textContent = `Download ${name} (${bytes.length.toLocaleString()} bytes)`;
 }
 
-$("file").addEventListener("change", () => { if ($("file").files[0]) takeFile($("file").files[0]); });
+$("file").addEventListener("change", async () => {
+  if ($("file").files[0]) await takeFile($("file").files[0]);
+  $("file").value = "";
+});
 for (const kind of ["dragover", "dragleave", "drop"]) {
   $("drop").addEventListener(kind, (event) => {
     event.preventDefault();
@@ -508,7 +528,7 @@ $("interpolate").addEventListener("click", async () => {
     let sheet = null;
     const request = { do: "interpolate", model: card.name, first, last, seed: +$("between-seed").value };
     stopBetween = walk(request, {
-      onBegin: (head) => { sheet = new Sheet($("between"), head, 640); },
+      onBegin: (head) => { $("between").hidden = false; sheet = new Sheet($("between"), head, 640); },
       onPixels: (pixels) => { pixels.forEach((pixel) => sheet.put(pixel)); sheet.draw(); },
       onEnd: () => { $("between").setAttribute("aria-label", "Samples from the first to the last, left to right"); $("between").dataset.state = "drawn"; },
       onError: say,
@@ -521,7 +541,7 @@ $("interpolate").addEventListener("click", async () => {
 function choose(name) {
   card = models.find((each) => each.name === name);
   const of = `${card.height}x${card.width}, ${card.channels === 3 ? "RGB" : card.channels === 1 ? "gray" : `${card.channels} channels`}`;
-  const figures = card.figures.length ? `; ${card.figures.join(", ")}` : "";
+  const figures = card.figures.length ? `; ${card.figures.slice(-2).join(", ")}` : "";
   $("card").textContent = `${card.summary} — ${card.network}, ${of}, ${card.levels} levels, ` +
     `${card.parameters.toLocaleString()} parameters${card.any_order ? ", any generation order" : ""}${figures}`;
   for (const select of [$("sample").label, $("picture-label")]) {
@@ -538,8 +558,12 @@ function choose(name) {
   $("interpolate").disabled = !between(card);
   const others = models.filter(between).map((each) => each.name).join(", ");
   $("between-hint").textContent = between(card) ? "" : `${card.name} has neither classes nor codes of pictures. Choose ${others} above.`;
-  stopSampling(); stopCompleting(); stopBetween(); player.stop();
-  picture.set(new Uint8Array(card.width * card.height * card.channels));
+  stopSampling(); stopCompleting(); stopBetween(); player.clear();
+  for (const id of ["completions", "between", "copy", "sheet-hint"]) $(id).hidden = true;
+  for (const id of ["command", "progress", "completed"]) $(id).textContent = "";
+  if (picture.bytes?.length === card.width * card.height * card.channels && picture.known.length === card.width * card.height) {
+    picture.set(picture.bytes, picture.known); // the same picture, seen by another model
+  } else picture.set(new Uint8Array(card.width * card.height * card.channels));
   say("");
 }
 $("model").addEventListener("change", () => choose($("model").value));
@@ -566,9 +590,12 @@ for (const tab of tabs) {
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const setTheme = (theme) => { document.documentElement.dataset.theme = theme; };
-setTheme(dark.matches ? "dark" : "light");
+setTheme(localStorage.getItem("theme") ?? (dark.matches ? "dark" : "light"));
 dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
-$("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+$("theme").addEventListener("click", () => {
+  setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+  localStorage.setItem("theme", document.documentElement.dataset.theme);
+});
 
 fetch("api/models").then((response) => response.json()).then((found) => {
   models = found;
