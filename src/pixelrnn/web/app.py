@@ -82,7 +82,7 @@ def create_app(names: list[str], *, hosts: tuple[str, ...] | None = ()) -> FastA
 
     def of(name: str) -> Served:
         if name not in served:
-            raise ConfigError(f"There is no model {name!r} here: {', '.join(served)}.")
+            raise ConfigError(f"There is no model {name!r} here: {', '.join(served)}. Others are named at the start.")
         return served[name]
 
     async def in_turn(model: Served, visitor: str, work: Callable[[], T]) -> T:
