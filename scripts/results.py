@@ -207,7 +207,14 @@ def main() -> None:
     plan = tomllib.loads(args.plan.read_text())
     if args.train:
         sys.exit(not train(plan))
-    lines = ["# Results", "", f"Written by `python scripts/results.py {args.plan}` from the run folders.", ""]
+    lines = [
+        f"# {plan.get('title', 'Results')}",
+        "",
+        f"Written by `python scripts/results.py {args.plan}` from the run folders.",
+        "",
+    ]
+    if plan.get("text"):
+        lines += [plan["text"].strip(), ""]
     for table in plan["table"]:
         lines += section(table, args.out.parent / "images" / "results")
     args.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
