@@ -252,7 +252,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that takes minutes for what a visitor may ask for at most."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("slow") / "slow"
-    pixelrnn.build("pixelsnail", size=(60, 60), levels=4, layers=2, width=16, blocks=2, head="categorical").save(folder)
+    pixelrnn.build("pixelsnail", size=(60, 60), levels=4, layers=3, width=48, blocks=4, head="categorical").save(folder)
     return str(folder)
 
 

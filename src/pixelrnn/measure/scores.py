@@ -26,6 +26,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pixelrnn.checks import Images
 from pixelrnn.data import Pixels
 from pixelrnn.errors import ConfigError, ImageError, unknown
 from pixelrnn.model import PixelModel
@@ -53,7 +54,7 @@ class Scores(NamedTuple):
 
 def scores(
     model: PixelModel,
-    images: Tensor,
+    images: Images,
     kind: Kind = "bits",
     *,
     against: PixelModel | None = None,
@@ -100,7 +101,7 @@ MISSING = {
 
 def every_score(
     model: PixelModel,
-    images: Tensor,
+    images: Images,
     *,
     against: PixelModel | None = None,
     usual: float | None = None,
@@ -112,6 +113,7 @@ def every_score(
 
     Raises: ImageError or ConditionError if the images, the condition or the other model do not fit the model
     """
+    images = torch.as_tensor(images)
     pixels = bits_of(model, images, batch_size=batch_size, on_images=on_images, **condition)
     bits = pixels.mean((1, 2))
     found: dict[Kind, Scores] = {"bits": Scores(bits, pixels)}

@@ -75,7 +75,7 @@ def is_ready(number: str) -> bool:
 
 def seconds_until_ready(number: str) -> float:
     """About how long it takes until the code for "float32", "float64", "codec32" or "codec64" is there."""
-    return 0.0 if number in _entries else _LOADING if _file(number).is_file() else _COMPILING
+    return 0.0 if number in _entries else _LOADING if is_ready(number) else _COMPILING
 
 
 def entry(number: str) -> Entry:
