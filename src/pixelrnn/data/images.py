@@ -14,12 +14,12 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pixelrnn.data.on_disk import OnDisk
+from pixelrnn.data.on_disk import OnDemand
 from pixelrnn.data.pixels import Pixels as Pixels
 from pixelrnn.errors import ConfigError, ImageError, unknown
 
-PixelStore: TypeAlias = Pixels | OnDisk
-"""Images in memory, or on disk until they are read. Both have a shape and are read with `images[positions]`."""
+PixelStore: TypeAlias = Pixels | OnDemand
+"""Images in memory, or read on demand. Both have a shape and are read with `images[positions]`."""
 Labels: TypeAlias = npt.NDArray[np.int64]
 ProgressCallback: TypeAlias = Callable[[str, int, int], None]
 """Called with a description, the bytes done and the bytes in all (0 if that is not known)."""
@@ -35,7 +35,7 @@ ALL = "all"  # every image of a data set that comes without splits and is otherw
 class ImageData:
     """One split of a data set.
 
-    Shapes:  images (N, C, H, W) uint8, values 0..values-1, read only, possibly on disk (`OnDisk`);
+    Shapes:  images (N, C, H, W) uint8, values 0..values-1, read only, possibly read on demand (`OnDemand`);
              labels (N,) int64, indices into class_names, or None if the data set has none
     """
 

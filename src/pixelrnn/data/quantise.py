@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelrnn.data.images import Pixels, PixelStore
-from pixelrnn.data.on_disk import OnDisk
+from pixelrnn.data.on_disk import OnDemand
 from pixelrnn.data.pixels import check_values
 from pixelrnn.errors import ConfigError, ImageError, unknown
 
@@ -95,14 +95,14 @@ class Levels:
     def fixed(self, images: npt.NDArray[Any]) -> Pixels: ...
 
     @overload
-    def fixed(self, images: OnDisk) -> PixelStore: ...
+    def fixed(self, images: OnDemand) -> PixelStore: ...
 
-    def fixed(self, images: npt.NDArray[Any] | OnDisk) -> PixelStore:
+    def fixed(self, images: npt.NDArray[Any] | OnDemand) -> PixelStore:
         """The levels of one whole split, always the same: for validation and test, and for training if not redrawn.
 
         A drawn binarisation is `default_rng(BINARISATION_SEED).random(images.shape) < images / (source - 1)`:
         call it once on a whole split, as part of a split would be drawn differently. The result is kept in memory.
-        If nothing is drawn, images on disk stay there: their values are checked and become levels when read.
+        If nothing is drawn, images that are read on demand stay so: their values are checked and become levels when read.
 
         Shapes:  images (N, ...) integers 0..values-1 -> the same shape, uint8 0..levels-1
         Raises:  ImageError if a value is not an integer in 0..values-1
@@ -112,7 +112,7 @@ class Levels:
         if self.levels == self.values == 256 and images.dtype == np.uint8:
             return images  # nothing to do, and a memory-mapped array stays on disk
         drawn = self.binarise in ("stochastic", "fixed")
-        if isinstance(images, OnDisk) and not drawn:
+        if isinstance(images, OnDemand) and not drawn:
             return images.through(self._table)
         result = np.empty(images.shape, dtype=np.uint8)
         generator = np.random.default_rng(BINARISATION_SEED)
