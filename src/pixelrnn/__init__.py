@@ -1,6 +1,7 @@
 """Image models that know the probability of every pixel: PixelRNN, PixelCNN and family.
 
     model = pixelrnn.build("gated-pixelcnn", size=(28, 28), levels=2, layers=10, width=128)
+    pixelrnn.train(model, dataset, out="folder")    # a Dataset of PyTorch, a tensor or an array
     nats = model.log_prob(images)                   # (B,) exact
     new = model.sample(16, seed=0)                  # (16, 1, 28, 28) uint8
     whole = model.complete(images, known, seed=0)   # known pixels come back untouched
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
     from pixelrnn.measure.scores import scores as scores
     from pixelrnn.model import PixelModel
+    from pixelrnn.training.from_python import train as train
 
 __version__ = "0.1.0"
-__all__ = ["PixelModel", "__version__", "build", "load", "network_names", "scores"]
+__all__ = ["PixelModel", "__version__", "build", "load", "network_names", "scores", "train"]
 
 
 def network_names() -> list[str]:
@@ -88,4 +90,8 @@ def __getattr__(name: str) -> Any:
         from pixelrnn.measure.scores import scores
 
         return scores
+    if name == "train":
+        from pixelrnn.training.from_python import train
+
+        return train
     raise AttributeError(f"module 'pixelrnn' has no attribute {name!r}")

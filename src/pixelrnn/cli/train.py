@@ -66,6 +66,12 @@ def run(
     nodes: int = typer.Option(1, "--nodes", min=1, help="Machines; each runs this command under torchrun or SLURM."),
     strategy: str = typer.Option("auto", "--strategy", help="Lightning's strategy; auto is ddp for several processes."),
     workers: int = typer.Option(0, "--workers", min=0, help="Data-loading workers per process."),
+    loggers: list[str] = typer.Option(
+        [],
+        "--logger",
+        help="Where metrics go besides the CSV file: tensorboard or wandb, repeatable; by default TensorBoard's files if "
+        "it is installed.",
+    ),
 ) -> None:
     """Train a preset in a run folder, which becomes a model folder.
 
@@ -105,6 +111,7 @@ def run(
                 on_time_limit=lambda count: note(f"time limit reached; validating {several(count, 'image')}"),
                 download=download,
                 on_encoder=on_encoder,
+                loggers=loggers,
             )
     except KeyboardInterrupt:
         saved = (out / "training" / "last.ckpt").is_file()

@@ -102,7 +102,7 @@ class Levels:
 
         A drawn binarisation is `default_rng(BINARISATION_SEED).random(images.shape) < images / (source - 1)`:
         call it once on a whole split, as part of a split would be drawn differently. The result is kept in memory.
-        If nothing is drawn, images that are read on demand stay so: their values are checked and become levels when read.
+        If nothing is drawn, images that are read on demand stay so: their values are checked and become levels then.
 
         Shapes:  images (N, ...) integers 0..values-1 -> the same shape, uint8 0..levels-1
         Raises:  ImageError if a value is not an integer in 0..values-1

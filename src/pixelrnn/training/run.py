@@ -8,24 +8,23 @@ RUN/logs/         metrics as CSV (and for TensorBoard, if it is installed), samp
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import logging
 import math
 import os
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -44,6 +43,7 @@ from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit, moving_average
 from pixelrnn.training.checkpoints import AtomicCheckpointIO, Checkpoints, SkippedSteps, StopSignals
 from pixelrnn.training.embedding import freeze, train_encoder
+from pixelrnn.training.loggers import loggers_of
 from pixelrnn.training.memory import keep_freed_memory, kept_for_backward
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset
@@ -101,6 +101,8 @@ def train(
     preset: Preset,
     out: str | Path,
     *,
+    model: PixelModel | None = None,
+    data: tuple[ImageData, ImageData] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     max_minutes: float | None = None,
@@ -112,6 +114,9 @@ def train(
     on_time_limit: Callable[[int], None] = lambda _: None,
     download: ProgressCallback | None = None,
     on_encoder: Callable[[int, int], None] = lambda done, total: None,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[str | Logger] = (),
+    trainer: Mapping[str, Any] | None = None,
 ) -> PixelModel:
     """Train a preset in the run folder `out` and return the best model.
 
@@ -120,6 +125,8 @@ def train(
     Arguments:
         preset         data, model and training settings
         out            the run folder
+        model          the model to train; None for a new one, as the preset says
+        data           training and validation images; None for those that the preset names
         resume         continue from the last checkpoint in the folder, or start from scratch if there is none yet
         overwrite      delete an earlier run in the folder
         max_minutes    stop after this time, even if epochs are left; the learning-rate schedule ends there too. Counted
@@ -132,6 +139,9 @@ def train(
         on_time_limit  called with the number of validation images when the time limit is reached
         download       called with the progress of a download
         on_encoder     called with (steps done, total steps) while the encoder is trained alone
+        callbacks      of Lightning, besides those of this package
+        loggers        names ("csv", "tensorboard", "wandb") or loggers of Lightning; see `loggers_of`
+        trainer        further arguments of `lightning.Trainer`, which take precedence
 
     Raises:            RunFolderError if the folder holds another run, is in use or cannot be written; ConfigError if
                        the preset does not fit its data; TrainingError if training cannot continue; StoppedError after
@@ -148,9 +158,9 @@ def train(
     def check_pictures(shape: Shape) -> None:
         check_fits_memory(preset, shape, machine, decoded=math.prod(shape))
 
-    train_data, valid_data = (load_for(preset, split, download, check_pictures) for split in ("train", "valid"))
+    train_data, valid_data = data or (load_for(preset, split, download, check_pictures) for split in ("train", "valid"))
     levels = Levels(train_data.values, preset.data.levels, preset.data.binarise or None)
-    model, settings = build_model(preset, train_data), preset.training
+    model, settings = model or build_model(preset, train_data), preset.training
     if settings.orders and model.network.orders != "any":
         raise ConfigError(
             f"{preset.model['network']} goes in {model.network.orders} order only: leave training.orders out, or train "
@@ -179,7 +189,8 @@ def train(
         module = PixelTraining(model, settings, levels, limit, preset.data.condition)
         keep = KeepBest(folder, about, on_validation)
         more: list[Callback] = [TimeLimit(limit, on_time_limit)] if limit else []
-        _fit(folder, preset, module, batches, [keep, *more], checkpoint, machine=machine, bar=bar)
+        own = _Own(callbacks, loggers, trainer or {})
+        _fit(folder, preset, module, batches, [keep, *more], checkpoint, own, machine=machine, bar=bar)
         if not (folder / "config.json").is_file():
             raise TrainingError(f"No validation of {folder} had a finite likelihood, so there is no model.")
         if first:
@@ -205,6 +216,14 @@ def is_first() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
+class _Own(NamedTuple):
+    """What the caller adds to Lightning's trainer."""
+
+    callbacks: Sequence[Callback]
+    loggers: Sequence[str | Logger]
+    trainer: Mapping[str, Any]
+
+
 def _fit(
     folder: Path,
     preset: Preset,
@@ -212,12 +231,13 @@ def _fit(
     batches: PixelBatches,
     reporting: list[Callback],
     checkpoint: Path | None,
+    own: _Own,
     *,
     machine: Machine,
     bar: bool,
 ) -> None:
     signals = StopSignals()
-    callbacks: list[Callback] = [*reporting, SkippedSteps(folder)]
+    callbacks: list[Callback] = [*reporting, SkippedSteps(folder), *own.callbacks]
     if preset.training.ema:
         callbacks.append(WeightAveraging(use_buffers=False, multi_avg_fn=moving_average(preset.training.ema)))
     if bar:
@@ -225,8 +245,8 @@ def _fit(
     callbacks.append(Checkpoints(folder, machine.save_minutes * 60, signals))
     with _quiet(), signals.listening():
         try:
-            trainer = _trainer(folder, preset, callbacks, machine, bar)
-        except (ImportError, ValueError, MisconfigurationException) as error:
+            trainer = _trainer(folder, preset, callbacks, own, machine, bar)
+        except (ImportError, TypeError, ValueError, MisconfigurationException) as error:
             raise ConfigError(f"Lightning refused these settings: {str(error).splitlines()[0]}") from error
         try:
             trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
@@ -244,29 +264,29 @@ def _fit(
             ) from error
 
 
-def _trainer(folder: Path, preset: Preset, callbacks: list[Callback], machine: Machine, bar: bool) -> lightning.Trainer:
+def _trainer(
+    folder: Path, preset: Preset, callbacks: list[Callback], own: _Own, machine: Machine, bar: bool
+) -> lightning.Trainer:
     settings = preset.training
-    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
-    if importlib.util.find_spec("tensorboard"):
-        loggers.append(TensorBoardLogger(folder, name="logs", version=loggers[0].version))
-    return lightning.Trainer(
-        accelerator=machine.device,
-        devices=machine.devices,
-        num_nodes=machine.nodes,
-        strategy=machine.chosen_strategy,
-        max_epochs=settings.epochs,
-        precision=_PRECISIONS[settings.precision],
-        accumulate_grad_batches=settings.accumulate,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        logger=loggers,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=bar,
-        log_every_n_steps=10,
-    )
+    arguments: dict[str, Any] = {
+        "accelerator": machine.device,
+        "devices": machine.devices,
+        "num_nodes": machine.nodes,
+        "strategy": machine.chosen_strategy,
+        "max_epochs": settings.epochs,
+        "precision": _PRECISIONS[settings.precision],
+        "accumulate_grad_batches": settings.accumulate,
+        "callbacks": callbacks,
+        "plugins": [AtomicCheckpointIO()],
+        "logger": loggers_of(folder, own.loggers),
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": bar,
+        "log_every_n_steps": 10,
+    }
+    return lightning.Trainer(**(arguments | dict(own.trainer)))
 
 
 def _about(
