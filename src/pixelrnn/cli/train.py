@@ -69,8 +69,8 @@ def run(
     loggers: list[str] = typer.Option(
         [],
         "--logger",
-        help="Where metrics go besides the CSV file: tensorboard or wandb, repeatable; by default TensorBoard's files if "
-        "it is installed.",
+        help="Where metrics go besides the CSV file: tensorboard or wandb, repeatable; by default TensorBoard's files "
+        "if it is installed.",
     ),
 ) -> None:
     """Train a preset in a run folder, which becomes a model folder.
