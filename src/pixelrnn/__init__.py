@@ -67,7 +67,8 @@ def build(
 
 
 def load(folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
-    """A trained model from its folder, or one that comes with the package by its name, ready for evaluation.
+    """A trained model from its folder, one that comes with the package by its name, or one of the Hub by its address
+    ("hf://user/name"), ready for evaluation.
 
     Raises: ModelFolderError if the folder is missing, damaged, or was not written by this package; ConfigError for a
             device that is not there

@@ -24,6 +24,7 @@ from pydantic import Field
 from pixelrnn.errors import ConfigError, ModelFolderError, RunFolderError
 from pixelrnn.fields import Strict, validated
 from pixelrnn.files import write_atomic
+from pixelrnn.hub import downloaded, is_address
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,10 +142,12 @@ def shipped() -> dict[str, Path]:
 
 
 def folder_of(model: str | Path) -> Path:
-    """The folder of a model: that of a shipped one by name, or else the path itself.
+    """The folder of a model: that of a shipped one by name, of one on the Hub by its address, or else the path itself.
 
     A name takes precedence over a path: write ./mnist for a folder called mnist.
     """
+    if is_address(model):
+        return downloaded(model)
     return (shipped().get(model) if isinstance(model, str) else None) or Path(model)
 
 

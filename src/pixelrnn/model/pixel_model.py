@@ -348,9 +348,19 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         weights = {name: each.half() if half else each for name, each in self.state_dict().items()}
         folders.write_folder(Path(folder), config, weights, card or self._plain_card())
 
+    def push_to_hub(self, repo: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Write the model into the repository `repo`, "user/name", of the Hugging Face Hub, and return its address.
+
+        `load("hf://user/name")` reads it. Arguments and errors are those of `pixelrnn.hub.push`.
+        """
+        from pixelrnn.hub import push  # here, as the hub's cards are made of models
+
+        return push(self, repo, private=private, token=token)
+
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
-        """Load a model from its folder, or one that comes with the package by name, in evaluation mode.
+        """Load a model from its folder, or one that comes with the package by name, or of the Hub by its address
+        ("hf://user/name"), in evaluation mode.
 
         Nothing is unpickled, and the hash of the weights is verified. float16 weights become float32.
 
