@@ -12,7 +12,7 @@ from pixelrnn.networks import NETWORKS
 
 
 def test_the_public_names_are_these() -> None:
-    assert pixelrnn.__all__ == ["PixelModel", "__version__", "build", "load", "network_names", "scores"]
+    assert pixelrnn.__all__ == ["PixelModel", "__version__", "build", "load", "network_names", "scores", "train"]
     for name in pixelrnn.__all__:
         assert getattr(pixelrnn, name) is not None
 
