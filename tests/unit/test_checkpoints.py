@@ -18,9 +18,10 @@ from pixelrnn.errors import TrainingError
 from pixelrnn.training.batches import Batch
 from pixelrnn.training.callbacks import moving_average
 from pixelrnn.training.checkpoints import AtomicCheckpointIO
+from pixelrnn.training.machine import Machine
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset, load_preset
-from pixelrnn.training.run import Machine, train
+from pixelrnn.training.run import train
 
 
 @pytest.fixture(autouse=True)

@@ -19,9 +19,10 @@ from pixelrnn.errors import ConfigError, MemoryLimitError, ModelError
 from pixelrnn.measure.evaluation import evaluate
 from pixelrnn.networks import NETWORKS
 from pixelrnn.training import run
+from pixelrnn.training.machine import Machine
 from pixelrnn.training.memory import kept_for_backward
 from pixelrnn.training.presets import load_preset
-from pixelrnn.training.run import Machine, train
+from pixelrnn.training.run import train
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

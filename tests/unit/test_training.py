@@ -25,9 +25,10 @@ from pixelrnn.training import module, run_folder
 from pixelrnn.training.batches import EpochOrder, Images
 from pixelrnn.training.callbacks import Bar, Progress
 from pixelrnn.training.checkpoints import Checkpoints
+from pixelrnn.training.machine import Machine
 from pixelrnn.training.optimizers import hidden_weights, optimizer_of
 from pixelrnn.training.presets import Preset, TrainingSettings, load_preset
-from pixelrnn.training.run import Machine, train
+from pixelrnn.training.run import train
 from pixelrnn.training.run_folder import finished, locked
 
 

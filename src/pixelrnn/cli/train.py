@@ -91,7 +91,8 @@ def run(
     changes = [*changes, *(f"{key}={_toml(value)}" for key, value in named.items() if value is not None)]
     chosen = {parse_change(change)[0].rpartition(".")[2] for change in changes}
     settings = load_preset(preset, changes)  # before Lightning is imported, which takes seconds
-    from pixelrnn.training.run import Machine, is_first, train
+    from pixelrnn.training.machine import Machine
+    from pixelrnn.training.run import is_first, train
 
     machine = Machine(pick_device(device), devices, nodes, strategy, workers, save_minutes)
     validations: list[Progress] = []

@@ -16,6 +16,7 @@ from pixelrnn.errors import ConfigError
 from pixelrnn.model import PixelModel
 from pixelrnn.training import run
 from pixelrnn.training.callbacks import Progress
+from pixelrnn.training.machine import Machine
 from pixelrnn.training.presets import Preset, preset_from
 
 
@@ -31,7 +32,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     max_minutes: float | None = None,
-    machine: run.Machine | None = None,
+    machine: Machine | None = None,
     bar: bool = False,
     on_validation: Callable[[Progress], None] = lambda _: None,
     on_check: ProgressCallback | None = None,
@@ -70,7 +71,7 @@ def train(
         raise ConfigError("A model in whole numbers cannot be trained. Train the one that it was made from.")
     if isinstance(data, DataLoader):
         settings = {"batch_size": data.batch_size} | settings
-        machine = machine or run.Machine(workers=data.num_workers)
+        machine = machine or Machine(workers=data.num_workers)
     classes = model.condition.classes if model.condition is not None else 0
     values = values or model.levels
     given = from_dataset(_unwrapped(data), values, progress=on_check)

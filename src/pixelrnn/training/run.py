@@ -10,12 +10,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import os
-import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,76 +22,28 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
 from pixelrnn.checks import check_memory
 from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape, a_few, load_data, without_classes
-from pixelrnn.errors import ConfigError, TrainingError, unknown
+from pixelrnn.errors import ConfigError, TrainingError
 from pixelrnn.files import write_atomic
 from pixelrnn.layers.normalised import NormalisedConv2d, fitted
 from pixelrnn.measure.verification import verify
 from pixelrnn.model import PixelModel
 from pixelrnn.model.conditions import LABELS_HINT, condition_of, torch_labels
 from pixelrnn.model.model_folder import holds_model, read_config
-from pixelrnn.model.processes import LAUNCHERS
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit, moving_average
 from pixelrnn.training.checkpoints import AtomicCheckpointIO, Checkpoints, SkippedSteps, StopSignals
 from pixelrnn.training.embedding import freeze, train_encoder
 from pixelrnn.training.loggers import loggers_of
+from pixelrnn.training.machine import Machine
 from pixelrnn.training.memory import keep_freed_memory, kept_for_backward
 from pixelrnn.training.module import PixelTraining
 from pixelrnn.training.presets import Preset
 from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare_folder
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The devices and processes of a training run.
-
-    device        "auto", "cpu" or "cuda"
-    devices       processes on each machine, one per device
-    nodes         machines; each runs the same command, started by torchrun or SLURM
-    strategy      a strategy of Lightning: "auto" (ddp for several processes), "ddp", ...
-    workers       data-loading workers per process, for data sets that stay on disk
-    save_minutes  minutes between checkpoints within an epoch; there is one after each epoch anyway
-    """
-
-    device: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    strategy: str = "auto"
-    workers: int = 0
-    save_minutes: float = 5.0
-
-    def __post_init__(self) -> None:
-        for name, least in (("devices", 1), ("nodes", 1), ("workers", 0), ("save_minutes", 0)):
-            if not getattr(self, name) >= least:
-                raise ConfigError(f"{name} must be {least} or more, not {getattr(self, name)}.")
-        if self.chosen_strategy not in ("auto", *StrategyRegistry.available_strategies()):
-            raise unknown("strategy", self.strategy, ["auto", *StrategyRegistry.available_strategies()])
-        processes = self.devices * self.nodes
-        # Not `launched`, which refuses the processes that Lightning starts: their environment has no rank.
-        started = [os.environ.get(world, "1") for rank, world, _ in LAUNCHERS if rank in os.environ]
-        for number in started:
-            if number not in ("1", str(processes)):
-                raise ConfigError(
-                    f"A launcher started {number} processes, but --devices {self.devices} and --nodes {self.nodes} "
-                    f"make {processes}. Set both as in the launcher's command, or run without a launcher."
-                )
-        if self.nodes > 1 and not started:
-            raise ConfigError(
-                f"Training on {self.nodes} machines needs a launcher that starts this command on each: torchrun, or "
-                "srun in a SLURM job. See docs/scaling.md."
-            )
-
-    @property
-    def chosen_strategy(self) -> str:
-        """The strategy for Lightning: "auto" is "ddp" for several processes."""
-        several = self.devices * self.nodes > 1
-        return "ddp" if several and self.strategy == "auto" else self.strategy
 
 
 def train(
@@ -302,20 +251,11 @@ def _about(
         "train_images": len(train_data),
         **({"skipped_pictures": train_data.skipped} if train_data.skipped else {}),
         "valid_images": len(valid_data),
-        "machine": _machine(machine),
+        "machine": machine.described(),
         "torch": torch.__version__,
         **_classes(preset, train_data),
         "command": command or f"pixelrnn train {preset.name} --out FOLDER",
     }
-
-
-def _machine(machine: Machine) -> str:
-    """A description of the hardware."""
-    processes = machine.devices * machine.nodes
-    each = f"{processes} processes, each " if processes > 1 else ""
-    if machine.device != "cpu" and torch.cuda.is_available():
-        return f"{each}{torch.cuda.get_device_name()}"
-    return f"{each}{torch.get_num_threads()} CPU thread(s), {platform.machine()}"
 
 
 def _check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
