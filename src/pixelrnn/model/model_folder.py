@@ -24,7 +24,7 @@ from pydantic import Field
 from pixelrnn.errors import ConfigError, ModelFolderError, RunFolderError
 from pixelrnn.fields import Strict, validated
 from pixelrnn.files import write_atomic
-from pixelrnn.hub import downloaded, is_address
+from pixelrnn.model.hub import downloaded, is_address
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -29,6 +29,7 @@ from pixelrnn.exact import (
 )
 from pixelrnn.fields import options_of_call, validated
 from pixelrnn.heads import HEADS, Head, head_options
+from pixelrnn.model import hub
 from pixelrnn.model import model_folder as folders
 from pixelrnn.model.compression import CompressionMixin
 from pixelrnn.model.generation import GenerationMixin
@@ -351,11 +352,15 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
     def push_to_hub(self, repo: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Write the model into the repository `repo`, "user/name", of the Hugging Face Hub, and return its address.
 
-        `load("hf://user/name")` reads it. Arguments and errors are those of `pixelrnn.hub.push`.
+        `load("hf://user/name")` reads it. Arguments and errors are those of `hub.push`.
         """
-        from pixelrnn.hub import push  # here, as the hub's cards are made of models
-
-        return push(self, repo, private=private, token=token)
+        network = self.config["network"]
+        return hub.push(
+            lambda folder: self.save(folder, hub.card(self._plain_card(), repo, network, self.about)),
+            repo,
+            private=private,
+            token=token,
+        )
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:

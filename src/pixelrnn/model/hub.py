@@ -14,12 +14,9 @@ import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pixelrnn.errors import ConfigError, DownloadError
-
-if TYPE_CHECKING:
-    from pixelrnn.model import PixelModel
 
 _ADDRESS = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")  # a Path has one slash only
 _FILES = ["config.json", "model.safetensors", "README.md", "samples.png"]
@@ -49,10 +46,13 @@ def downloaded(address: str | Path) -> Path:
     )
 
 
-def push(model: PixelModel, repo: str, *, private: bool | None = None, token: str | None = None) -> str:
+def push(
+    write_folder: Callable[[str], None], repo: str, *, private: bool | None = None, token: str | None = None
+) -> str:
     """Write a model into a repository on the Hub, which is made if it does not exist; its address in a browser.
 
     Arguments:
+        write_folder  writes the model folder that is to be there
         repo     "user/name"
         private  whether a new repository is private; None for the account's default
         token    of the account; None for that of `hf auth login`, or HF_TOKEN
@@ -62,7 +62,7 @@ def push(model: PixelModel, repo: str, *, private: bool | None = None, token: st
         raise ConfigError(f"A repository on the Hub is named user/name, not {repo!r}.")
     hub = _hub()
     with tempfile.TemporaryDirectory() as folder:
-        model.save(folder, card(model, repo))
+        write_folder(folder)
         api = hub.HfApi(endpoint=_endpoint(), token=token)
 
         def write() -> str:
@@ -73,11 +73,9 @@ def push(model: PixelModel, repo: str, *, private: bool | None = None, token: st
         return _asked(write, f"The model could not be written to {repo} on the Hub")
 
 
-def card(model: PixelModel, repo: str) -> str:
-    """The model card for the Hub: its metadata with the measured likelihood, and how to use the model."""
-    from pixelrnn.training.card import model_card
-
-    hub, about, results = _hub(), model.about, None
+def card(text: str, repo: str, network: str, about: dict[str, Any]) -> str:
+    """A model card for the Hub: metadata with the measured likelihood, the text, and how to load the model."""
+    hub, results = _hub(), None
     if "progress" in about:
         where = {
             "task_type": "unconditional-image-generation",
@@ -95,12 +93,10 @@ def card(model: PixelModel, repo: str) -> str:
     data = hub.ModelCardData(
         library_name="pixelrnn",
         pipeline_tag="unconditional-image-generation",
-        tags=["pixelrnn", "autoregressive", "likelihood", model.config["network"]],
+        tags=["pixelrnn", "autoregressive", "likelihood", network],
         model_name=repo.partition("/")[2],
         eval_results=results,
     )
-    text = model_card(model) if "preset" in about else f"# {repo.partition('/')[2]}\n"
-    text = text.replace("![samples](samples.png)\n\n", "").replace(" FOLDER", f" hf://{repo}")
     use = f'pixelrnn.load("hf://{repo}").sample(16, seed=0)'
     return f"---\n{data.to_yaml()}\n---\n\n{text}\nIn Python:\n\n    {use}\n"
 
