@@ -17,7 +17,7 @@ import pixelrnn
 from pixelrnn.data.from_dataset import FromDataset, from_dataset, held_out
 from pixelrnn.errors import ConfigError, DataError, ImageError, RunFolderError
 from pixelrnn.model import PixelModel
-from pixelrnn.training.loggers import loggers_of
+from pixelrnn.training.loggers import check_loggers
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "warmup": 0}
 
@@ -136,8 +136,37 @@ def test_callbacks_loggers_and_the_trainer_are_lightnings(tmp_path: Path) -> Non
     )  # fmt: skip
     assert counts.steps == 6
     assert list((tmp_path / "own").rglob("metrics.csv"))
-    with pytest.raises(ConfigError, match="Lightning refused these settings"):
-        pixelrnn.train(small(), pictures(), out=tmp_path / "wrong", trainer={"no_such_argument": 1}, **SETTINGS)
+
+
+@pytest.mark.parametrize("wrong", [{"trainer": {"limit_train_batch": 1}}, {"loggers": ["wandbb"]}])
+def test_wrong_arguments_for_lightning_leave_no_run_folder(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="Did you mean"):
+        pixelrnn.train(small(), pictures(), out=tmp_path / "run", **wrong, **SETTINGS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_logger_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install wandb"):
+        check_loggers(["csv", "wandb"])
+
+
+def test_a_model_that_has_learned_goes_on_from_its_weights(tmp_path: Path) -> None:
+    """PixelCNN++ lets the first images decide its initial weights, but only when they are initial."""
+    torch.manual_seed(0)
+    model = pixelrnn.build("pixelcnn-pp", size=(6, 5), levels=4, head="categorical", layers=1, width=4)
+    images = torch.from_numpy(pictures())
+    pixelrnn.train(model, images, out=tmp_path / "first", learning_rate=0.01, **SETTINGS)
+    before = model.log_prob(images).mean().item()
+    pixelrnn.train(model, images, out=tmp_path / "second", learning_rate=1e-9, ema=0, **SETTINGS | {"epochs": 1})
+    assert abs(model.log_prob(images).mean().item() - before) < 1e-3
+
+
+def test_targets_that_are_no_classes_are_not_taken_for_labels() -> None:
+    images = [torch.zeros(6, 5, dtype=torch.uint8)] * 3
+    for target in (0.7, {"boxes": [1]}, "seven", [1, 2], torch.zeros(3)):
+        assert from_dataset([(image, target) for image in images], 4).labels is None
+    assert from_dataset([(image, torch.tensor(2)) for image in images], 4).labels is not None
 
 
 def test_a_run_from_python_is_resumed(tmp_path: Path) -> None:
@@ -176,6 +205,7 @@ class Ragged(Dataset[Any]):
         (TensorDataset(torch.rand(9, 6, 5)), ImageError, "must hold integers"),
         (pictures() + 1, ImageError, r"values 0\.\.3"),
         (TensorDataset(torch.from_numpy(pictures() + 1)), ImageError, "4 values, 0..3"),
+        ([Image.new("P", (5, 6))] * 4, ImageError, "a palette"),
         (pictures()[:, :, :4], ConfigError, "was built for 1 channel"),
         (pictures(2), DataError, "At least 3 images"),
         (pictures(0), DataError, "is empty"),
@@ -198,5 +228,3 @@ def test_settings_and_labels_that_do_not_fit_are_named(tmp_path: Path) -> None:
         pixelrnn.train(small(classes=4), pictures(), out=tmp_path / "run")
     with pytest.raises(ConfigError, match="classes=4"):
         pixelrnn.train(small(classes=2), Drawn(), out=tmp_path / "run")
-    with pytest.raises(ConfigError, match="Did you mean 'wandb'"):
-        loggers_of(tmp_path, ["wandbb"])

@@ -157,7 +157,7 @@ def test_a_card_has_the_measured_figures_as_metadata(hub: StandIn, tmp_path: Pat
         "bits_per_dimension": model.about["progress"]["bits_per_dim"],
     }
     assert card.data.library_name == "pixelrnn"
-    assert "hf://someone/stripes" in card.text
+    assert 'pixelrnn.load("hf://someone/stripes")' in card.text
     assert "samples.png)" not in card.text, "there is no such picture in the repository"
 
 

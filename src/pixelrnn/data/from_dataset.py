@@ -15,7 +15,7 @@ from pixelrnn.data.pixels import Pixels, as_pixels, check_values
 from pixelrnn.data.splits import split_places
 from pixelrnn.errors import DataError, ImageError
 
-_NAMES_OF_CLASSES = 10_000  # more are no classes
+_MOST_CLASSES = 10_000
 
 
 class FromDataset(OnDemand):
@@ -76,10 +76,9 @@ def from_dataset(data: Any, values: int, name: str = "", progress: ProgressCallb
     if not len(data):
         raise DataError(f"{type(data).__name__} is empty. At least one image is needed.")
     labels, shape = _checked(data, values, progress)
-    images_read = FromDataset(data, np.arange(len(data)), shape)
     classes = getattr(data, "classes", None)
     names = tuple(str(each) for each in classes) if isinstance(classes, Sequence) and labels is not None else ()
-    return _named(images_read, labels, names, values, name or type(data).__name__)
+    return _named(FromDataset(data, np.arange(len(data)), shape), labels, names, values, name or type(data).__name__)
 
 
 def held_out(data: ImageData) -> tuple[ImageData, ImageData]:
@@ -116,7 +115,7 @@ def _checked(
                 f"Item {position} of {type(dataset).__name__} has the value {image.max()}, but its pixels should have "
                 f"{values} values, 0..{values - 1}. Set values=256 for bytes, or correct the data set."
             )
-        if isinstance(item, tuple | list) and len(item) > 1 and np.ndim(label := _as_array(item[1])) == 0:
+        if isinstance(item, tuple | list) and len(item) > 1 and _is_label(label := _as_array(item[1])):
             labels.append(int(label))
         if progress:
             progress("checking the data set", position + 1, len(dataset))
@@ -126,10 +125,20 @@ def _checked(
     return (_labels(np.array(labels), len(dataset)) if labels else None), (channels, height, width)
 
 
+def _is_label(thing: npt.NDArray[Any]) -> bool:
+    """Whether it is one integer: other targets, such as a number to predict or boxes, are no classes."""
+    return thing.ndim == 0 and np.issubdtype(thing.dtype, np.integer)
+
+
 def _image(item: Any, position: int, shape: tuple[int, ...] | None) -> Pixels:
     """The image of an item: (C, H, W) uint8."""
     if isinstance(item, tuple | list):
         item = item[0]
+    if getattr(item, "mode", "L") in ("P", "PA"):  # its array has places in a palette, which would be taken for pixels
+        raise ImageError(
+            f"Item {position} of the data set is a picture with a palette. Convert it in the data set: "
+            'picture.convert("RGB").'
+        )
     image: Pixels = as_pixels(_as_array(item)[None], f"Item {position} of the data set")[0]
     if shape is not None and image.shape != shape:
         raise ImageError(
@@ -162,7 +171,7 @@ def _labels(labels: npt.NDArray[Any], count: int) -> Labels:
 
 def _named(images: PixelStore, labels: Labels | None, names: tuple[str, ...], values: int, name: str) -> ImageData:
     count = 0 if labels is None else int(labels.max(initial=0)) + 1
-    if count > _NAMES_OF_CLASSES:
+    if count > _MOST_CLASSES:
         labels, count = None, 0  # numbers of something else
     if len(names) < count:
         names = tuple(str(number) for number in range(count))

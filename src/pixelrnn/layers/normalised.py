@@ -62,6 +62,11 @@ class NormalisedConv2d(CausalConv2d):
         square = weight.square().unflatten(0, (self.blocks, -1)).sum((0, 2, 3, 4))
         return weight * square.rsqrt().repeat(self.blocks)[:, None, None, None]
 
+    @property
+    def initial(self) -> bool:
+        """Whether lengths and biases are still those that a new layer has."""
+        return bool((self.gain == self.scale).all()) and (self.bias is None or not self.bias.any())
+
     def whole(self, near: Tensor, plus: Tensor | None) -> Tensor:
         if self.fitting:
             self._fit(near)

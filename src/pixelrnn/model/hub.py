@@ -53,10 +53,10 @@ def push(
 
     Arguments:
         write_folder  writes the model folder that is to be there
-        repo     "user/name"
-        private  whether a new repository is private; None for the account's default
-        token    of the account; None for that of `hf auth login`, or HF_TOKEN
-    Raises:      ConfigError for a name that is none, or without huggingface_hub; DownloadError if the Hub refuses it
+        repo          "user/name"
+        private       whether a new repository is private; None for the account's default
+        token         of the account; None for that of `hf auth login`, or HF_TOKEN
+    Raises:           ConfigError for a name that is none, or without huggingface_hub; DownloadError if the Hub refuses
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise ConfigError(f"A repository on the Hub is named user/name, not {repo!r}.")
@@ -74,7 +74,7 @@ def push(
 
 
 def card(text: str, repo: str, network: str, about: dict[str, Any]) -> str:
-    """A model card for the Hub: metadata with the measured likelihood, the text, and how to load the model."""
+    """A model card for the Hub: metadata with the measured likelihood, and the text, in which FOLDER is its address."""
     hub, results = _hub(), None
     if "progress" in about:
         where = {
@@ -97,8 +97,7 @@ def card(text: str, repo: str, network: str, about: dict[str, Any]) -> str:
         model_name=repo.partition("/")[2],
         eval_results=results,
     )
-    use = f'pixelrnn.load("hf://{repo}").sample(16, seed=0)'
-    return f"---\n{data.to_yaml()}\n---\n\n{text}\nIn Python:\n\n    {use}\n"
+    return f"---\n{data.to_yaml()}\n---\n\n" + text.replace("FOLDER", f'"hf://{repo}"')
 
 
 def _asked(what: Callable[[], T], failed: str) -> T:

@@ -43,7 +43,7 @@ def train(
 ) -> PixelModel:
     """Train a model on images, and return it with the best weights, which are in the run folder `out` too.
 
-    The folder is that of `pixelrnn train`: `pixelrnn evaluate`, `sample`, ... take it.
+    The folder is that of `pixelrnn train`: `pixelrnn sample`, `evaluate --data FILE`, ... take it.
 
         model = pixelrnn.build("gated-pixelcnn", size=(28, 28), levels=256)
         pixelrnn.train(model, torchvision.datasets.FashionMNIST("data"), out="runs/fashion", epochs=5)

@@ -8,6 +8,7 @@ RUN/logs/         metrics as CSV (and for TensorBoard, if it is installed), samp
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import math
 import warnings
@@ -27,7 +28,7 @@ from lightning.pytorch.utilities import rank_zero_only
 import pixelrnn
 from pixelrnn.checks import check_memory
 from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape, a_few, load_data, without_classes
-from pixelrnn.errors import ConfigError, TrainingError
+from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
 from pixelrnn.layers.normalised import NormalisedConv2d, fitted
 from pixelrnn.measure.verification import verify
@@ -38,7 +39,7 @@ from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit, moving_average
 from pixelrnn.training.checkpoints import AtomicCheckpointIO, Checkpoints, SkippedSteps, StopSignals
 from pixelrnn.training.embedding import freeze, train_encoder
-from pixelrnn.training.loggers import loggers_of
+from pixelrnn.training.loggers import check_loggers, loggers_of
 from pixelrnn.training.machine import Machine
 from pixelrnn.training.memory import keep_freed_memory, kept_for_backward
 from pixelrnn.training.module import PixelTraining
@@ -99,6 +100,10 @@ def train(
     folder, first, machine = Path(out), is_first(), machine or Machine()
     if max_minutes is not None and not max_minutes > 0:
         raise ConfigError(f"--max-minutes must be above 0, not {max_minutes}.")
+    check_loggers(loggers)
+    for name in trainer or ():
+        if name not in (arguments := inspect.signature(lightning.Trainer).parameters):
+            raise unknown("argument of lightning.Trainer", name, arguments)
     if first:
         check_folder(folder, preset, resume=resume, overwrite=overwrite)
     keep_freed_memory()
@@ -149,7 +154,8 @@ def train(
 
 def _fit_initial_weights(model: PixelModel, data: ImageData, levels: Levels, preset: Preset) -> None:
     """Let the first images decide the initial weights of layers that are normalised, in all processes alike."""
-    if any(isinstance(each, NormalisedConv2d) for each in model.modules()):
+    normalised = [each for each in model.modules() if isinstance(each, NormalisedConv2d)]
+    if normalised and all(each.initial for each in normalised):  # not those of a model that has learned before
         count = min(_FIRST, preset.training.batch_size)  # what fits into memory as a batch fits here
         images = torch.from_numpy(np.array(levels.fixed(data.images[:count])))
         labels = None if data.labels is None else torch.from_numpy(np.array(data.labels[:count]))
@@ -195,7 +201,7 @@ def _fit(
     with _quiet(), signals.listening():
         try:
             trainer = _trainer(folder, preset, callbacks, own, machine, bar)
-        except (ImportError, TypeError, ValueError, MisconfigurationException) as error:
+        except (ImportError, ValueError, MisconfigurationException) as error:
             raise ConfigError(f"Lightning refused these settings: {str(error).splitlines()[0]}") from error
         try:
             trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
