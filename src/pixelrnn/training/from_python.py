@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
@@ -96,6 +97,7 @@ def train(
     )
     model.load_state_dict(best.state_dict())
     model.about = best.about
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # training had another layout
     return model.cpu().eval()
 
 
