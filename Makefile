@@ -8,7 +8,7 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak fuzz clean
+.PHONY: help demo test check docs bench soak fuzz clean
 
 help:  ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ test: $(READY)  ## lint, types and every test
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4
 
+docs: $(READY)  ## build the site in docs/_build/html; a warning or a broken link is an error
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
 bench: $(READY)  ## measure sampling, training and growth: docs/performance.md
 	$(BIN)/python benchmarks/performance.py --out docs/performance.md
 
@@ -44,5 +47,5 @@ fuzz: $(READY)  ## read 100,000 damaged compressed files: some minutes
 	PIXELRNN_FUZZ=25000 $(BIN)/pytest tests/contracts/test_codec.py -k damaged_file -v
 
 clean:  ## remove what make made
-	rm -rf $(VENV) demo dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) demo dist build docs/_build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
