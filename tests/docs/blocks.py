@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ def blocks(page: str) -> list[Block]:
         if token.type == "fence" and token.info in ("python", "toml"):
             found.append(Block(token.info, token.content, line))
         elif token.type == "code_block" or (token.type == "fence" and not token.info):
-            text = token.content.replace("\\\n", " ")
+            text = re.sub(r"^\$ ", "", token.content.replace("\\\n", " "), flags=re.MULTILINE)
             found += [Block("command", each, line) for each in text.splitlines() if first_word(each) in PROGRAMS]
     return found
 

@@ -107,6 +107,14 @@ def code(kind: str, text: str) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_within_the_text_have_the_options_they_are_named_with(page: str) -> None:
+    for command in re.findall(r"`pixelrnn ([^`]+)`", (ROOT / page).read_text(encoding="utf-8")):
+        name, *rest = command.split()
+        options = {each for parameter in COMMANDS[name].params for each in parameter.opts} if name[0] != "-" else set()
+        assert {word for word in rest if re.match(r"-[a-z-]", word)} <= {*options, "--help"}, command
+
+
 def test_blocks_are_found() -> None:
     """In indented and in fenced blocks, without their comments."""
     found = [(kind, words(text) if kind == "command" else text) for kind, text, _ in blocks("docs/training.md")]

@@ -41,6 +41,7 @@ def test_bits_are_those_of_the_likelihood_and_the_map_says_where(images: torch.T
     torch.testing.assert_close(found.pixels, nats.sum(1) / (3 * math.log(2)))
     torch.testing.assert_close(found.pixels.mean((1, 2)), found.images)
     assert torch.equal(pixelrnn.scores(model, images.numpy(), batch_size=3).images, found.images)
+    assert torch.equal(pixelrnn.scores(model, images.long(), batch_size=3).images, found.images)
 
 
 def test_typicality_is_the_distance_from_usual_bits_on_either_side(images: torch.Tensor) -> None:

@@ -124,7 +124,9 @@ def every_score(
         ratio = pixels - bits_of(_fitting(against, model), images, batch_size=batch_size)
         found["ratio"] = Scores(ratio.mean((1, 2)), ratio)
     if model.channels in (1, 3):
-        found["complexity"] = Scores(bits - torch.from_numpy(codec_bits(images.cpu().numpy(), model.levels)), None)
+        found["complexity"] = Scores(
+            bits - torch.from_numpy(codec_bits(images.cpu().to(torch.uint8).numpy(), model.levels)), None
+        )
     return found
 
 
