@@ -8,10 +8,10 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench soak fuzz clean
+.PHONY: help demo test check docs bench bench-compare soak fuzz clean
 
 help:  ## show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ docs: $(READY)  ## build the site in docs/_build/html; a warning or a broken lin
 
 bench: $(READY)  ## measure sampling, training and growth: docs/performance.md
 	$(BIN)/python benchmarks/performance.py --out docs/performance.md
+
+bench-compare: $(READY)  ## what is slower than at the commit in benchmarks/baseline.json: ten minutes
+	$(BIN)/python benchmarks/compare.py
 
 soak: $(READY)  ## kill a training twenty times, at random; a set larger than a memory limit: a few minutes
 	PIXELRNN_KILLS=20 $(BIN)/pytest tests/survival/test_kills.py -v
