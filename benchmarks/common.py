@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,21 @@ from pixelrnn.layers.convolution import CausalConv2d
 from pixelrnn.layers.recurrence import Recurrence
 
 
+MEASURED: list[dict[str, Any]] = []
+"""Every case that was measured apart, with its figures."""
+
+
 def apart(program: str, case: dict[str, Any]) -> dict[str, float]:
     """The figures of one case, measured by `program --one CASE` in a fresh process."""
     command = [sys.executable, program, "--one", json.dumps(case)]
     done: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    MEASURED.append({**case, **done})
     return done
+
+
+def write_json(path: Path, figures: object) -> None:
+    """Figures for programs to read, with the machine and the versions that they are of."""
+    path.write_text(json.dumps({"machine": machine(), "figures": figures}, indent=2) + "\n", encoding="utf-8")
 
 
 def timed(run: Callable[[], object]) -> float:
@@ -77,6 +90,18 @@ def flop_per_pixel(model: pixelrnn.PixelModel) -> int:
         weights = int(each.mask.sum()) if masked else each.weight.numel()
         uses += weights * (places.get(each, side**2) if isinstance(each, CausalConv2d) else side**2)
     return 2 * uses // side**2
+
+
+def machine() -> dict[str, Any]:
+    """On what figures were measured, for results that programs read."""
+    return {
+        "processor": platform.machine(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "numpy", "numba", "lightning")},
+    }
 
 
 def peak_megabytes() -> float:

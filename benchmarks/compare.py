@@ -1,12 +1,13 @@
 """What got slower: this tree against an older commit, both measured in one run on this machine.
 
-    python benchmarks/compare.py                     # against the commit in benchmarks/baseline.json: make bench-compare
+    make bench-compare                               # against the commit in benchmarks/baseline.json
     python benchmarks/compare.py --base v0.1.0       # against a tag or any other commit
     python benchmarks/compare.py --save              # afterwards, let this commit be the baseline
 
-The older commit is checked out into a temporary folder. Processes of the two trees take turns, so that a machine that
-is busy for a while is busy for both; each case counts with its fastest process. A case that the older commit cannot run is shown without a ratio.
-Exit status 1 if a case takes more than `--limit` times as long. `--json` writes the figures with the machine and the versions.
+The older commit is unpacked into a temporary folder. Processes of the two trees take turns, so that a machine that is
+busy for a while is busy for both; each case counts with its fastest process. A case that the older commit cannot run is
+shown without a ratio. Exit status 1 if a case takes more than `--limit` times as long. `--json` writes the figures with
+the machine and the versions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,9 +24,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from common import machine
+
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE = Path(__file__).with_name("baseline.json")
-PACKAGES = ("torch", "numpy", "numba", "lightning")
 
 
 def cases() -> dict[str, Callable[[], Callable[[], object]]]:
@@ -92,8 +93,8 @@ def cases() -> dict[str, Callable[[], Callable[[], object]]]:
 def measure(seconds: float) -> dict[str, float]:
     """Every case that runs, in this process: the fastest of the calls within that many seconds, at least three."""
     began = time.perf_counter()
-    import pixelrnn  # noqa: F401  # what is timed
-    import torch  # noqa: F401
+    import pixelrnn
+    import pixelrnn.model  # noqa: F401  # with PyTorch
 
     found = {"import": time.perf_counter() - began}
     for name, prepare in cases().items():
@@ -129,20 +130,6 @@ def checked_out(commit: str) -> Iterator[Path]:
             sys.exit(f"error: there is no commit {commit} here (a shallow clone lacks old ones: git fetch --unshallow)")
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
         yield Path(folder)
-
-
-def machine() -> dict[str, Any]:
-    from importlib.metadata import version
-
-    import torch
-
-    return {
-        "processor": platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-    }
 
 
 def git(*arguments: str) -> str:

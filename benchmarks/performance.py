@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from common import (
+    MEASURED,
     apart,
     flop_per_pixel,
     matrix_rate,
@@ -30,6 +31,7 @@ from common import (
     peak_megabytes,
     timed,
     write_between_marks,
+    write_json,
 )
 
 import pixelrnn
@@ -73,6 +75,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["sampling", "photograph", "steps", "growth"], nargs="+")
     parser.add_argument("--plot", type=Path, help="draw the seconds of one image there")
     parser.add_argument("--photo", type=Path, help="a photograph to complete")
+    parser.add_argument("--json", type=Path, help="write the figures there, for programs to read")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -92,6 +95,8 @@ def main() -> None:
         for line in parts[name](options.models, options.minutes):
             print(line, flush=True)
             lines.append(line)
+    if options.json:
+        write_json(options.json, MEASURED)
     if options.out:
         write_between_marks(options.out, lines)
 
