@@ -21,7 +21,6 @@ import pixelrnn
 from pixelrnn.layers.convolution import CausalConv2d
 from pixelrnn.layers.recurrence import Recurrence
 
-
 MEASURED: list[dict[str, Any]] = []
 """Every case that was measured apart, with its figures."""
 

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 import torch
-from common import apart, flop_per_pixel, matrix_rate, peak_megabytes, timed
+from common import MEASURED, apart, flop_per_pixel, matrix_rate, peak_megabytes, timed, write_json
 
 import pixelrnn
 from pixelrnn.layers.recurrence import Recurrence
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--steps", type=int, default=7, help="timed steps, of which the median counts")
     parser.add_argument("--no-plain", action="store_true", help="leave the plain loop out")
+    parser.add_argument("--json", type=Path, help="write the figures there, for programs to read")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -68,6 +69,8 @@ def main() -> None:
                         ratio = plain["seconds"] / ours["seconds"]
                         print(f"   {1e3 * plain['seconds']:9.0f} {plain['megabytes']:6.0f} {ratio:6.1f}", end="")
                 print(flush=True)
+    if options.json:
+        write_json(options.json, MEASURED)
 
 
 def measure(network: str, layers: int, width: int, batch: int, plain: str, steps: int) -> dict[str, float]:
