@@ -46,6 +46,15 @@ OPTIONS = {
     "pixelsnail": "layers=1 width=32 blocks=2",
     "lmconv": "layers=1 width=24 blocks=2",
 }
+INTRODUCTION = """\
+Written by `python scripts/gallery.py`. Every network was trained for {minutes:g} minute(s) on two CPU threads, on the
+8 x 8 digits of scikit-learn with 17 levels (1,297 images, the epoch chosen on 200). Samples have seed 0; the nats are
+those of the 300 test images. The networks are small and the time is short, so this is no ranking: [results](results.md)
+has that.
+
+In the middle, what the red pixel depends on, measured by gradients (dark: seen; yellow: earlier, not seen; light:
+later). On the right, the walk on PyTorch with a span of a row: the pass of the network after which each pixel is final.
+Where guesses are right, several become final at once ([performance](performance.md))."""
 SHARED = "optimizer=muon weight_decay=0.01 batch_size=16 ema=0.99 precision=32"
 
 
@@ -86,7 +95,7 @@ def bare(axes: Axes) -> None:
 
 
 def final_in(model: pixelrnn.PixelModel) -> tuple[np.ndarray, int]:
-    """The number of the pass on PyTorch after which each pixel of one image was final, (H, W), and how many there were."""
+    """The pass on PyTorch after which each pixel of one image was final, (H, W), and how many passes there were."""
     image = torch.zeros(1, 1, *model.size, dtype=torch.uint8)
     found = np.zeros(model.size[0] * model.size[1], int)
     count = 0
@@ -106,11 +115,7 @@ def main() -> None:
     lines = [
         "# Gallery",
         "",
-        "Written by `python scripts/gallery.py`. Every network was trained for the same time, a minute on two CPU threads, on the 8 x 8 digits of scikit-learn with 17 levels (1,297 images, the "
-        "epoch chosen on 200), and has 24 samples with seed 0. The nats are of the 300 test images; a minute is little, and the networks are small, so this is no ranking: [results](results.md) has that.",
-        "",
-        "In the middle, what the red pixel depends on, measured by gradients (dark: seen; yellow: earlier, not seen; light: later). On the right, the walk on PyTorch with a span of one row: in which pass of the network each "
-        "pixel became final. Where guesses are right, several become final at once ([performance](performance.md)).",
+        *INTRODUCTION.format(minutes=options.minutes).splitlines(),
         "",
     ]
     for network in OPTIONS:

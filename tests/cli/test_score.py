@@ -114,6 +114,21 @@ def test_an_input_is_not_overwritten(cli: Cli, folder: Path, tmp_path: Path) -> 
     assert (result.status, "would overwrite an input" in result.err) == (2, True)
 
 
+def test_broken_pictures_are_left_out_on_request(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.png").write_text("no picture")
+    Image.new("L", (8, 8)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:50])  # its header is whole
+    only_broken = cli("score", folder, tmp_path, "--skip-broken")
+    assert only_broken.status == 1
+    Image.new("L", (8, 8)).save(tmp_path / "fine.png")
+    result = cli("score", folder, tmp_path, "--skip-broken")
+    assert result.status == 0
+    assert result.out.startswith(f"{tmp_path / 'fine.png'}   bits")
+    assert "1 image, the strangest first" in result.out
+    assert all(f"left out: {tmp_path / name}" in result.err for name in ("words.png", "cut.png"))
+    assert "--skip-broken" in cli("score", folder, tmp_path).err
+
+
 def test_all_broken_pictures_are_named_before_anything_is_scored(cli: Cli, folder: Path, tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     for name in ("b.png", "c.png"):

@@ -118,6 +118,8 @@ def test_an_image_is_looked_into_by_the_keyboard_alone(tab: playwright.Page) -> 
     assert re.search(r"depends on \d+ earlier pixels", tab.inner_text("#pixel"))
     tab.check("#bits")
     tab.wait_for_selector("text=/The image takes .* bits/")
+    assert re.fullmatch(r"\d+\.\d\d bits", tab.inner_text("#scale-high"))
+    assert len(np.unique(values_of(tab, "scale-colours")[0], axis=0)) > 100
     tab.focus("#tab-picture")
     tab.keyboard.press("ArrowRight")
     assert tab.is_visible("#panel-compress")
@@ -154,7 +156,7 @@ def test_a_file_is_compressed_downloaded_and_restored(tab: playwright.Page, tmp_
     path = picture_at(tmp_path, (20, 24), "RGB")
     tab.click("#tab-compress")
     tab.set_input_files("#file", path)
-    tab.wait_for_selector("text=every pixel is the same")
+    tab.wait_for_selector("text=/By the model exact.*every pixel is the same/")
     assert {"pixelrnn", "PNG", "WebP"} <= set(tab.locator("#sizes td:first-child").all_inner_texts())
     with tab.expect_download() as download:
         tab.click("#download")
@@ -184,6 +186,18 @@ def test_samples_lead_from_one_class_or_picture_to_another(tab: playwright.Page,
     tab.click("#interpolate")
     tab.wait_for_selector("#between[data-state='drawn']")
     assert values_of(tab, "between").shape[:2] == (17, 8 * 9 - 1)
+    tab.click("#tab-sample")
+    tab.fill("input[name=n]", "2")
+    assert not tab.is_visible("select[name=label]")
+    sheets = []
+    for files in ([], [path]):
+        tab.set_input_files("#like", files)
+        tab.evaluate("document.getElementById('sheet').dataset.shown = ''")
+        tab.click("text=Draw >> visible=true")
+        tab.wait_for_selector("#sheet[data-shown='128']")
+        sheets.append(tab.evaluate("document.getElementById('sheet').toDataURL()"))
+        assert tab.is_visible("#copy") == (not files)
+    assert sheets[0] != sheets[1]
 
 
 def test_wrong_files_are_told_in_a_sentence(tab: playwright.Page, tmp_path: Path) -> None:
@@ -208,6 +222,9 @@ def test_it_fits_a_phone_has_contrast_and_labels(browser: playwright.Browser, pa
     for name in ("sample", "picture", "compress", "between"):
         tab.click(f"#tab-{name}")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360, f"{name} is wider than the screen"
+    assert tab.evaluate(
+        "(() => { const row = document.querySelector('[role=tablist]'); return row.scrollWidth <= row.clientWidth; })()"
+    ), "a tab is cut off"
     colour = {
         name: tab.evaluate("(name) => getComputedStyle(document.documentElement).getPropertyValue(name)", f"--{name}")
         for name in ("ground", "panel", "text", "quiet", "accent", "on-accent", "mark", "wrong")

@@ -71,6 +71,9 @@ def run(
         None, "--normal", help="A data set of normal images, by name or path: measures how well --odd is told from it."
     ),
     odd: list[str] = typer.Option([], "--odd", help="A data set of odd images, repeatable."),
+    skip_broken: bool = typer.Option(
+        False, "--skip-broken", help="Leave out pictures that cannot be read; each is named in a note."
+    ),
     device: Device = "auto",
 ) -> None:
     """Print how strange images are to a model, the strangest first: higher is stranger.
@@ -107,7 +110,7 @@ def run(
         _check_table(out)
     clock = Clock()
     if pictures:
-        chosen = _read(model, _files(pictures)[:count], parse_size(size))
+        chosen = _read(model, _files(pictures, skip_broken)[:count], parse_size(size), skip_broken)
     else:
         chosen = iter([first_images(model, str(data), split, count, values)])
     rows, strangest = _scored(model, other, chosen, found, condition)
@@ -145,8 +148,8 @@ def _check_table(out: Path) -> None:
     check_place(out)
 
 
-def _files(paths: list[Path]) -> list[Path]:
-    """The pictures, and those of the folders.
+def _files(paths: list[Path], skip_broken: bool) -> list[Path]:
+    """The pictures, and those of the folders, without those whose header cannot be read if they are to be skipped.
 
     Raises: DataError if a folder has none, or if some cannot be read, which are all named
     """
@@ -159,15 +162,18 @@ def _files(paths: list[Path]) -> list[Path]:
         if not found:
             raise DataError(f"{path} holds no picture.")
         files += found
-    broken = []
+    broken: dict[Path, str] = {}
     for path in files:
         try:
             read_header(path)
         except DataError as error:
-            broken.append(str(error))
-    if broken:
-        raise DataError("\n".join(broken))
-    return files
+            broken[path] = str(error)
+    if broken and not (skip_broken and len(broken) < len(files)):
+        several_broken = "" if skip_broken else "\nTo leave such pictures out:  --skip-broken"
+        raise DataError("\n".join(broken.values()) + several_broken)
+    for problem in broken.values():
+        note(f"left out: {problem}")
+    return [path for path in files if path not in broken]
 
 
 def _compared(model: PixelModel, name: str, split: str, count: int | None, values: int | None) -> Chosen:
@@ -180,14 +186,23 @@ def _compared(model: PixelModel, name: str, split: str, count: int | None, value
     return first_images(model, name, split, count, values)
 
 
-def _read(model: PixelModel, files: list[Path], size: tuple[int, int] | None) -> Iterator[Chosen]:
-    """The pictures, those that follow each other and are of one size together."""
+def _read(model: PixelModel, files: list[Path], size: tuple[int, int] | None, skip_broken: bool) -> Iterator[Chosen]:
+    """The pictures, those that follow each other and are of one size together.
+
+    Raises: DataError if one cannot be read and is not to be skipped, or if none can be
+    """
     import torch
 
     noted = model.config["network"] == "local-pixelcnn"  # made for pictures of any size
     some: list[tuple[str, Tensor]] = []
     for path in files:
-        image = read_pictures(model, [path], size)
+        try:
+            image = read_pictures(model, [path], size)
+        except DataError as error:
+            if not skip_broken:
+                raise
+            note(f"left out: {error}")
+            continue
         if tuple(image.shape[2:]) != model.size and not noted:
             trained, noted = f"{model.size[0]}x{model.size[1]}", True
             note(
@@ -198,6 +213,8 @@ def _read(model: PixelModel, files: list[Path], size: tuple[int, int] | None) ->
             yield Chosen([name for name, _ in some], torch.cat([each for _, each in some]))
             some = []
         some.append((str(path), image))
+    if not some:
+        raise DataError("None of the pictures can be read.")
     yield Chosen([name for name, _ in some], torch.cat([each for _, each in some]))
 
 

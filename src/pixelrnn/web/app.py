@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Header, Request, WebSocket, WebSocketDisconnect
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ValidationError
@@ -23,7 +24,7 @@ from pixelrnn.errors import ConfigError, PixelRNNError
 from pixelrnn.web.guard import Guard
 from pixelrnn.web.models import Card, Served, named
 from pixelrnn.web.pictures import compressed, decompressed
-from pixelrnn.web.requests import BODY, WALK, Complete, Interpolate, Look, LookAt, Sample
+from pixelrnn.web.requests import BODY, WALK, Complete, Interpolate, Look, LookAt, Sample, problem
 from pixelrnn.web.turns import BusyError
 from pixelrnn.web.walks import streamed
 
@@ -95,6 +96,10 @@ def create_app(names: list[str], *, hosts: tuple[str, ...] | None = ()) -> FastA
             return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(error.retry_after)})
         return JSONResponse({"detail": str(error)}, 422)
 
+    @app.exception_handler(RequestValidationError)
+    async def on_wrong_request(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": problem(error.errors())}, 422)
+
     @app.get("/healthz")
     async def health() -> dict[str, str]:
         """Whether the server answers."""
@@ -156,7 +161,7 @@ async def _walk(socket: WebSocket, of: Callable[[str], Served]) -> None:
     except (TimeoutError, WebSocketDisconnect, KeyError):
         return
     except ValidationError as error:
-        await _say(socket, error=_told(error))
+        await _say(socket, error=problem(error.errors()))
         return
     except PixelRNNError as error:
         await _say(socket, error=str(error))
@@ -201,12 +206,6 @@ async def _left(socket: WebSocket) -> None:
     """Wait until the visitor has left; what is said meanwhile is ignored."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
-
-
-def _told(error: ValidationError) -> str:
-    """The first problem of a request in one sentence."""
-    first = error.errors()[0]
-    return f"{'.'.join(str(each) for each in first['loc'][1:]) or 'The request'}: {first['msg']}."
 
 
 _PICTURE = {"requestBody": {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}

@@ -106,8 +106,11 @@ class Served:
             count = request.n
             _check_walked(count, size)
             images = torch.zeros(count, model.channels, *size, dtype=torch.uint8)
+            if request.like is None:
+                command = _command(self.given, request, self.card.classes)
+            else:  # a command would crop and resize its picture a little differently
+                settings |= self._end(request.like)
             events = model.generate(images, None, SamplingSettings(**settings))
-            command = _command(self.given, request, self.card.classes)
         elif isinstance(request, Complete):
             count, picture = request.n, self.levels(request.picture)
             size = (picture.shape[2], picture.shape[3])
@@ -155,10 +158,10 @@ class Served:
                 raise ConditionError(f"{self.name} has no class {end}: it has {classes}.")
             return {"label": F.one_hot(torch.tensor(end), classes).to(model.dtype)}
         if model.encoder is None:
-            raise ConditionError(f"{self.name} has no encoder, so there is nothing between two pictures.")
+            raise ConditionError(f"{self.name} has no encoder, so it has no code of a picture.")
         levels = self.levels(end)
         if tuple(levels.shape[2:]) != model.size:
-            raise ImageError(f"Both pictures must be {model.size[0]} x {model.size[1]}.")
+            raise ImageError(f"The picture must be {model.size[0]} x {model.size[1]}, the size of {self.name}.")
         return {"vector": model.encode(levels)[0].detach()}
 
     def look(self, request: Look) -> Tensor:

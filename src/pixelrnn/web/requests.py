@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +70,7 @@ class Sample(_Walk):
 
     do: Literal["sample"]
     n: Annotated[int, Field(ge=1, le=64)] = 16
+    like: Annotated[Picture | None, Field(description="a picture whose code conditions, if the model has one")] = None
 
 
 class Complete(_Walk):
@@ -92,6 +94,33 @@ class Interpolate(_Walk):
 
 Walk = Annotated[Sample | Complete | Interpolate, Field(discriminator="do")]
 WALK: TypeAdapter[Sample | Complete | Interpolate] = TypeAdapter(Walk)
+
+
+def problem(errors: Sequence[Any]) -> str:
+    """The first of the errors of pydantic in one sentence.
+
+    >>> from pydantic import ValidationError
+    >>> try:
+    ...     WALK.validate_python({"do": "sample", "model": "mnist", "n": 65})
+    ... except ValidationError as error:
+    ...     print(problem(error.errors()))
+    n must be less than or equal to 64, not 65.
+    """
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", *_TAGS)) or "The request"
+    if first["type"] == "missing":
+        return f"{where} is missing."
+    if first["type"] == "extra_forbidden":
+        return f"{where} is not known here."
+    if first["type"].startswith("union_tag"):
+        return f"do must be one of {', '.join(_TAGS)}."
+    if not first["msg"].startswith("Input should"):
+        return f"{where}: {first['msg']}."
+    came = repr(first["input"])
+    return f"{where} {first['msg'].replace('Input should', 'must', 1)}" + (f", not {came}." if len(came) < 40 else ".")
+
+
+_TAGS = ("sample", "complete", "interpolate")
 
 
 class Look(_Request):

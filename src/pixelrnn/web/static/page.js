@@ -14,7 +14,7 @@ async function ask(path, body, type = "application/json") {
     body: type === "application/json" ? JSON.stringify(body) : body,
   });
   const told = await response.json().catch(() => ({ detail: response.statusText }));
-  if (!response.ok) throw new Error(typeof told.detail === "string" ? told.detail : told.detail[0].msg);
+  if (!response.ok) throw new Error(told.detail);
   return told;
 }
 
@@ -161,17 +161,22 @@ const player = new Player((shown, total) => {
 });
 let stopSampling = () => {};
 
-function sample(event) {
+async function sample(event) {
   event?.preventDefault();
   say("");
   pause(false);
   const form = new FormData($("sample"));
   const label = form.get("label");
   stopSampling();
+  const [photograph] = card.encodes ? $("like").files : [];
+  const like = photograph && await bytesOf(photograph, picture.size).catch(say);
+  if (photograph && !like) return;
+  const conditioned = (card.classes.length && label !== "") || like;
   const request = {
     do: "sample", model: card.name, n: +form.get("n"), seed: +form.get("seed"), temperature: +form.get("temperature"),
-    guidance: card.classes.length && label !== "" ? +form.get("guidance") : 1,
+    guidance: conditioned ? +form.get("guidance") : 1,
     ...(card.classes.length && label !== "" ? { label: +label } : {}),
+    ...(like ? { like: asJson(like) } : {}),
   };
   $("sheet").setAttribute("aria-label", "Images are being drawn");
   $("sheet").dataset.state = "drawing";
@@ -179,7 +184,7 @@ function sample(event) {
     onBegin: (head) => {
       player.begin(new Sheet($("sheet"), head, 560));
       $("command").textContent = head.command;
-      $("copy").hidden = false;
+      $("copy").hidden = !head.command;
     },
     onPixels: (pixels) => { for (const pixel of pixels) player.queue.push(pixel); },
     onEnd: (seconds) => {
@@ -255,10 +260,12 @@ const picture = {
     canvas.getContext("2d").putImageData(shown, 0, 0);
     const hidden = this.known.filter((each) => !each).length;
     $("complete").disabled = !hidden;
+    $("scale").hidden = !this.map;
     $("unseen").textContent = hidden && !card.any_order ? unseen(this.known, card.name) : "";
   },
-  json() { return { height: card.height, width: card.width, pixels: toBase64(this.bytes) }; },
+  json() { return asJson(this.bytes); },
 };
+const asJson = (bytes) => ({ height: card.height, width: card.width, pixels: toBase64(bytes) });
 const HINT = $("pixel").textContent.trim();
 
 function unseen(known, name) {
@@ -345,6 +352,15 @@ function bars(canvas, levels, value) {
   });
 }
 
+function showScale({ low, high }) {
+  const context = $("scale-colours").getContext("2d");
+  const colours = new ImageData(128, 1);
+  for (let at = 0; at < 128; at++) colours.data.set([...heat(at / 127), 255], 4 * at);
+  context.putImageData(colours, 0, 0);
+  $("scale-low").textContent = `${low.toFixed(2)} bits`;
+  $("scale-high").textContent = `${high.toFixed(2)} bits`;
+}
+
 async function showBits() {
   picture.map = null;
   if ($("bits").checked) {
@@ -355,7 +371,8 @@ async function showBits() {
     const sorted = Float32Array.from(bits).sort();
     picture.map = { bits, low: sorted[0], high: Math.max(sorted[Math.floor(0.995 * (sorted.length - 1))], sorted[0] + 1e-6) };
     $("of-image").textContent = `The image takes ${found.total.toFixed(1)} bits, ${found.per_dimension.toFixed(4)} ` +
-      `bits/dim. Colours from ${picture.map.low.toFixed(2)} to ${picture.map.high.toFixed(2)} bits per dimension of a pixel.`;
+      "bits/dim. The map shows the bits per dimension of each pixel.";
+    showScale(picture.map);
   } else $("of-image").textContent = "";
   picture.draw();
 }
@@ -441,7 +458,7 @@ async function takeFile(file) {
   for (const id of ["sizes", "download", "restored"]) $(id).hidden = true;
   if (file.size > 5 * 2 ** 20) return say(`${file.name} has more than 5 MB. Use:  pixelrnn compress`);
   const archive = file.name.endsWith(".prnn");
-  $("compressing").textContent = archive ? "Restoring ..." : "Compressing ...";
+  $("compressing").textContent = archive ? "Restoring ..." : "Reading the picture ...";
   try {
     if (archive) await restore(file); else await compress(file);
   } catch (problem) { $("compressing").textContent = ""; say(problem); }
@@ -453,12 +470,17 @@ async function compress(file) {
   const exact = models.filter((each) => each.compresses && each.levels === 256);
   const used = exact.find((each) => each.channels === (gray ? 1 : 3)) ?? exact[0];
   if (!used) throw new Error("None of these models compresses: start the page with  pixelrnn serve photo photo-gray");
-  let found;
-  try { found = await ask(`api/compress?model=${encodeURIComponent(used.name)}`, file, "image/*"); }
+  const other = exact.find((each) => each.channels !== used.channels);
+  const by = (model) => {
+    const pixels = bitmap ? `${bitmap.width} x ${bitmap.height} pixels ` : "";
+    $("compressing").textContent = `${model.name} compresses ${pixels}and checks the result ...`;
+    return ask(`api/compress?model=${encodeURIComponent(model.name)}`, file, "image/*");
+  };
+  let [found, model] = [null, used];
+  try { found = await by(used); }
   catch (problem) { // a gray picture that is stored as colours, or the other way round
-    const other = exact.find((each) => each.channels !== used.channels);
     if (!other || !/Choose another model/.test(problem.message)) throw problem;
-    found = await ask(`api/compress?model=${encodeURIComponent(other.name)}`, file, "image/*");
+    [found, model] = [await by(other), other];
   }
   const most = Math.max(...Object.values(found.sizes));
   $("sizes").tBodies[0].replaceChildren(...Object.entries(found.sizes).map(([name, bytes]) => {
@@ -468,7 +490,7 @@ async function compress(file) {
     for (const cell of [name, bytes.toLocaleString(), bar]) row.insertCell().append(cell);
     return row;
   }));
-  $("compressing").textContent = "Decompressed and compared: every pixel is the same.";
+  $("compressing").textContent = `By the model ${model.name}. Decompressed and compared: every pixel is the same.`;
   offer(fromBase64(found.data), `${file.name.replace(/\.[^.]*$/, "")}.prnn`, "application/octet-stream");
   $("sizes").hidden = false;
 }
@@ -515,12 +537,11 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 let stopBetween = () => {};
 $("interpolate").addEventListener("click", async () => {
   say("");
-  const json = (bytes) => ({ height: card.height, width: card.width, pixels: toBase64(bytes) });
   const end = async (id) => {
     const [file] = $(id).files;
     if (!card.encodes) return +$(`${id}-label`).value;
     if (!file) throw new Error("Choose two pictures first.");
-    return json(await bytesOf(file, picture.size));
+    return asJson(await bytesOf(file, picture.size));
   };
   try {
     const [first, last] = await Promise.all(["first", "last"].map(end));
@@ -553,6 +574,8 @@ function choose(name) {
   }
   for (const each of document.querySelectorAll("[data-for=classes]")) each.hidden = !card.classes.length;
   for (const each of document.querySelectorAll("[data-for=codes]")) each.hidden = !card.encodes;
+  for (const each of document.querySelectorAll("[data-for=conditions]")) each.hidden = !card.classes.length && !card.encodes;
+  $("like").value = "";
   const between = (each) => each.encodes || each.classes.length > 1;
   $("tab-between").hidden = !models.some(between);
   $("interpolate").disabled = !between(card);
