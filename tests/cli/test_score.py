@@ -116,8 +116,8 @@ def test_an_input_is_not_overwritten(cli: Cli, folder: Path, tmp_path: Path) -> 
 
 def test_broken_pictures_are_left_out_on_request(cli: Cli, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no picture")
-    Image.new("L", (8, 8)).save(tmp_path / "cut.png")
-    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:50])  # its header is whole
+    Image.effect_noise((40, 40), 50).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:500])  # its header is whole
     only_broken = cli("score", folder, tmp_path, "--skip-broken")
     assert only_broken.status == 1
     Image.new("L", (8, 8)).save(tmp_path / "fine.png")

@@ -208,3 +208,12 @@ def orders_of(family: str, size: tuple[int, int], chance: torch.Generator) -> Or
 
 
 FAMILIES = ("raster", "s-curves", "random", "completion")
+
+
+def family_of(name: str) -> str:
+    """The family of an order by its name.
+
+    >>> family_of("s-curve-3")
+    's-curves'
+    """
+    return {"s": "s-curves"}.get(name.split("-")[0], name.split("-")[0])

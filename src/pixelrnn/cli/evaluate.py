@@ -15,6 +15,7 @@ from pixelrnn.cli.common import (
     bar,
     data_set,
     download_bar,
+    note,
     note_layout,
     note_split,
     pick_device,
@@ -26,6 +27,7 @@ from pixelrnn.errors import ConfigError
 if TYPE_CHECKING:
     from pixelrnn.measure.evaluation import Accuracy, Evaluation
     from pixelrnn.measure.verification import Verification
+    from pixelrnn.model import PixelModel
 
 EXAMPLE = (
     "\b\nExamples:\n"
@@ -87,6 +89,7 @@ def run(
         if data is not None:
             note_layout(images)
             note_split(images)
+        _note_orders(workers.model, orders)
         with bar(f"{images.name}, {split}") as update:
             result = evaluate(
                 workers,
@@ -135,6 +138,18 @@ def _lines(result: Evaluation, classified: Accuracy | None, verified: Verificati
             f"the same class {100 * verified.nearest:.0f} %   {verified.images} images of {verified.classes} classes, "
             f"{verified.same_pairs} pairs of one and {verified.other_pairs} of two"
         )
+
+
+def _note_orders(model: PixelModel, orders: list[str]) -> None:
+    """Say so if an order is of a family on which the model was not trained."""
+    from pixelrnn.canvas import family_of
+
+    trained = model.about.get("preset", {}).get("training", {}).get("orders", "") or "raster"
+    others = [name for name in orders if family_of(name) != trained]
+    if trained == "completion":  # of which the raster order is one
+        others = [name for name in others if family_of(name) != "raster"]
+    if others:
+        note(f"the model was trained on {trained} orders; its likelihood in the order {others[0]} is likely far worse")
 
 
 def _check_alone() -> None:
