@@ -13,7 +13,7 @@ from worlds import all_images, as_often, count
 import pixelrnn
 from pixelrnn.canvas import FAMILIES, Order, Ordered, Reach, Whole, known_first, orders_of, scale
 from pixelrnn.errors import ConfigError, MemoryLimitError
-from pixelrnn.measure.inspection import prove_causal
+from pixelrnn.measure.inspection import prove_causal, seen_by
 from pixelrnn.model import PixelModel
 from pixelrnn.model.options import CONDITION
 from pixelrnn.networks import NETWORKS, options_of
@@ -37,6 +37,27 @@ def built(network: str, size: tuple[int, int], channels: int = 1, levels: int = 
 
 def some_order(size: tuple[int, int], seed: int = 0) -> Order:
     return Order.named(f"random-{seed}", *size)
+
+
+@pytest.mark.parametrize("window", [1, 3, 6, 19, 20, 40])
+def test_a_window_limits_what_is_seen_in_the_whole_pass_and_in_the_walk(window: int) -> None:
+    model, size = transformer((4, 5), levels=3, layers=2, window=window), (4, 5)
+    for place in ((0, 0), (2, 1), (3, 4)):
+        assert torch.equal(seen_by(model, *place, size), model.network.field(*place, *size))
+    images = model.sample(3, seed=1, method="naive")
+    for span in (1, 3, 8):
+        assert torch.equal(model.sample(3, seed=1, method="cached", span=span), images)
+    order = some_order(size)
+    images = model.sample(3, seed=1, order=order, method="naive")
+    assert torch.equal(model.sample(3, seed=1, order=order, span=4), images)
+    prove_causal(model, size, order)
+
+
+def test_a_window_needs_no_memory_for_all_pairs_of_pixels() -> None:
+    """24,000 pixels squared would be 4.6 GB."""
+    model = transformer((2, 2), window=8).requires_grad_(False)
+    images = torch.randint(0, 2, (1, 1, 120, 200))
+    assert model.log_prob(images).isfinite().all()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -76,14 +76,15 @@ def attention(
         for head in range(block.heads):
             mine = slice(head * count, (head + 1) * count)
             until = t if mistake == "not itself" and t else t + 1
+            since = max(0, t + 1 - block.window - (mistake == "one more")) if block.window else 0
             weights = np.array(
                 [
                     rotation(count, here[t]) @ query[mine] @ (rotation(count, there[j]) @ heads[j][1][mine])
-                    for j in range(until)
+                    for j in range(since, until)
                 ]
             ) / np.sqrt(count)
             weights = np.exp(weights - weights.max())
-            parts.append(sum(w * heads[j][2][mine] for j, w in enumerate(weights / weights.sum())))
+            parts.append(sum(w * heads[since + j][2][mine] for j, w in enumerate(weights / weights.sum())))
         found.append(np.concatenate(parts))
     return found
 
@@ -122,7 +123,17 @@ def compared(
 
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize(
-    "options", [{"channels": 1}, {}, {"hidden": 5, "layers": 1}, {"heads": 2, "width": 7}, {"conditions": 3}], ids=str
+    "options",
+    [
+        {"channels": 1},
+        {},
+        {"hidden": 5, "layers": 1},
+        {"heads": 2, "width": 7},
+        {"conditions": 3},
+        {"window": 3},
+        {"window": 20},
+    ],
+    ids=str,
 )
 def test_a_transformer_is_the_loop_of_its_equations(options: dict, shuffled: bool) -> None:
     assert_the_same(*compared(shuffled=shuffled, **options))
@@ -133,3 +144,7 @@ def test_a_transformer_is_the_loop_of_its_equations(options: dict, shuffled: boo
 )
 def test_one_mistake_would_be_seen(mistake: str) -> None:
     assert_seen(*compared(mistake, shuffled=True))
+
+
+def test_a_wider_window_would_be_seen() -> None:
+    assert_seen(*compared("one more", window=4))

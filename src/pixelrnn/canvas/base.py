@@ -249,8 +249,9 @@ class Canvas(ABC):
         """
 
     @abstractmethod
-    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
-        """Attention of every pixel to itself and to all that come before it in generation order.
+    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
+        """Attention of every pixel to itself and to all that come before it in generation order; with a window, to so
+        many in all, itself and the last ones before it.
 
         Shapes: query and keys (B, heads * size, h, w), values (B, maps, h, w) -> (B, maps, h, w)
         """

@@ -247,7 +247,7 @@ class Incremental(Canvas):
             found[:, :, index] = near[:, :, y, x_ : x_ + width]
         return found.permute(1, 2, 3, 0).flatten(2)[None, :, :, None]
 
-    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
         """Over what is kept of earlier pixels, and the region."""
         self._claim(key)
         level, (row, column, width) = self._level, self._level.region
@@ -255,7 +255,7 @@ class Incremental(Canvas):
         parts = [
             each.view(heads, -1, width, each.shape[3] // width).permute(3, 0, 2, 1) for each in (query, keys, values)
         ]
-        found = past.attend(parts[0], parts[1], parts[2], row * level.width + column, self.images)
+        found = past.attend(parts[0], parts[1], parts[2], row * level.width + column, self.images, window)
         return found.permute(1, 3, 2, 0).reshape(1, -1, 1, query.shape[3])
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:

@@ -113,11 +113,11 @@ class Ordered(Canvas):
         where = torch.where(self.order.earlier_neighbours(kernel, dilation, itself), ranks + 1, 0)
         return where.flatten(1).to(self._along.device)[:, self._along]
 
-    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
         self._claim(key)
         past = self._pasts.setdefault(key, Past(len(self._pixels)))
         parts = [each[:, :, 0].unflatten(1, (heads, -1)).transpose(2, 3) for each in (query, keys, values)]
-        found = past.attend(parts[0], parts[1], parts[2], self.rank, self.images)
+        found = past.attend(parts[0], parts[1], parts[2], self.rank, self.images, window)
         return found.transpose(2, 3).reshape(values.shape)
 
     def condition_map(self) -> Tensor | None:

@@ -214,8 +214,11 @@ class Past:
         self._batch = batch
         self._kept: list[Tensor] = []
 
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, rank: int, images: Tensor | None) -> Tensor:
-        """Keep the keys and values of some pixels, the first of rank `rank`, and attend to those up to each of them.
+    def attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, rank: int, images: Tensor | None, window: int
+    ) -> Tensor:
+        """Keep the keys and values of some pixels, the first of rank `rank`, and attend to those up to each of them: to
+        all of them, or to the last `window`.
 
         Shapes: (B, heads, w, size) each, of the images at work, whose indices are `images` (None: all) -> the same
         """
@@ -227,8 +230,12 @@ class Past:
         every = slice(None) if images is None else images
         for kept, new in zip(self._kept, (keys, values), strict=True):
             kept[every, :, rank:end] = new
-        seen_keys, seen_values = (each[every, :, :end] for each in self._kept)
-        mask = None if wide == 1 else torch.ones(wide, end, dtype=torch.bool, device=query.device).tril(rank)
+        start = max(0, rank + 1 - window) if window else 0
+        seen_keys, seen_values = (each[every, :, start:end] for each in self._kept)
+        mask = None
+        if wide > 1:
+            mask = torch.ones(wide, end - start, dtype=torch.bool, device=query.device).tril(rank - start)
+            mask = mask.triu(rank - start + 1 - window) if window else mask
         return F.scaled_dot_product_attention(query, seen_keys, seen_values, attn_mask=mask)
 
     def numel(self) -> int:

@@ -103,7 +103,7 @@ class Whole(Canvas):
         near = F.unfold(x, kernel, dilation, padding=kernel // 2 * dilation)
         return near.unflatten(1, (-1, kernel**2)).unflatten(3, (height, width)) * seen
 
-    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
         """In generation order, with a causal mask."""
         self._claim(key)
         order = None if self.order is None or self.order.is_raster else self.order.along.to(query.device)
@@ -111,13 +111,34 @@ class Whole(Canvas):
         # Feature maps innermost, or PyTorch would keep the weights of all pairs of pixels, as it does where values have
         # another size than keys.
         parts = [(each if order is None else each[:, :, order]).contiguous() for each in parts]
-        found = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)  # (B, heads, H * W, size)
+        if 0 < window < parts[0].shape[2]:
+            found = _attend_nearby(parts, window)
+        else:
+            found = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)
         if order is not None:
             found = found[:, :, order.argsort()]
         return found.transpose(2, 3).reshape(values.shape)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         return make()
+
+
+def _attend_nearby(parts: list[Tensor], window: int) -> Tensor:
+    """Attention of every pixel to itself and to the window - 1 before it, block by block of so many pixels: those of a
+    block see it and the block before, so what is kept grows with the pixels times the window.
+
+    Shapes: queries, keys, values (B, heads, pixels, size) each, in generation order -> as the values
+    """
+    count = parts[0].shape[2]
+    blocks = -(-count // window)
+    padded = [F.pad(each, (0, 0, 0, blocks * window - count)).unflatten(2, (blocks, window)) for each in parts]
+    keys, values = (torch.cat([F.pad(each, (0, 0, 0, 0, 1, -1)), each], 3) for each in padded[1:])
+    here = torch.arange(window, device=keys.device)[:, None]
+    there = torch.arange(-window, window, device=keys.device)[None]
+    seen = ((there <= here) & (there > here - window)).repeat(blocks, 1, 1)
+    seen[0] &= there >= 0  # there is no block before the first
+    found = F.scaled_dot_product_attention(padded[0], keys, values, attn_mask=seen)  # (B, heads, blocks, window, size)
+    return found.flatten(2, 3)[:, :, :count]
 
 
 def batch_last(x: Tensor) -> bool:

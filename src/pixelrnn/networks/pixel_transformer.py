@@ -23,6 +23,7 @@ from pixelrnn.networks.base import Network
 
 ITSELF = Reach(0, 0, 0, 0)
 Heads = Annotated[int, Field(ge=1, le=256)]
+Window = Annotated[int, Field(ge=0)]
 
 
 class RMSNorm(nn.Module):
@@ -49,9 +50,11 @@ class TransformerBlock(nn.Module):
     Shapes: x (B, width, h, w) -> (B, width, h, w)
     """
 
-    def __init__(self, width: int, heads: int, size: int, hidden: int, dropout: float, condition_width: int) -> None:
+    def __init__(
+        self, width: int, heads: int, size: int, hidden: int, window: int, dropout: float, condition_width: int
+    ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.window = heads, window
         self.norm_attention, self.norm_hidden = RMSNorm(width), RMSNorm(width)
         self.projections = CausalConv2d(width, 3 * heads * size, ITSELF, bias=False)
         self.join = CausalConv2d(heads * size, width, ITSELF, bias=False)
@@ -64,7 +67,8 @@ class TransformerBlock(nn.Module):
         x = self.condition_bias.added(x, canvas)
         query, key, value = self.projections(self.norm_attention(x), canvas).chunk(3, 1)
         query, key = turned(query, turns_here, self.heads), turned(key, turns_there, self.heads)
-        x = x + self.dropout(self.join(canvas.attend(self, query, key, value.to(query.dtype), self.heads), canvas))
+        attended = canvas.attend(self, query, key, value.to(query.dtype), self.heads, self.window)
+        x = x + self.dropout(self.join(attended, canvas))
         gate, content = self.widen(self.norm_hidden(x), canvas).chunk(2, 1)
         return x + self.dropout(self.narrow(F.silu(gate) * content, canvas))
 
@@ -72,8 +76,9 @@ class TransformerBlock(nn.Module):
 class PixelTransformer(Network):
     r"""A token for each pixel: the value of the pixel before it in generation order, where that was, and where it is.
 
-    Every pixel sees all earlier ones, in whatever order they come, so a model that was trained on many orders completes
-    an image from all of its known pixels. Later colours of a pixel see its earlier ones by a layer behind the blocks.
+    Without a window every pixel sees all earlier ones, in whatever order they come, so a model that was trained on many
+    orders completes an image from all of its known pixels. Later colours of a pixel see its earlier ones by a layer
+    behind the blocks.
 
     Arguments:
         head             the output distribution
@@ -82,6 +87,9 @@ class PixelTransformer(Network):
         width            feature maps
         heads            attention heads, of width / heads feature maps each, rounded up to a multiple of 4
         hidden           feature maps between the two layers at each pixel; 0: 8/3 of the width, a multiple of 8
+        window           pixels that a pixel attends to in a block, itself and the last ones before it in generation
+                         order (sliding windows as in arXiv 2004.05150): memory and time then grow with the pixels, not
+                         with their square; 0: all of them
         dropout          on what a block adds, in training only
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
@@ -107,6 +115,7 @@ class PixelTransformer(Network):
         width: Width,
         heads: Heads = 4,
         hidden: OptionalWidth = 0,
+        window: Window = 0,
         dropout: Dropout = 0.0,
     ) -> None:
         super().__init__()
@@ -115,7 +124,7 @@ class PixelTransformer(Network):
         self.value = CausalConv2d(head.channels + 1, width, ITSELF)
         self.place = CausalConv2d(8 * _FREQUENCIES, width, ITSELF)
         self.blocks = nn.ModuleList(
-            TransformerBlock(width, heads, self.size, hidden, dropout, condition_width) for _ in range(layers)
+            TransformerBlock(width, heads, self.size, hidden, window, dropout, condition_width) for _ in range(layers)
         )
         self.norm = RMSNorm(width)
         self.features = CausalConv2d(width, width, ITSELF)
@@ -137,11 +146,18 @@ class PixelTransformer(Network):
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The receptive field of the parameters at (row, column) in raster order: (height, width) bool."""
-        return torch.arange(height * width).reshape(height, width) < row * width + column
+        ranks, here = torch.arange(height * width).reshape(height, width), row * width + column
+        return (ranks < here) & (ranks >= here - 1 - self._reach(height, width))
+
+    def _reach(self, height: int, width: int) -> int:
+        """How many tokens before its own the parameters of a pixel see."""
+        windows = [block.window or height * width for block in self.blocks]
+        return sum(window - 1 for window in windows)
 
     def condition_field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The positions of the condition map that the parameters at (row, column) depend on: (height, width) bool."""
-        return torch.arange(height * width).reshape(height, width) <= row * width + column
+        ranks, here = torch.arange(height * width).reshape(height, width), row * width + column
+        return (ranks <= here) & (ranks >= here - self._reach(height, width))
 
 
 def turned(x: Tensor, turns: Tensor, heads: int) -> Tensor:

@@ -185,7 +185,7 @@ class Recording(Recorder, Canvas):
     def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
         raise UnknownStepError("a look at neighbours that are earlier in any generation order")
 
-    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+    def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
         raise UnknownStepError("attention to all earlier pixels")
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
