@@ -121,6 +121,7 @@ class PixelTransformer(Network):
         super().__init__()
         self.size = -(-width // (4 * heads)) * 4  # of a head: rows and columns turn pairs of feature maps
         hidden = hidden or -(-width // 3) * 8
+        self.window = window
         self.value = CausalConv2d(head.channels + 1, width, ITSELF)
         self.place = CausalConv2d(8 * _FREQUENCIES, width, ITSELF)
         self.blocks = nn.ModuleList(
@@ -151,8 +152,7 @@ class PixelTransformer(Network):
 
     def _reach(self, height: int, width: int) -> int:
         """How many tokens before its own the parameters of a pixel see."""
-        windows = [block.window or height * width for block in self.blocks]
-        return sum(window - 1 for window in windows)
+        return len(self.blocks) * ((self.window or height * width) - 1)
 
     def condition_field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The positions of the condition map that the parameters at (row, column) depend on: (height, width) bool."""
