@@ -104,8 +104,8 @@ def test_a_folder_comes_back_picture_by_picture(cli: Cli, colour: Path, here: Pa
 def test_a_palette_comes_back_as_its_colours_and_a_bit_as_gray(cli: Cli, colour: Path, gray: Path, here: Path) -> None:
     for mode, kind, model in (("P", "RGB", colour), ("1", "L", gray)):
         picture(Path("x.png"), mode=mode)
-        assert cli("compress", "x.png", "-o", "x.prnn", "--model", model).status == DONE
-        assert cli("decompress", "x.prnn", "-o", mode, "--model", model).status == DONE
+        assert cli("compress", "x.png", "-o", f"{mode}.prnn", "--model", model).status == DONE
+        assert cli("decompress", f"{mode}.prnn", "-o", mode, "--model", model).status == DONE
         back = Image.open(Path(mode) / "x.png")
         assert back.mode == kind
         assert np.array_equal(np.asarray(back), np.asarray(Image.open("x.png").convert(kind)))
@@ -161,17 +161,60 @@ def test_several_images_are_taken_out_by_name_or_number(cli: Cli, colour: Path, 
     assert Path("one/labels.csv").read_text().splitlines()[1] == f"7,{digits.labels[7]}"
 
 
-def test_images_before_damage_are_restored(cli: Cli, colour: Path, here: Path) -> None:
+@pytest.mark.parametrize("where", ["content", "names", "head"])
+def test_images_around_damage_are_restored(cli: Cli, colour: Path, here: Path, where: str) -> None:
     for number, rows in enumerate((5, 6, 7)):  # each a block of its own
         picture(Path(f"all/{number}.png"), (rows, 9))
     assert cli("compress", "all", "-o", "all.prnn", "--model", colour).status == DONE
     data = bytearray(Path("all.prnn").read_bytes())
-    data[-20] ^= 1
+    with Path("all.prnn").open("rb") as stream:
+        sizes = [block.size for block in Reader(stream).blocks()]
+    begin = len(data) - 6 - sum(sizes[1:])  # of the second block; the end of the file has six bytes
+    data[begin + {"head": 2, "names": 14, "content": sizes[1] - 10}[where]] ^= 1
     Path("all.prnn").write_bytes(bytes(data))
-    result = cli("decompress", "all.prnn", "-o", "back", "--model", colour)
-    assert (result.status, "Restored before that, in back: " in result.err) == (FAILED, True)
-    assert Path("back/0.png").is_file()
-    assert not Path("back/2.png").exists()
+    result, look = cli("decompress", "all.prnn", "-o", "back", "--model", colour), cli("inspect", "all.prnn")
+    assert (result.status, look.status) == (FAILED, FAILED)
+    assert sorted(path.name for path in Path("back").iterdir()) == (
+        ["0.png"] if where == "head" else ["0.png", "2.png"]
+    )
+    if where == "head":
+        assert "Restored before that, in back: 1 image." in result.err
+        return
+    lost = "1.png" if where == "content" else "image 1"
+    assert f"1 image could not be restored ({lost}). Restored in back: 2 other images." in result.err
+    assert "1 of its 3 images cannot be restored" in look.err
+    assert "damaged" in look.out.splitlines()[1]
+    assert cli("decompress", "all.prnn", "-o", "only", "--only", "2.png", "--model", colour).status == DONE
+    wanted = cli("decompress", "all.prnn", "-o", "lost", "--only", "1.png", "--model", colour)
+    assert (wanted.status, "damaged" in wanted.err) == (FAILED, True)
+
+
+def test_a_compressed_file_is_replaced_on_request_only(cli: Cli, colour: Path, here: Path) -> None:
+    picture(Path("a.png"), (5, 6))
+    picture(Path("b.png"), (7, 6))
+    assert cli("compress", "a.png", "-o", "all.prnn", "--model", colour).status == DONE
+    before = Path("all.prnn").read_bytes()
+    result = cli("compress", "b.png", "-o", "all.prnn", "--model", colour)
+    assert (result.status, "all.prnn exists already" in result.err, "--overwrite" in result.err) == (WRONG, True, True)
+    assert Path("all.prnn").read_bytes() == before
+    assert cli("compress", "b.png", "-o", "all.prnn", "--model", colour, "--overwrite").status == DONE
+    assert "b.png" in cli("inspect", "all.prnn").out
+
+
+def test_broken_pictures_are_all_named_or_left_out(cli: Cli, colour: Path, here: Path) -> None:
+    picture(Path("all/fine.png"), (5, 6))
+    cut = Path("all/cut.png")
+    Image.effect_noise((40, 40), 50).convert("RGB").save(cut)
+    cut.write_bytes(cut.read_bytes()[:500])
+    for name in ("words", "empty"):
+        Path(f"all/{name}.png").write_text("no picture")
+    result = cli("compress", "all", "-o", "all.prnn", "--model", colour)
+    assert result.status == FAILED
+    assert all(text in result.err for text in ("words.png", "empty.png", "--skip-broken"))
+    assert not Path("all.prnn").exists()
+    result = cli("compress", "all", "-o", "all.prnn", "--model", colour, "--skip-broken")
+    assert (result.status, "all.prnn  1 image " in result.out) == (DONE, True)
+    assert all(f"left out: {Path('all') / name}.png" in result.err for name in ("words", "empty", "cut"))
 
 
 def test_classes_that_are_not_the_models_are_refused(cli: Cli, classes: Path, here: Path) -> None:

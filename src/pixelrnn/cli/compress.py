@@ -21,7 +21,7 @@ from pixelrnn.cli.common import (
     pixel_bar,
     several,
 )
-from pixelrnn.cli.pictures import DataInstead, DataSplit, DataValues, check_one_of
+from pixelrnn.cli.pictures import DataInstead, DataSplit, DataValues, SkipBroken, check_one_of, headers_of
 from pixelrnn.errors import CodecError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def run(
     pixels_only: bool = typer.Option(
         False, "--pixels-only", help="Leave out colour profiles and EXIF, with which a picture is refused otherwise."
     ),
+    skip_broken: SkipBroken = False,
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a compressed file that is there already."),
     verify: bool = typer.Option(True, help="Decompress every block and compare it, before it is written."),
 ) -> None:
     """Compress pictures without loss, with a model that computes in whole numbers.
@@ -66,7 +68,6 @@ def run(
     """
     from pixelrnn.codec import Writer
     from pixelrnn.codec.files import write_images
-    from pixelrnn.data.decode import read_header
     from pixelrnn.data.pictures import check_place
     from pixelrnn.files import replacing
     from pixelrnn.model import PixelModel
@@ -74,10 +75,11 @@ def run(
     check_one_of(pictures, data)
     check_place(out)
     check_not_an_input(out, pictures or [])
-    _check_replaceable(out)
+    _check_replaceable(out, overwrite)
     named = dict(islice(_named(pictures or []).items(), count))
-    headers = {name: read_header(path) for name, path in named.items()}
-    model = model or (PHOTO if data else _model_for(headers))
+    headers = headers_of(named.values(), skip_broken)
+    named = {name: path for name, path in named.items() if path in headers}
+    model = model or (PHOTO if data else _model_for({name: headers[path] for name, path in named.items()}))
     used = PixelModel.load(model)
     note_compiling(used)
     name = Path(model).name
@@ -85,7 +87,7 @@ def run(
         total, images = _of_data(used, data, split, values, count)
     else:
         total = sum(math.prod(header.size) for header in headers.values())
-        images = _of_files(used, named, pixels_only)
+        images = _of_files(used, named, pixels_only, skip_broken)
     clock, done, raw = Clock(), 0, 0
 
     def counted() -> Iterator[Image]:
@@ -106,14 +108,17 @@ def run(
     typer.echo(f"{out}  {several(done, 'image')}   {size}   {clock.seconds:.1f} s")
 
 
-def _check_replaceable(out: Path) -> None:
-    """Raises ConfigError if a file is there that is no archive: a name given by mistake is no loss."""
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    """Raises ConfigError if a file is there, unless it is an archive that is to be replaced: a name given by mistake is
+    no loss."""
     from pixelrnn.codec.archive import MAGIC
 
     if out.is_file() and out.stat().st_size:
         with out.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise ConfigError(f"{out} exists and is no compressed file of pixelrnn. Name another file with -o.")
+        if not overwrite:
+            raise ConfigError(f"{out} exists already. Name another file with -o, or replace it:  --overwrite")
 
 
 def _named(paths: list[Path]) -> dict[str, Path]:
@@ -145,13 +150,19 @@ def _model_for(headers: dict[str, Header]) -> str:
     return PHOTO_GRAY if gray else PHOTO
 
 
-def _of_files(model: PixelModel, named: dict[str, Path], pixels_only: bool) -> Iterator[Image]:
+def _of_files(model: PixelModel, named: dict[str, Path], pixels_only: bool, skip_broken: bool) -> Iterator[Image]:
     """The pictures, one by one."""
     from pixelrnn.codec.files import Image
     from pixelrnn.data.decode import decode_exactly
 
     for name, path in named.items():
-        pixels = decode_exactly(path, metadata=not pixels_only)
+        try:
+            pixels = decode_exactly(path, metadata=not pixels_only)
+        except DataError as error:
+            if not skip_broken:
+                raise
+            note(f"left out: {error}")
+            continue
         if len(pixels) != model.channels or model.levels != 256:
             kind = {1: "gray", 3: "RGB"}.get(len(pixels))
             raise CodecError(

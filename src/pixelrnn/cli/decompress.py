@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pixelrnn.codec import Reader
+    from pixelrnn.codec.archive import Damage
     from pixelrnn.codec.files import Image
     from pixelrnn.model import PixelModel
 
@@ -43,18 +44,23 @@ def run(
     """Restore the very pixels: pictures as PNG files with their names, images without names as an array images.npy.
 
     If the model takes labels, those of the images are written to labels.csv. Nothing is overwritten. Of a damaged file,
-    the images before the damage are restored.
+    all images are restored whose own part of it is whole.
     """
     from pixelrnn.codec.files import read_images
 
     clock, count, arrays, labels, damage = Clock(), 0, [], [], None
+    lost: list[str] = []
+
+    def on_damage(part: Damage, first: int) -> None:
+        lost.extend(part.names or [f"image {first + index}" for index in range(part.images)])
+
     with opened(file) as reader:
         used = model_of(reader, file, model)
         note_compiling(used)
         out.mkdir(parents=True, exist_ok=True)
         try:
             with pixel_bar("decompressing", 0) as progress:
-                for image in read_images(reader, used, progress, only=only):
+                for image in read_images(reader, used, progress, only=only, on_damage=on_damage):
                     if image.name:
                         _save(image, out)
                     else:
@@ -71,7 +77,21 @@ def run(
     if damage is not None:
         before = f" Restored before that, in {out}: {several(count, 'image')}." if count else ""
         raise CodecError(f"{damage}{before}") from damage
+    if lost:
+        raise CodecError(
+            f"{file} is damaged: {several(len(lost), 'image')} could not be restored ({_few(lost)}). Restored in {out}:"
+            f" {several(count, 'other image')}."
+        )
     typer.echo(f"{out}  {several(count, 'image')}   {clock.seconds:.1f} s")
+
+
+def _few(names: list[str]) -> str:
+    """The first names.
+
+    >>> _few(["a", "b", "c", "d", "e"])
+    'a, b, c, ...'
+    """
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 @contextmanager

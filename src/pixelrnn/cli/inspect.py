@@ -102,12 +102,19 @@ def _proved(model: PixelModel, order: str | None) -> CausalityReport:
 def _archive(file: Path) -> None:
     """What a compressed file says of itself; its checksums are verified."""
     from pixelrnn.cli.decompress import opened
+    from pixelrnn.codec.archive import Damage
+    from pixelrnn.errors import CodecError
     from pixelrnn.model.model_folder import shipped
 
     with opened(file) as reader:
-        header, images, pixels = reader.header, 0, 0
-        for block in reader.blocks():
+        header, images, pixels, damaged = reader.header, 0, 0, 0
+        for block in reader.parts():
             images, pixels = images + block.images, pixels + block.pixels
+            if isinstance(block, Damage):
+                damaged += block.images
+                for name in block.names or [several(block.images, "image")]:
+                    typer.echo(f"  {name}   damaged")
+                continue
             bits = 8 * block.size / (block.pixels * header.channels)
             kind = "stored" if block.kind == 2 else "coded"
             together = (
@@ -115,6 +122,11 @@ def _archive(file: Path) -> None:
             )
             for name in block.names or [several(block.images, "image")]:
                 typer.echo(f"  {name}  {block.height}x{block.width}   {bits:.3f} bits/dim, {kind}{together}")
+    if damaged:
+        raise CodecError(
+            f"{file} is damaged: {damaged} of its {several(images, 'image')} cannot be restored; pixelrnn decompress "
+            "restores the others."
+        )
     size = file.stat().st_size
     where = "comes with the package" if header.model in shipped() else "needed as --model FOLDER"
     typer.echo(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from pixelrnn.cli.common import data_set, download_bar, note_layout, note_split
-from pixelrnn.errors import ConfigError, ImageError
+from pixelrnn.cli.common import data_set, download_bar, note, note_layout, note_split
+from pixelrnn.errors import ConfigError, DataError, ImageError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from pixelrnn.data.decode import Header
     from pixelrnn.model import PixelModel
 
 DataInstead = Annotated[
@@ -61,6 +63,31 @@ def read_pictures(model: PixelModel, paths: list[Path], size: tuple[int, int] | 
     return levels_of(model, np.stack(read))
 
 
+def headers_of(paths: Iterable[Path], skip_broken: bool) -> dict[Path, Header]:
+    """The headers of picture files; of those that cannot be read there is a note, if they are to be skipped.
+
+    Raises: DataError, which names all that cannot be read, or if none can
+    """
+    from pixelrnn.data.decode import read_header
+
+    headers, broken = {}, []
+    for path in paths:
+        try:
+            headers[path] = read_header(path)
+        except DataError as error:
+            broken.append(str(error))
+    if broken and not (skip_broken and headers):
+        raise DataError("\n".join([*broken, *([] if skip_broken else ["To leave such pictures out:  --skip-broken"])]))
+    for problem in broken:
+        note(f"left out: {problem}")
+    return headers
+
+
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out pictures that cannot be read; each is named in a note.")
+]
+
+
 def levels_of(model: PixelModel, pixels: np.ndarray) -> Tensor:
     """Bytes as the model's levels; two levels by threshold, so that a picture is always read the same way."""
     import torch
@@ -96,7 +123,6 @@ def first_images(model: PixelModel, data: str | None, split: str, count: int | N
     """
     import torch
 
-    from pixelrnn.errors import DataError
     from pixelrnn.measure.evaluation import levels_for, load_like
     from pixelrnn.model.conditions import torch_labels
 

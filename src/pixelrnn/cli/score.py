@@ -23,7 +23,17 @@ from pixelrnn.cli.common import (
     picture_out,
     several,
 )
-from pixelrnn.cli.pictures import Chosen, DataInstead, DataSplit, DataValues, check_one_of, first_images, read_pictures
+from pixelrnn.cli.pictures import (
+    Chosen,
+    DataInstead,
+    DataSplit,
+    DataValues,
+    SkipBroken,
+    check_one_of,
+    first_images,
+    headers_of,
+    read_pictures,
+)
 from pixelrnn.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
@@ -71,9 +81,7 @@ def run(
         None, "--normal", help="A data set of normal images, by name or path: measures how well --odd is told from it."
     ),
     odd: list[str] = typer.Option([], "--odd", help="A data set of odd images, repeatable."),
-    skip_broken: bool = typer.Option(
-        False, "--skip-broken", help="Leave out pictures that cannot be read; each is named in a note."
-    ),
+    skip_broken: SkipBroken = False,
     device: Device = "auto",
 ) -> None:
     """Print how strange images are to a model, the strangest first: higher is stranger.
@@ -153,7 +161,6 @@ def _files(paths: list[Path], skip_broken: bool) -> list[Path]:
 
     Raises: DataError if a folder has none, or if some cannot be read, which are all named
     """
-    from pixelrnn.data.decode import read_header
     from pixelrnn.data.picture_folder import pictures_in
 
     files: list[Path] = []
@@ -162,18 +169,8 @@ def _files(paths: list[Path], skip_broken: bool) -> list[Path]:
         if not found:
             raise DataError(f"{path} holds no picture.")
         files += found
-    broken: dict[Path, str] = {}
-    for path in files:
-        try:
-            read_header(path)
-        except DataError as error:
-            broken[path] = str(error)
-    if broken and not (skip_broken and len(broken) < len(files)):
-        several_broken = "" if skip_broken else "\nTo leave such pictures out:  --skip-broken"
-        raise DataError("\n".join(broken.values()) + several_broken)
-    for problem in broken.values():
-        note(f"left out: {problem}")
-    return [path for path in files if path not in broken]
+    readable = headers_of(files, skip_broken)
+    return [path for path in files if path in readable]
 
 
 def _compared(model: PixelModel, name: str, split: str, count: int | None, values: int | None) -> Chosen:

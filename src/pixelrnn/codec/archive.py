@@ -77,6 +77,15 @@ class Block(NamedTuple):
         return self.images * self.height * self.width
 
 
+class Damage(NamedTuple):
+    """A block whose content is not what was written, though its place in the file is known."""
+
+    images: int
+    names: list[str]  # empty if they have none or cannot be read
+    pixels: int
+    error: CodecError
+
+
 def fingerprint(model: ExactModel) -> bytes:
     """Which model it is: the first 16 bytes of the SHA-256 of how it is built and of its integers.
 
@@ -214,6 +223,16 @@ class Reader:
 
         Raises: CodecError if a block is damaged, or the file ends too early or goes on behind its end
         """
+        for part in self.parts():
+            if isinstance(part, Damage):
+                raise part.error
+            yield part
+
+    def parts(self) -> Iterator[Block | Damage]:
+        """Every block, or what is known of a damaged one, behind which the file can still be read.
+
+        Raises: CodecError if the head of a block is damaged, or the file ends too early or goes on behind its end
+        """
         images = 0
         while True:
             head = bytearray(self._read(1, "a block"))
@@ -235,14 +254,20 @@ class Reader:
                 raise CodecError("The file is damaged: a block is larger than its images.")
             of_labels = _labels_size(count, self.header.classes)
             rest = self._read(of_names + of_labels + of_content, "a block")
-            self._check(rest, "block")
-            (checksum,) = struct.unpack("<I", self._read(4, "a block"))
-            names = _names(rest[:of_names], count) if of_names else []
-            labelled, content = rest[of_names : of_names + of_labels], rest[of_names + of_labels :]
-            labels = _labels(labelled, count, self.header.classes) if self.header.classes else None
+            written, (checksum,) = self._read(4, "a block"), struct.unpack("<I", self._read(4, "a block"))
+            images += count
+            names: list[str] = []
+            try:
+                names = _names(rest[:of_names], count) if of_names else []
+                if written != _crc(rest):
+                    raise CodecError(_WRONG.format("block"))
+                labelled, content = rest[of_names : of_names + of_labels], rest[of_names + of_labels :]
+                labels = _labels(labelled, count, self.header.classes) if self.header.classes else None
+            except CodecError as error:
+                yield Damage(count, names, pixels, error)
+                continue
             size = len(head) + len(rest) + 12
             yield Block(kind, count, height, width, names, labels, content, checksum, size)
-            images += count
 
     def decode(self, model: ExactModel, block: Block, progress: Progress) -> Pixels:
         """The images (N, C, H, W) of a block.
@@ -278,7 +303,10 @@ class Reader:
 
     def _check(self, data: bytes, what: str) -> None:
         if self._read(4, f"the {what}") != _crc(data):
-            raise CodecError(f"The file is damaged: the {what} does not have the checksum that it had.")
+            raise CodecError(_WRONG.format(what))
+
+
+_WRONG = "The file is damaged: the {} does not have the checksum that it had."
 
 
 def deflated(images: Pixels) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pixelrnn.codec.archive import Block, Pixels, Reader, Writer, packed
+from pixelrnn.codec.archive import Block, Damage, Pixels, Reader, Writer, packed
 from pixelrnn.codec.blocks import ExactModel, Progress
 from pixelrnn.codec.schedule import schedule_of
 from pixelrnn.errors import CodecError
@@ -92,20 +92,31 @@ def read_images(
     *,
     only: Collection[str] = (),
     threads: int | None = None,
+    on_damage: Callable[[Damage, int], None] | None = None,
 ) -> Iterator[Image]:
     """The images of an archive in order, or those with some names: other blocks are not decoded then.
 
     Arguments: only, names in any Unicode form; an image without a name is known by its number, from 0
-    Raises:    CodecError if the archive is damaged, or has no image of such a name
+               on_damage, called with each block that is damaged and the number of its first image, and the others are
+               read; None: it is an error
+    Raises:    CodecError if the archive is damaged, beyond what `on_damage` is told, or has no image of such a name
     """
     threads = torch.get_num_threads() if threads is None else threads
     waiting: deque[tuple[Future[Pixels], Block, list[str], int]] = deque()
     wanted, missing, total = {_normal(name) for name in only}, {_normal(name) for name in only}, 0
+    unnamed = False  # whether images are lost of which nobody knows whether they had names
 
     def finish(most: int) -> Iterator[Image]:
         while len(waiting) > most:
             images, block, known_as, first = waiting.popleft()
-            for index, pixels in enumerate(images.result()):
+            try:
+                decoded = images.result()
+            except CodecError as error:
+                if on_damage is None:
+                    raise
+                on_damage(Damage(block.images, block.names, block.pixels, error), first)
+                continue
+            for index, pixels in enumerate(decoded):
                 if not wanted or known_as[index] in wanted:
                     name, label = (
                         block.names[index] if block.names else "",
@@ -114,20 +125,28 @@ def read_images(
                     yield Image(name, pixels, label, first + index)
 
     with ThreadPoolExecutor(threads) as pool:
-        for block in reader.blocks():
+        for block in reader.parts():
             numbers = range(total, total + block.images)
             known_as = [_normal(name) for name in block.names] or [str(number) for number in numbers]
             total += block.images
+            unnamed |= isinstance(block, Damage) and not block.names
             if wanted and wanted.isdisjoint(known_as):
                 progress(block.pixels)
                 continue
             missing.difference_update(known_as)
+            if isinstance(block, Damage):
+                if on_damage is None:
+                    raise block.error
+                yield from finish(0)
+                on_damage(block, numbers.start)
+                continue
             waiting.append((pool.submit(reader.decode, model, block, progress), block, known_as, numbers.start))
             alone = schedule_of(model.network, block.height, block.width).streams >= threads
             yield from finish(0 if alone else threads)
         yield from finish(0)
     if missing:
-        raise CodecError(f"The file has no image {min(missing)!r}; pixelrnn inspect lists their names.")
+        damaged = ", or it is in a part that is damaged" if unnamed else ""
+        raise CodecError(f"The file has no image {min(missing)!r}{damaged}; pixelrnn inspect lists their names.")
 
 
 def _normal(name: str) -> str:
