@@ -114,6 +114,16 @@ def test_an_input_is_not_overwritten(cli: Cli, folder: Path, tmp_path: Path) -> 
     assert (result.status, "would overwrite an input" in result.err) == (2, True)
 
 
+def test_maps_of_large_pictures_are_large(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    widths = []
+    for name, size in (("small", (20, 10)), ("large", (400, 200))):
+        Image.effect_noise(size, 50).save(tmp_path / f"{name}.png")
+        maps = tmp_path / f"{name}-maps.png"
+        assert cli("score", folder, tmp_path / f"{name}.png", "--maps", maps).status == 0
+        widths.append(Image.open(maps).width)
+    assert widths[1] > 2 * 400 > widths[0]
+
+
 def test_broken_pictures_are_left_out_on_request(cli: Cli, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no picture")
     Image.effect_noise((40, 40), 50).save(tmp_path / "cut.png")

@@ -145,7 +145,7 @@ def test_values_that_are_no_bytes_are_refused(bad: int) -> None:
 @pytest.mark.parametrize("fill", [0.5, np.nan, True])
 def test_numbers_that_are_no_integers_are_refused(tmp_path: Path, fill: float) -> None:
     np.savez(tmp_path / "a.npz", images=np.full((5, 4, 4), fill))
-    with pytest.raises(ImageError, match=r"images in a\.npz must hold integers 0\.\.255, but got (float64|bool)"):
+    with pytest.raises(ImageError, match=r"images in a\.npz must hold integers, a level each, but got (float64|bool)"):
         load_data(tmp_path / "a.npz", "train")
 
 

@@ -213,3 +213,7 @@ def test_pictures_that_cannot_be_read_are_left_out_if_that_is_asked_for_and_the_
         data = load_data(tmp_path, split, skip_broken=True)
         assert data.images[:, 0, 0, 0].tolist() == [each for each in before[split] if each not in broken]
         assert data.skipped == 3
+    for number in before["test"]:
+        (tmp_path / f"{number:02}.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"None of the pictures in the split 'test' .* can be read.*--split all"):
+        load_data(tmp_path, "test", skip_broken=True)

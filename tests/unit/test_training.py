@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import pixelrnn
 from pixelrnn.data import load_data
@@ -64,6 +65,18 @@ def test_a_run_is_a_model_folder_whose_figures_are_those_of_its_weights(tmp_path
         assert (tmp_path / "run" / name).is_file(), name
     assert list((tmp_path / "run" / "logs").rglob("metrics.csv"))
     assert finished(tmp_path / "run")
+
+
+def test_the_card_names_the_data_that_the_run_learned_from(tmp_path: Path) -> None:
+    (tmp_path / "stones").mkdir()
+    for number in range(20):
+        Image.new("L", (8, 8), 10 * number).save(tmp_path / "stones" / f"{number}.png")
+    train(tiny(f"name={tmp_path / 'stones'}", "epochs=1"), tmp_path / "run")
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert card.startswith("# stones\n")
+    assert "trained on stones with the settings of the preset digits" in card
+    train(tiny("epochs=1"), tmp_path / "digits")
+    assert (tmp_path / "digits" / "README.md").read_text().startswith("# digits\n\nGated PixelCNN on the 8 x 8 digits")
 
 
 def test_the_bar_counts_epochs_as_the_reports_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,10 @@ def run(
         note_what_is_left_out(model, ())
     if (height, width) != model.size:
         trained = f"{model.size[0]}x{model.size[1]}"
-        note(f"the model was trained on {trained}, not {height}x{width}; to resize the pictures:  --size {trained}")
+        slow = "; its work grows with the square of the pixels" if model.network.remembers else ""
+        note(
+            f"the model was trained on {trained}, not {height}x{width}; to resize the pictures:  --size {trained}{slow}"
+        )
     if known.all():
         note("every pixel of the mask is known; there is nothing to complete")
     if not known.any():

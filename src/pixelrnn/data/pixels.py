@@ -54,8 +54,8 @@ def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> Non
     """Raises ImageError unless type and shape are those of images."""
     if not np.issubdtype(dtype, np.integer):
         raise ImageError(
-            f"{what} must hold integers 0..255, but got {dtype}. Convert it, for example with "
-            "(255 * x).round().astype('uint8') for values from 0 to 1."
+            f"{what} must hold integers, a level each, but got {dtype}. Whole numbers 0..255:  x.astype('uint8')   "
+            "Values from 0 to 1:  (255 * x).round().astype('uint8')"
         )
     channels_fit = len(shape) == 3 or (len(shape) == 4 and (shape[1] in _CHANNELS or shape[3] in _CHANNELS))
     if not channels_fit or 0 in shape[1:]:

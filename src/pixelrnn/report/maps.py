@@ -33,12 +33,16 @@ def save_maps(shown: list[Map], path: Path, levels: int, kind: str) -> None:
 
     columns = -(-len(shown) // _ROWS)
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(4.4 * columns + 0.8, 2.3 * rows + 0.3), dpi=110, layout="constrained")
+    wide = max(image.shape[2] for _, image, _ in shown) / max(image.shape[1] for _, image, _ in shown)
+    # Of large images a pixel is a pixel, as far as the sheet stays below some thousand of them.
+    side = min(max(2.2, max(image.shape[2] for _, image, _ in shown) / 110), 24 / (2 * columns))
+    high = side / wide if side > 2.2 else 2.2
+    figure = Figure(figsize=(2 * side * columns + 0.8, (high + 0.2) * rows + 0.3), dpi=110, layout="constrained")
     panels = figure.subplots(rows, 2 * columns, squeeze=False)
     every = np.concatenate([strange.numpy().ravel() for _, _, strange in shown])
-    low, high = float(np.quantile(every, 0.002)), float(np.quantile(every, 0.998))
+    low, most = float(np.quantile(every, 0.002)), float(np.quantile(every, 0.998))
     if kind == "ratio":  # on either side of 0
-        low, high = -max(-low, high), max(-low, high)
+        low, most = -max(-low, most), max(-low, most)
     drawn: Any = None
     for axes in panels.flat:
         axes.set_axis_off()
@@ -50,7 +54,7 @@ def save_maps(shown: list[Map], path: Path, levels: int, kind: str) -> None:
         drawn = panels[row, column + 1].imshow(
             strange.numpy(),
             vmin=low,
-            vmax=high,
+            vmax=most,
             cmap="RdBu_r" if kind == "ratio" else "inferno",
             interpolation="nearest",
         )

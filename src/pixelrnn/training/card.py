@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pixelrnn.model import PixelModel
 from pixelrnn.model.conditions import described
+from pixelrnn.training.presets import load_preset, preset_names
 
 
 def model_card(model: PixelModel) -> str:
@@ -50,6 +52,22 @@ def _conditioning(model: PixelModel) -> str:
     return f" given {described(model)}" if described(model) else ""
 
 
+def _title(about: dict[str, Any]) -> str:
+    """The preset, unless it was trained on other data than its own."""
+    return str(about["preset"]["name"]) if _own_data(about) else Path(about["data"]).name
+
+
+def _description(network: str, about: dict[str, Any]) -> str:
+    if _own_data(about):
+        return str(about["preset"]["description"])
+    return f"{network}, trained on {about['data']} with the settings of the preset {about['preset']['name']}"
+
+
+def _own_data(about: dict[str, Any]) -> bool:
+    preset = about["preset"]
+    return preset["name"] not in preset_names() or load_preset(preset["name"]).data.name == preset["data"]["name"]
+
+
 def _lines(model: PixelModel, folder: str) -> list[str]:
     about: dict[str, Any] = model.about
     preset, progress = about["preset"], about["progress"]
@@ -57,9 +75,9 @@ def _lines(model: PixelModel, folder: str) -> list[str]:
     height, width = model.size
     options = ", ".join(f"{key} = {value}" for key, value in model.config["options"].items())
     lines = [
-        f"# {preset['name']}",
+        f"# {_title(about)}",
         "",
-        preset["description"],
+        _description(model.config["network"], about),
         "",
         "![samples](samples.png)",
         "",
