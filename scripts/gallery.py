@@ -22,7 +22,7 @@ import pixelrnn
 from pixelrnn.data import load_data
 from pixelrnn.measure.evaluation import evaluate
 from pixelrnn.measure.inspection import seen_by
-from pixelrnn.networks import NETWORKS
+from pixelrnn.networks import NETWORKS, options_of
 from pixelrnn.sampling.settings import SamplingSettings
 
 matplotlib.use("agg")
@@ -60,6 +60,7 @@ SHARED = "optimizer=muon weight_decay=0.01 batch_size=16 ema=0.99 precision=32"
 
 def command(network: str, folder: Path, minutes: float) -> list[str]:
     changes = [f"network={network}", *OPTIONS[network].split(), *SHARED.split()]
+    changes += ["dropout=0"] if "dropout" in options_of(network) else []
     sets = [word for change in changes for word in ("--set", change)]
     return ["pixelrnn", "train", "digits", "--out", str(folder), "--max-minutes", f"{minutes:g}", *sets]
 

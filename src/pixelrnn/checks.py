@@ -120,6 +120,8 @@ def class_number(name: str, names: Sequence[str]) -> int:
         return names.index(name)
     if name.isdecimal() and int(name) < len(names):
         return int(name)
+    if name.isdecimal():
+        raise ConditionError(f"There is no class number {name}: classes are numbered 0..{len(names) - 1}.")
     raise ConditionError(str(unknown("class", name, names, f"Numbers 0..{len(names) - 1} work too.")))
 
 

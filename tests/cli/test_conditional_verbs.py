@@ -83,7 +83,7 @@ def test_a_label_is_a_number_or_a_name_and_the_seed_decides(cli: Cli, class_run:
     sixes = drawn(cli, tmp_path, named, "--label", 7, "-n", 4)  # a name wins over a number
     assert (sixes == pixelrnn.load(class_run).sample(4, label=6, seed=1).numpy()).all()
     assert_refused(cli("sample", named, "--label", "tree"), MISUSED, "no class 'tree'", "Did you mean 'three'?")
-    assert_refused(cli("sample", named, "--label", "10"), MISUSED, "no class '10'", "Numbers 0..9")
+    assert_refused(cli("sample", named, "--label", "10"), MISUSED, "no class number 10", "0..9")
 
 
 def test_all_labels_are_a_row_each(cli: Cli, class_run: Path, tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ def test_maps_of_large_pictures_are_large(cli: Cli, folder: Path, tmp_path: Path
         Image.effect_noise(size, 50).save(tmp_path / f"{name}.png")
         maps = tmp_path / f"{name}-maps.png"
         assert cli("score", folder, tmp_path / f"{name}.png", "--maps", maps).status == 0
-        widths.append(Image.open(maps).width)
+        with Image.open(maps) as picture:
+            widths.append(picture.width)
     assert widths[1] > 2 * 400 > widths[0]
 
 

@@ -246,6 +246,19 @@ def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_pat
     assert (result.status, "trained on" in result.err) == (0, False)
 
 
+def test_a_picture_that_would_take_forever_is_refused_unless_its_size_is_given(cli: Cli, tmp_path: Path) -> None:
+    picture, out = tmp_path / "a.png", tmp_path / "out.png"
+    Image.new("L", (24, 16), 255).save(picture)
+    for network in ("pixelcnn", "pixel-transformer"):
+        pixelrnn.build(network, size=(8, 8), levels=2, layers=1, width=8).save(tmp_path / network)
+    run = (picture, "--keep", "top", "-n", 1, "-o", out)
+    result = cli("complete", tmp_path / "pixel-transformer", *run)
+    assert (result.status, "--size 8x8" in result.err, "--size 16x24" in result.err) == (2, True, True)
+    assert not out.exists()
+    assert cli("complete", tmp_path / "pixel-transformer", *run, "--size", "16x24").status == 0
+    assert cli("complete", tmp_path / "pixelcnn", *run).status == 0
+
+
 def test_complete_says_which_known_pixels_are_not_seen(cli: Cli, tmp_path: Path) -> None:
     picture, out = tmp_path / "a.png", tmp_path / "out.png"
     Image.new("L", (8, 8), 255).save(picture)

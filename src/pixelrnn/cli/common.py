@@ -129,7 +129,7 @@ def classes_of(model: PixelModel) -> int:
     if model.condition is None or not model.condition.classes:
         raise ConditionError(
             "The model is not conditioned on classes, so it takes no --label. Train one that is:  "
-            "pixelrnn train mnist-gated-class"
+            "pixelrnn train mnist-gated-class   or, with another preset:  --set condition=class"
         )
     return model.condition.classes
 

@@ -91,12 +91,15 @@ def run(
     known = _known(mask, keep, height, width)
     if label is None:
         note_what_is_left_out(model, ())
+    if size is None and model.network.remembers and height * width > _MUCH * model.size[0] * model.size[1]:
+        raise ConfigError(
+            f"The model was trained on {model.size[0]}x{model.size[1]}, and its work grows with the square of the "
+            f"pixels. To resize the pictures:  --size {model.size[0]}x{model.size[1]}   To keep them:  --size "
+            f"{height}x{width}"
+        )
     if (height, width) != model.size:
         trained = f"{model.size[0]}x{model.size[1]}"
-        slow = "; its work grows with the square of the pixels" if model.network.remembers else ""
-        note(
-            f"the model was trained on {trained}, not {height}x{width}; to resize the pictures:  --size {trained}{slow}"
-        )
+        note(f"the model was trained on {trained}, not {height}x{width}; to resize the pictures:  --size {trained}")
     if known.all():
         note("every pixel of the mask is known; there is nothing to complete")
     if not known.any():
@@ -119,6 +122,9 @@ def run(
     save_picture(sheet, out)
     drawn = f"{several(n, 'completion')} of {several(len(images), 'picture')}"
     typer.echo(f"{out}  {drawn} {height}x{width}   {clock.seconds:.1f} s")
+
+
+_MUCH = 4  # times as many pixels as the model was trained on
 
 
 def _note_unseen(model: PixelModel, known: Tensor) -> None:

@@ -156,7 +156,7 @@ class Condition(nn.Module):
         return " and ".join(names) or "no condition"
 
     def _checked_label(self, label: Any, n: int) -> Tensor:
-        expected = f"Labels must be whole numbers 0..{self.classes - 1}, one for all images or {n}, one per image"
+        expected = f"Labels must be whole numbers 0..{self.classes - 1}: one for all images, or a list of {n}"
         try:
             labels = np.asarray(label.detach().cpu() if isinstance(label, Tensor) else label)
         except (TypeError, ValueError, RuntimeError) as error:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pixelrnn.canvas import Order, Whole
 from pixelrnn.checks import checked_images
 from pixelrnn.data import save_picture
-from pixelrnn.errors import CausalityError
+from pixelrnn.errors import CausalityError, ImageError
 from pixelrnn.exact import without_rounding
 from pixelrnn.layers.recurrence import Recurrence
 from pixelrnn.model import PixelModel
@@ -78,6 +78,8 @@ def gradients(
 def seen_by(model: PixelModel, row: int, column: int, size: tuple[int, int], order: Order | None = None) -> Tensor:
     """The receptive field of (row, column), measured by gradients: (H, W) bool, the pixel itself left out.
 
+    Raises: ImageError if there is no such pixel
+
     >>> import pixelrnn
     >>> model = pixelrnn.build("pixelcnn", size=(5, 5), levels=2, layers=1, width=4, first_kernel=3)
     >>> seen_by(model, 3, 1, (5, 5)).int()  # not the blind spot of PixelCNN, on the right of the rows above
@@ -87,6 +89,8 @@ def seen_by(model: PixelModel, row: int, column: int, size: tuple[int, int], ord
             [1, 0, 0, 0, 0],
             [0, 0, 0, 0, 0]], dtype=torch.int32)
     """
+    if not (0 <= row < size[0] and 0 <= column < size[1]):
+        raise ImageError(f"There is no pixel ({row}, {column}) in {size[0]} x {size[1]}.")
     return seen_pairs(model, size, [(row, column)], order)[0]
 
 
