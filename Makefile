@@ -8,7 +8,7 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench bench-compare soak fuzz clean
+.PHONY: help demo test check docs links bench bench-compare soak fuzz clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ test: $(READY)  ## lint, types and every test
 
 docs: $(READY)  ## build the site in docs/_build/html; a warning or a broken link is an error
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+links: $(READY)  ## ask every other host that the site links to (needs a network)
+	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/links
 
 bench: $(READY)  ## measure sampling, training and growth: docs/performance.md
 	$(BIN)/python benchmarks/performance.py --out docs/performance.md

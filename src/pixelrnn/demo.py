@@ -18,8 +18,9 @@ from pixelrnn.model import PixelModel
 from pixelrnn.report.page import page
 from pixelrnn.report.sheets import completion_sheet
 from pixelrnn.training.callbacks import Progress
+from pixelrnn.training.prepare import load_for
 from pixelrnn.training.presets import Preset, load_preset
-from pixelrnn.training.run import load_for, train
+from pixelrnn.training.run import train
 from pixelrnn.training.run_folder import check_folder, check_not_foreign, finished, saved_preset
 
 _COMPLETED, _EACH = 8, 5

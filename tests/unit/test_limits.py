@@ -18,7 +18,7 @@ from pixelrnn.data import load_data, picture_folder
 from pixelrnn.errors import ConfigError, MemoryLimitError, ModelError
 from pixelrnn.measure.evaluation import evaluate
 from pixelrnn.networks import NETWORKS
-from pixelrnn.training import run
+from pixelrnn.training import prepare
 from pixelrnn.training.machine import Machine
 from pixelrnn.training.memory import kept_for_backward
 from pixelrnn.training.presets import load_preset
@@ -158,12 +158,12 @@ def test_a_step_on_gpus_counts_the_share_of_one(monkeypatch: pytest.MonkeyPatch)
     """Decoded pictures are in the memory of the machine, and a step in that of each GPU."""
     torch.set_default_dtype(torch.float32)
     asked: list[tuple[str, int, str]] = []
-    monkeypatch.setattr(run, "check_memory", lambda what, needed, device: asked.append((what, needed, device.type)))
+    monkeypatch.setattr(prepare, "check_memory", lambda what, needed, device: asked.append((what, needed, device.type)))
     preset = load_preset("digits", ["batch_size=32"])
     for devices in (1, 4):
-        run.check_fits_memory(preset, (50, 1, 100, 100), Machine("cpu", devices), decoded=7)
+        prepare.check_fits_memory(preset, (50, 1, 100, 100), Machine("cpu", devices), decoded=7)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    run.check_fits_memory(preset, (50, 1, 100, 100), Machine("cuda", 4), decoded=7)
+    prepare.check_fits_memory(preset, (50, 1, 100, 100), Machine("cuda", 4), decoded=7)
     (_, one, _), (_, four, _), (what, share, kind), (decoded, bytes_, where) = asked
     assert (one, kind, where, bytes_) == (four, "cuda", "cpu", 7)
     assert share == (one - 7) // 4

@@ -12,6 +12,7 @@ import torch
 
 from pixelrnn.data import BINARISATIONS, ImageData, Levels, data_names
 from pixelrnn.errors import ConfigError
+from pixelrnn.training.prepare import build_model
 from pixelrnn.training.presets import (
     DataSettings,
     Preset,
@@ -20,7 +21,6 @@ from pixelrnn.training.presets import (
     preset_from,
     preset_names,
 )
-from pixelrnn.training.run import build_model
 
 NAME = "mnist-gated"
 

@@ -7,7 +7,6 @@ RUN/logs/         metrics as CSV (and for TensorBoard, if it is installed), samp
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import logging
 import math
@@ -26,14 +25,12 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
-from pixelrnn.checks import check_memory
-from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape, a_few, load_data, without_classes
+from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape
 from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
-from pixelrnn.layers.normalised import NormalisedConv2d, fitted
 from pixelrnn.measure.verification import verify
 from pixelrnn.model import PixelModel
-from pixelrnn.model.conditions import LABELS_HINT, condition_of, torch_labels
+from pixelrnn.model.conditions import LABELS_HINT, torch_labels
 from pixelrnn.model.model_folder import holds_model, read_config
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.callbacks import Bar, KeepBest, Progress, TimeLimit, moving_average
@@ -41,8 +38,9 @@ from pixelrnn.training.checkpoints import AtomicCheckpointIO, Checkpoints, Skipp
 from pixelrnn.training.embedding import freeze, train_encoder
 from pixelrnn.training.loggers import check_loggers, loggers_of
 from pixelrnn.training.machine import Machine
-from pixelrnn.training.memory import keep_freed_memory, kept_for_backward
+from pixelrnn.training.memory import keep_freed_memory
 from pixelrnn.training.module import PixelTraining
+from pixelrnn.training.prepare import build_model, check_fits_memory, check_levels, fit_initial_weights, load_for
 from pixelrnn.training.presets import Preset
 from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare_folder
 
@@ -122,7 +120,7 @@ def train(
         )
     check_fits_memory(preset, (len(train_data), train_data.channels, *train_data.size), machine)
     batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
-    _check_levels(preset, train_data.name, batches)
+    check_levels(preset, train_data.name, batches)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves a step on a CPU
     # The folder has not been touched so far: errors in the preset or its data have been found by now.
     with locked(folder) if first else nullcontext():
@@ -139,7 +137,7 @@ def train(
             )
         limit = max_minutes * 60 if max_minutes else None
         if not checkpoint:
-            _fit_initial_weights(model, train_data, levels, preset)
+            fit_initial_weights(model, train_data, levels, preset)
         module = PixelTraining(model, settings, levels, limit, preset.data.condition)
         keep = KeepBest(folder, about, on_validation)
         more: list[Callback] = [TimeLimit(limit, on_time_limit)] if limit else []
@@ -150,20 +148,6 @@ def train(
         if first:
             write_atomic(folder / "training" / FINISHED, b"")
     return PixelModel.load(folder)
-
-
-def _fit_initial_weights(model: PixelModel, data: ImageData, levels: Levels, preset: Preset) -> None:
-    """Let the first images decide the initial weights of layers that are normalised, in all processes alike."""
-    normalised = [each for each in model.modules() if isinstance(each, NormalisedConv2d)]
-    if normalised and all(each.initial for each in normalised):  # not those of a model that has learned before
-        count = min(_FIRST, preset.training.batch_size)  # what fits into memory as a batch fits here
-        images = torch.from_numpy(np.array(levels.fixed(data.images[:count])))
-        labels = None if data.labels is None else torch.from_numpy(np.array(data.labels[:count]))
-        with torch.no_grad(), fitted(model):
-            model.log_prob(images, **condition_of(model, preset.data.condition, images, labels))
-
-
-_FIRST = 32  # images
 
 
 def is_first() -> bool:
@@ -262,92 +246,6 @@ def _about(
         **_classes(preset, train_data),
         "command": command or f"pixelrnn train {preset.name} --out FOLDER",
     }
-
-
-def _check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
-    """Raises ConfigError if all pixels of a few images have the same level."""
-    pixels = batches.train.pixels
-    some = a_few(pixels)
-    if some.min() == some.max():
-        raise ConfigError(
-            f"Every pixel of {name} is quantised to the same one of {preset.data.levels} levels. If the values are not "
-            "bytes 0..255, set their number, for example 4 for 0..3:  --set values=4 --set levels=4"
-        )
-
-
-def check_fits_memory(preset: Preset, shape: Shape, machine: Machine, decoded: int = 0) -> None:
-    """Check that a training step on images of this shape fits into memory, besides `decoded` bytes of pictures.
-
-    What a step keeps for its backward pass is measured on small images, and grows with the pixels of a batch.
-
-    Raises: MemoryLimitError if it does not
-    """
-    count, channels, *size = shape
-    small = (min(size[0], _MEASURED), min(size[1], _MEASURED))
-    with torch.random.fork_rng(devices=[]):  # the random numbers of the training stay the same
-        model = _build(preset, small, channels)
-        kept = kept_for_backward(model, bf16=preset.training.precision == "bf16")
-    gpu = machine.device != "cpu" and torch.cuda.is_available()
-    batch = min(count, -(-preset.training.batch_size // (machine.nodes * (machine.devices if gpu else 1))))
-    step = batch * kept * size[0] * size[1] // (small[0] * small[1])
-    what = f"A training step on {batch} images of {size[0]} x {size[1]}"
-    if gpu:
-        check_memory(what, step, torch.device("cuda"))
-        step = 0
-    loaded = f"{count} decoded pictures of {size[0]} x {size[1]}"
-    check_memory(
-        loaded if gpu else f"{what}, besides {loaded}," if decoded else what, decoded + step, torch.device("cpu")
-    )
-
-
-_MEASURED = 32  # the most rows and columns of the images with which memory is measured
-
-
-def load_for(
-    preset: Preset,
-    split: str,
-    download: ProgressCallback | None = None,
-    on_pictures: Callable[[Shape], None] = lambda _: None,
-) -> ImageData:
-    """One split of a preset's data; `download` and `on_pictures` as in `load_data`."""
-    size = (preset.data.size[0], preset.data.size[1]) if len(preset.data.size) == 2 else None
-    if preset.data.size and size is None:
-        raise ConfigError(f"data.size must be [H, W], not {preset.data.size}.")
-    data = load_data(
-        preset.data.name,
-        split,
-        size=size,
-        channels=preset.data.channels or None,
-        skip_broken=preset.data.skip_broken,
-        progress=download,
-        on_pictures=on_pictures,
-    )
-    data = without_classes(data, preset.data.leave_out)
-    return dataclasses.replace(data, values=preset.data.values) if preset.data.values else data
-
-
-def build_model(preset: Preset, data: ImageData) -> PixelModel:
-    """The untrained model of a preset, for images of the size and channels of `data`."""
-    condition: dict[str, Any] = {}
-    if preset.data.condition == "class":
-        if data.labels is None:
-            raise ConfigError(f"{data.name} has no labels, so no model can be conditioned on classes. {LABELS_HINT}")
-        condition["classes"] = len(data.class_names)
-    elif preset.data.condition:
-        condition["map_channels"] = data.channels
-    return _build(preset, data.size, data.channels, **condition)
-
-
-def _build(preset: Preset, size: tuple[int, int], channels: int, **condition: Any) -> PixelModel:
-    options = {key: value for key, value in preset.model.items() if key not in ("network", "head")} | condition
-    return pixelrnn.build(
-        preset.model["network"],
-        head=preset.model.get("head"),
-        size=size,
-        channels=channels,
-        levels=preset.data.levels,
-        **options,
-    )
 
 
 def _embed(

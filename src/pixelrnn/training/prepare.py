@@ -1,0 +1,122 @@
+"""What comes before a training run: the images and the model of a preset, and whether they fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+import pixelrnn
+from pixelrnn.checks import check_memory
+from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape, a_few, load_data, without_classes
+from pixelrnn.errors import ConfigError
+from pixelrnn.layers.normalised import NormalisedConv2d, fitted
+from pixelrnn.model import PixelModel
+from pixelrnn.model.conditions import LABELS_HINT, condition_of
+from pixelrnn.training.batches import PixelBatches
+from pixelrnn.training.machine import Machine
+from pixelrnn.training.memory import kept_for_backward
+from pixelrnn.training.presets import Preset
+
+
+def load_for(
+    preset: Preset,
+    split: str,
+    download: ProgressCallback | None = None,
+    on_pictures: Callable[[Shape], None] = lambda _: None,
+) -> ImageData:
+    """One split of a preset's data; `download` and `on_pictures` as in `load_data`."""
+    size = (preset.data.size[0], preset.data.size[1]) if len(preset.data.size) == 2 else None
+    if preset.data.size and size is None:
+        raise ConfigError(f"data.size must be [H, W], not {preset.data.size}.")
+    data = load_data(
+        preset.data.name,
+        split,
+        size=size,
+        channels=preset.data.channels or None,
+        skip_broken=preset.data.skip_broken,
+        progress=download,
+        on_pictures=on_pictures,
+    )
+    data = without_classes(data, preset.data.leave_out)
+    return dataclasses.replace(data, values=preset.data.values) if preset.data.values else data
+
+
+def build_model(preset: Preset, data: ImageData) -> PixelModel:
+    """The untrained model of a preset, for images of the size and channels of `data`."""
+    condition: dict[str, Any] = {}
+    if preset.data.condition == "class":
+        if data.labels is None:
+            raise ConfigError(f"{data.name} has no labels, so no model can be conditioned on classes. {LABELS_HINT}")
+        condition["classes"] = len(data.class_names)
+    elif preset.data.condition:
+        condition["map_channels"] = data.channels
+    return _build(preset, data.size, data.channels, **condition)
+
+
+def _build(preset: Preset, size: tuple[int, int], channels: int, **condition: Any) -> PixelModel:
+    options = {key: value for key, value in preset.model.items() if key not in ("network", "head")} | condition
+    return pixelrnn.build(
+        preset.model["network"],
+        head=preset.model.get("head"),
+        size=size,
+        channels=channels,
+        levels=preset.data.levels,
+        **options,
+    )
+
+
+def check_fits_memory(preset: Preset, shape: Shape, machine: Machine, decoded: int = 0) -> None:
+    """Check that a training step on images of this shape fits into memory, besides `decoded` bytes of pictures.
+
+    What a step keeps for its backward pass is measured on small images, and grows with the pixels of a batch.
+
+    Raises: MemoryLimitError if it does not
+    """
+    count, channels, *size = shape
+    small = (min(size[0], _MEASURED), min(size[1], _MEASURED))
+    with torch.random.fork_rng(devices=[]):  # the random numbers of the training stay the same
+        model = _build(preset, small, channels)
+        kept = kept_for_backward(model, bf16=preset.training.precision == "bf16")
+    gpu = machine.device != "cpu" and torch.cuda.is_available()
+    batch = min(count, -(-preset.training.batch_size // (machine.nodes * (machine.devices if gpu else 1))))
+    step = batch * kept * size[0] * size[1] // (small[0] * small[1])
+    what = f"A training step on {batch} images of {size[0]} x {size[1]}"
+    if gpu:
+        check_memory(what, step, torch.device("cuda"))
+        step = 0
+    loaded = f"{count} decoded pictures of {size[0]} x {size[1]}"
+    check_memory(
+        loaded if gpu else f"{what}, besides {loaded}," if decoded else what, decoded + step, torch.device("cpu")
+    )
+
+
+_MEASURED = 32  # the most rows and columns of the images with which memory is measured
+
+
+def check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
+    """Raises ConfigError if all pixels of a few images have the same level."""
+    pixels = batches.train.pixels
+    some = a_few(pixels)
+    if some.min() == some.max():
+        raise ConfigError(
+            f"Every pixel of {name} is quantised to the same one of {preset.data.levels} levels. If the values are not "
+            "bytes 0..255, set their number, for example 4 for 0..3:  --set values=4 --set levels=4"
+        )
+
+
+def fit_initial_weights(model: PixelModel, data: ImageData, levels: Levels, preset: Preset) -> None:
+    """Let the first images decide the initial weights of layers that are normalised, in all processes alike."""
+    normalised = [each for each in model.modules() if isinstance(each, NormalisedConv2d)]
+    if normalised and all(each.initial for each in normalised):  # not those of a model that has learned before
+        count = min(_FIRST, preset.training.batch_size)  # what fits into memory as a batch fits here
+        images = torch.from_numpy(np.array(levels.fixed(data.images[:count])))
+        labels = None if data.labels is None else torch.from_numpy(np.array(data.labels[:count]))
+        with torch.no_grad(), fitted(model):
+            model.log_prob(images, **condition_of(model, preset.data.condition, images, labels))
+
+
+_FIRST = 32  # images
