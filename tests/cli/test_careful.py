@@ -209,6 +209,9 @@ def test_training_notes_what_may_not_be_expected(cli: Cli, here: Path) -> None:
     )
     chosen = cli("train", "digits", "--out", "d", *mine, "--set", "batch_size=3", "--set", "data.levels=16")
     assert "note: " not in chosen.err
+    np.save("large.npy", np.random.default_rng(0).integers(0, 17, (3, 130, 130), dtype=np.uint8))
+    large = ("--data", "large.npy", "--set", "values=17", "--set", "levels=17", "--set", "batch_size=1")
+    assert "images are 130x130" in cli("train", "digits", "--out", "l", *large, *mine[2:]).err
     assert "note: " not in cli("train", "digits", "--out", "e", "--epochs", 1, *SMALL[:4], "--set", "batch_size=99").err
 
 

@@ -220,7 +220,7 @@ def test_a_file_is_never_much_larger_than_its_pixels(name: str) -> None:
 
 def test_what_cannot_be_compressed_says_why() -> None:
     model, exact = exact_model("local, softmax")
-    with pytest.raises(CodecError, match=r"Only an exact model compresses: make one with model.quantised"):
+    with pytest.raises(CodecError, match=r"Only an exact model compresses: make one with .*model\.quantised"):
         model.compress(images_of(model, 1))
     blob = exact.compress(images_of(exact, 1))
     _, other = exact_model("local, softmax")

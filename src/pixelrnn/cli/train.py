@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pixelrnn.training.presets import Preset
 
 _FEW_STEPS, _SMALL_BATCH = 10, 4  # an epoch of fewer optimizer steps is noted, unless batches are small already
+_LARGE = 1 << 14  # pixels of an image
 
 EXAMPLE = (
     "\b\nExamples:\n"
@@ -135,6 +136,9 @@ def _note_data(settings: Preset, chosen: set[str], data: ImageData) -> None:
             f"the 256 values of {data.name} are {how}, as {settings.name} sets it; to keep more of them:  "
             f"--set levels=256{' --set binarise=' if settings.data.binarise else ''}"
         )
+    height, width = data.size
+    if height * width > _LARGE and "size" not in chosen:
+        note(f"the images are {height}x{width}, which takes long to learn; to resize pictures:  --size 32x32")
     steps = -(-len(data) // settings.training.batch_size) / settings.training.accumulate
     if steps < _FEW_STEPS and settings.training.batch_size > _SMALL_BATCH:
         note(

@@ -119,7 +119,10 @@ class Writer:
 
     def __init__(self, file: IO[bytes], model: ExactModel, name: str) -> None:
         if not isinstance(model.head, IntegerHead):
-            raise CodecError("Only an exact model compresses: make one with model.quantised(images).")
+            raise CodecError(
+                "Only an exact model compresses: make one with  pixelrnn quantise RUN --out RUN-exact   or, in Python, "
+                "model.quantised(images)."
+            )
         self.file, self.model, self.images = file, model, 0
         called = name.encode()[:255]
         classes = classes_of(model)
