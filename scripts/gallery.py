@@ -1,6 +1,6 @@
-"""docs/gallery.md: every network trained for a minute on the same digits, its samples, what a pixel sees, its walk.
+"""docs/gallery.md: every network trained for the same time on the same digits, its samples, what a pixel sees, its walk.
 
-    python scripts/gallery.py [--minutes 1] [--models runs/gallery] [--out docs]
+    python scripts/gallery.py [--minutes 1.5] [--models runs/gallery] [--out docs]
 
 A model that is in the folder already is not trained again.
 """
@@ -47,7 +47,7 @@ OPTIONS = {
     "lmconv": "layers=1 width=24 blocks=2",
 }
 INTRODUCTION = """\
-Written by `python scripts/gallery.py`. Every network was trained for {minutes:g} minute(s) on two CPU threads, on the
+Written by `python scripts/gallery.py`. Every network was trained for {minutes:g} minutes on two CPU threads, on the
 8 x 8 digits of scikit-learn with 17 levels (1,297 images, the epoch chosen on 200). Samples have seed 0; the nats are
 those of the 300 test images. The networks are small and the time is short, so this is no ranking: [results](results.md)
 has that.
@@ -108,7 +108,7 @@ def final_in(model: pixelrnn.PixelModel) -> tuple[np.ndarray, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=1, help="of training for each model that is not there")
+    parser.add_argument("--minutes", type=float, default=1.5, help="of training for each model that is not there")
     parser.add_argument("--models", type=Path, default=Path("runs/gallery"))
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()

@@ -20,7 +20,7 @@ from pixelrnn.training.presets import load_preset
 # Commands that are only parsed: they take minutes, never end, or need several devices or machines.
 LONG = {"demo", "serve"}
 ELSEWHERE = {"--devices", "--nodes", "--processes"}
-MEASUREMENTS = {"docs/results.md", "docs/heirs.md"}  # each of their commands is a training of an hour
+MEASUREMENTS = {"docs/results.md", "docs/heirs.md", "docs/gallery.md"}  # trainings of an hour; all networks
 TRANSLATION = "README.zh-CN.md"
 SHORTER = {"-n 100000": "-n 6", "RUN": "demo/run", "PRESET": "digits", "--label NAME": "--label KIND"}
 PARSER = typer.main.get_command(app)
