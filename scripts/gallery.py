@@ -1,4 +1,4 @@
-"""docs/gallery.md: every network trained for the same time on the same digits, its samples, what a pixel sees, its walk.
+"""docs/gallery.md: every network trained for the same time on the same digits: samples, receptive field, walk.
 
     python scripts/gallery.py [--minutes 1.5] [--models runs/gallery] [--out docs]
 
