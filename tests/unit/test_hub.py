@@ -145,6 +145,20 @@ def test_a_model_comes_back_from_the_hub_as_it_was_and_from_the_cache_without_it
     assert torch.equal(pixelrnn.load("hf://someone/stripes").sample(3, seed=0), images)
 
 
+def test_the_names_of_other_libraries_do_the_same(hub: StandIn, tmp_path: Path) -> None:
+    """As `huggingface_hub.PyTorchModelHubMixin`."""
+    model = small()
+    images = model.sample(3, seed=0)
+    assert model.save_pretrained(tmp_path / "model") is None
+    assert not hub.files
+    address = model.save_pretrained(tmp_path / "again", repo_id="someone/stripes", push_to_hub=True, private=True)
+    assert str(address).endswith("/someone/stripes")
+    for name, revision in ((tmp_path / "model", None), ("someone/stripes", None), ("someone/stripes", "main")):
+        again = pixelrnn.PixelModel.from_pretrained(name, revision=revision)
+        assert isinstance(again, pixelrnn.PixelModel)
+        assert torch.equal(again.sample(3, seed=0), images)
+
+
 def test_a_card_has_the_measured_figures_as_metadata(hub: StandIn, tmp_path: Path) -> None:
     model = small()
     images = torch.randint(0, 2, (20, 1, 4, 4), dtype=torch.uint8)

@@ -29,7 +29,6 @@ from pixelrnn.exact import (
 )
 from pixelrnn.fields import options_of_call, validated
 from pixelrnn.heads import HEADS, Head, head_options
-from pixelrnn.model import hub
 from pixelrnn.model import model_folder as folders
 from pixelrnn.model.compression import CompressionMixin
 from pixelrnn.model.generation import GenerationMixin
@@ -43,13 +42,14 @@ from pixelrnn.model.options import (
     checked_colours,
 )
 from pixelrnn.model.renamed import accepts_map, rename_state, renamed
+from pixelrnn.model.sharing import SharingMixin
 from pixelrnn.networks import build_network, options_of
 from pixelrnn.program import Programs
 from pixelrnn.sampling.choice import Choice
 from pixelrnn.sampling.pace import Pace
 
 
-class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
+class PixelModel(GenerationMixin, CompressionMixin, SharingMixin, nn.Module):
     """An autoregressive image model: the exact probability of every pixel given the pixels before it.
 
     Images are integers 0..levels-1 of shape (B, C, H, W), as input and output; outputs are uint8 on the model's device.
@@ -348,19 +348,6 @@ class PixelModel(GenerationMixin, CompressionMixin, nn.Module):
         config = {**self.config, "parameters": self.num_parameters, "about": self.about}
         weights = {name: each.half() if half else each for name, each in self.state_dict().items()}
         folders.write_folder(Path(folder), config, weights, card or self._plain_card())
-
-    def push_to_hub(self, repo: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Write the model into the repository `repo`, "user/name", of the Hugging Face Hub, and return its address.
-
-        `load("hf://user/name")` reads it. Arguments and errors are those of `hub.push`.
-        """
-        network = self.config["network"]
-        return hub.push(
-            lambda folder: self.save(folder, hub.card(self._plain_card(), repo, network, self.about)),
-            repo,
-            private=private,
-            token=token,
-        )
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> PixelModel:
