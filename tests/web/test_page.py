@@ -103,14 +103,18 @@ def test_playback_stops_and_goes_step_by_step(tab: playwright.Page) -> None:
     tab.wait_for_selector("#sheet[data-shown='256']")
 
 
-def test_an_image_is_looked_into_by_the_keyboard_alone(tab: playwright.Page) -> None:
+def test_an_image_is_looked_into_by_the_keyboard_alone(tab: playwright.Page, models: dict[str, Path]) -> None:
     tab.focus("input[name=n]")
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#sheet[data-shown='1024']")
     tab.focus("#sheet")
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowRight"):
+        tab.keyboard.press(key)
+    assert tab.get_attribute("#sheet", "aria-label") == "Image 6 of 16"
     tab.keyboard.press("Enter")
     assert tab.is_visible("#panel-picture")
-    tab.focus("#picture")
+    expected = 255 * pixelrnn.load(models["digits"]).sample(6, seed=0).numpy()[5, 0]
+    assert (values_of(tab, "picture")[..., 0] == expected).all()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
         tab.keyboard.press(key)
     tab.wait_for_selector("text=Row 2, column 1")
@@ -119,6 +123,9 @@ def test_an_image_is_looked_into_by_the_keyboard_alone(tab: playwright.Page) -> 
     tab.check("#bits")
     tab.wait_for_selector("text=/The image takes .* bits/")
     assert re.fullmatch(r"\d+\.\d\d bits", tab.inner_text("#scale-high"))
+    assert "given no class" in tab.inner_text("#of-image")
+    tab.select_option("#picture-label", label="two")
+    tab.wait_for_selector("text=/given the class two/")
     assert len(np.unique(values_of(tab, "scale-colours")[0], axis=0)) > 100
     tab.focus("#tab-picture")
     tab.keyboard.press("ArrowRight")
@@ -213,7 +220,9 @@ def test_wrong_files_are_told_in_a_sentence(tab: playwright.Page, tmp_path: Path
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_fits_a_phone_has_contrast_and_labels(browser: playwright.Browser, page: Page, theme: str) -> None:
+def test_it_fits_a_phone_has_contrast_and_labels(
+    browser: playwright.Browser, page: Page, tmp_path: Path, theme: str
+) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=theme, has_touch=True)
     tab = context.new_page()
     tab.goto(page.url)
@@ -221,6 +230,9 @@ def test_it_fits_a_phone_has_contrast_and_labels(browser: playwright.Browser, pa
     assert tab.evaluate("document.documentElement.dataset.theme") == theme
     for name in ("sample", "picture", "compress", "between"):
         tab.click(f"#tab-{name}")
+        if name == "compress":
+            tab.set_input_files("#file", picture_at(tmp_path, (20, 24), "RGB"))
+            tab.wait_for_selector("#sizes:visible")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360, f"{name} is wider than the screen"
     assert tab.evaluate(
         "(() => { const row = document.querySelector('[role=tablist]'); return row.scrollWidth <= row.clientWidth; })()"

@@ -88,6 +88,12 @@ class Sheet {
     this.values[image].set(values, (row * width + column) * channels);
   }
   draw() { this.context.putImageData(this.pixels, 0, 0); }
+  mark(image) { // for the keyboard
+    this.draw();
+    const [top, left] = this.place(image);
+    this.context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--mark");
+    this.context.strokeRect(left + 0.5, top + 0.5, this.head.width - 1, this.head.height - 1);
+  }
   imageAt(event) { // which image is under the pointer
     const box = this.canvas.getBoundingClientRect();
     const row = Math.floor(((event.clientY - box.top) / box.height) * this.rows);
@@ -182,6 +188,7 @@ async function sample(event) {
   $("sheet").dataset.state = "drawing";
   stopSampling = walk(request, {
     onBegin: (head) => {
+      chosen = 0;
       player.begin(new Sheet($("sheet"), head, 560));
       $("command").textContent = head.command;
       $("copy").hidden = !head.command;
@@ -196,6 +203,7 @@ async function sample(event) {
 }
 
 $("sample").addEventListener("submit", sample);
+$("sample").addEventListener("invalid", () => say(""), true); // the browser says what is wrong
 $("dice").addEventListener("click", () => { $("sample").seed.value = Math.floor(Math.random() * 1e6); sample(); });
 $("stop").addEventListener("click", () => { stopSampling(); player.stop(); });
 $("step").addEventListener("click", () => { pause(true); player.step(); });
@@ -209,7 +217,22 @@ $("sheet").addEventListener("click", (event) => {
   const image = player.sheet?.imageAt(event);
   if (image < player.sheet?.head.images && player.shown === player.total) lookInto(player.sheet, image);
 });
-$("sheet").addEventListener("keydown", (event) => { if (event.key === "Enter" && player.sheet) lookInto(player.sheet, 0); });
+let chosen = 0; // the image of the sheet that the keyboard is at
+$("sheet").addEventListener("keydown", (event) => {
+  const { sheet } = player;
+  if (!sheet || player.shown < player.total) return;
+  const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -sheet.columns, ArrowDown: sheet.columns };
+  if (event.key === "Enter") {
+    lookInto(sheet, chosen);
+    $("picture").focus();
+  } else if (moves[event.key]) {
+    chosen = Math.max(0, Math.min(sheet.head.images - 1, chosen + moves[event.key]));
+    sheet.mark(chosen);
+    $("sheet").setAttribute("aria-label", `Image ${chosen + 1} of ${sheet.head.images}`);
+  } else return;
+  event.preventDefault();
+});
+$("sheet").addEventListener("blur", () => player.sheet?.draw());
 
 function pause(wanted) {
   player.paused = wanted;
@@ -219,6 +242,7 @@ function pause(wanted) {
 
 function lookInto(sheet, image) {
   picture.set(sheet.bytes(image));
+  $("picture-label").value = $("sample").label.value; // it was drawn as this class
   select($("tab-picture"));
 }
 
@@ -370,7 +394,10 @@ async function showBits() {
     const bits = new Float32Array(fromBase64(found.bits).buffer);
     const sorted = Float32Array.from(bits).sort();
     picture.map = { bits, low: sorted[0], high: Math.max(sorted[Math.floor(0.995 * (sorted.length - 1))], sorted[0] + 1e-6) };
-    $("of-image").textContent = `The image takes ${found.total.toFixed(1)} bits, ${found.per_dimension.toFixed(4)} ` +
+    const label = $("picture-label").selectedOptions[0]?.textContent;
+    const given = card.classes.length ? `, given ${label === "any" ? "no class" : `the class ${label}`}` : "";
+    const hidden = picture.known.every(Boolean) ? "" : ", what is hidden included";
+    $("of-image").textContent = `The image takes ${found.total.toFixed(1)} bits${given}${hidden}: ${found.per_dimension.toFixed(4)} ` +
       "bits/dim. The map shows the bits per dimension of each pixel.";
     showScale(picture.map);
   } else $("of-image").textContent = "";
@@ -428,10 +455,15 @@ $("hide-bottom").addEventListener("click", () => hideRows((row) => row >= card.h
 $("show-all").addEventListener("click", () => hideRows(() => false));
 $("clear").addEventListener("click", () => picture.set(new Uint8Array(card.width * card.height * card.channels)));
 $("bits").addEventListener("change", showBits);
+$("picture-label").addEventListener("change", () => {
+  if ($("bits").checked) showBits();
+  if (picture.at !== null) lookAt(Math.floor(picture.at / card.width), picture.at % card.width);
+});
 
 let stopCompleting = () => {};
 $("complete").addEventListener("click", () => {
   say("");
+  if (!$("picture-seed").reportValidity()) return;
   stopCompleting();
   const request = {
     do: "complete", model: card.name, picture: picture.json(), known: toBase64(picture.known), n: 4,
@@ -486,7 +518,7 @@ async function compress(file) {
   $("sizes").tBodies[0].replaceChildren(...Object.entries(found.sizes).map(([name, bytes]) => {
     const row = document.createElement("tr");
     const bar = Object.assign(document.createElement("span"), { className: "size" });
-    bar.style.width = `${(12 * bytes) / most}rem`;
+    bar.style.width = `${(100 * bytes) / most}%`;
     for (const cell of [name, bytes.toLocaleString(), bar]) row.insertCell().append(cell);
     return row;
   }));
@@ -537,6 +569,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 let stopBetween = () => {};
 $("interpolate").addEventListener("click", async () => {
   say("");
+  if (!$("between-seed").reportValidity()) return;
   const end = async (id) => {
     const [file] = $(id).files;
     if (!card.encodes) return +$(`${id}-label`).value;
@@ -551,7 +584,11 @@ $("interpolate").addEventListener("click", async () => {
     stopBetween = walk(request, {
       onBegin: (head) => { $("between").hidden = false; sheet = new Sheet($("between"), head, 640); },
       onPixels: (pixels) => { pixels.forEach((pixel) => sheet.put(pixel)); sheet.draw(); },
-      onEnd: () => { $("between").setAttribute("aria-label", "Samples from the first to the last, left to right"); $("between").dataset.state = "drawn"; },
+      onEnd: (seconds) => {
+        $("between").setAttribute("aria-label", "Samples from the first to the last, left to right");
+        $("between").dataset.state = "drawn";
+        $("between-hint").textContent = `From the first, left, to the last, right; each row has its own random numbers. ${seconds} s.`;
+      },
       onError: say,
     });
   } catch (problem) { say(problem); }
@@ -586,7 +623,11 @@ function choose(name) {
   for (const id of ["command", "progress", "completed"]) $(id).textContent = "";
   if (picture.bytes?.length === card.width * card.height * card.channels && picture.known.length === card.width * card.height) {
     picture.set(picture.bytes, picture.known); // the same picture, seen by another model
-  } else picture.set(new Uint8Array(card.width * card.height * card.channels));
+  } else {
+    const drawn = picture.bytes?.some(Boolean);
+    picture.set(new Uint8Array(card.width * card.height * card.channels));
+    if (drawn) $("of-image").textContent = `The picture before was of another size or colour than those of ${card.name}.`;
+  }
   say("");
 }
 $("model").addEventListener("change", () => choose($("model").value));
