@@ -22,7 +22,7 @@ LONG = {"demo", "serve"}
 ELSEWHERE = {"--devices", "--nodes", "--processes"}
 MEASUREMENTS = {"docs/results.md", "docs/heirs.md", "docs/gallery.md"}  # trainings of an hour; all networks
 TRANSLATION = "README.zh-CN.md"
-SHORTER = {r"-n \d+": "-n 2", "RUN": "demo/run", "PRESET": "digits", "--label NAME": "--label KIND"}
+SHORTER = {r"-n \d+": "-n 1", "RUN": "demo/run", "PRESET": "digits", "--label NAME": "--label KIND"}
 PARSER = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = vars(PARSER)["commands"]
 
