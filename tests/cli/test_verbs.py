@@ -221,6 +221,7 @@ def test_inspect_proves_a_network_of_any_order_in_several(cli: Cli) -> None:
 def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = pixelrnn.build("pixel-transformer", size=(8, 8), levels=17, layers=1, width=8)
+    model.about = {"preset": {"training": {"orders": ""}}}
     model.save(tmp_path / "model")
     array, out = tmp_path / "samples.npy", tmp_path / "samples.png"
     result = cli(

@@ -20,6 +20,7 @@ from torch import Tensor
 import pixelrnn
 from pixelrnn.codec import Reader, Writer, blocks, rans
 from pixelrnn.codec import archive as archive_file
+from pixelrnn.codec.labels import labels_size, packed_labels, unpacked_labels
 from pixelrnn.codec.schedule import BAND, Schedule
 from pixelrnn.errors import CodecError, MemoryLimitError
 from pixelrnn.exact.tables import TOTAL
@@ -130,13 +131,13 @@ def test_without_a_label_an_image_gets_the_one_that_takes_the_fewest_bits() -> N
 def test_labels_take_as_many_bits_as_there_are_labels_for(classes: int, count: int) -> None:
     chance = random.Random(0)
     labels = [chance.randrange(blocks.NO_LABEL, classes) for _ in range(count)]
-    data = archive_file._packed_labels(labels, classes)
-    assert len(data) == archive_file._labels_size(count, classes)
-    assert archive_file._labels(data, count, classes) == labels
+    data = packed_labels(labels, classes)
+    assert len(data) == labels_size(count, classes)
+    assert unpacked_labels(data, count, classes) == labels
     assert 8 * len(data) <= count * math.log2(classes + 1) * 1.002 + 8 * (count // 64 + 1)
     if (classes + 1) ** count != 256 ** len(data):  # else every number is one of labels
         with pytest.raises(CodecError, match="no such labels"):
-            archive_file._labels(b"\xff" * len(data), count, classes)
+            unpacked_labels(b"\xff" * len(data), count, classes)
 
 
 def test_an_order_of_colours_is_undone() -> None:

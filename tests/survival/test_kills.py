@@ -16,7 +16,7 @@ from runs import assert_no_orphan, begin, complete, curve, ended, kill, wait_for
 
 import pixelrnn
 
-KILLS = int(os.environ.get("PIXELRNN_KILLS", "2"))
+KILLS = int(os.environ.get("PIXELRNN_KILLS", "3"))
 ALWAYS_SAVING = ("--save-minutes", 0)  # a checkpoint after every step, so that many kills fall into one
 
 

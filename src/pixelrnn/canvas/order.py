@@ -216,4 +216,4 @@ def family_of(name: str) -> str:
     >>> family_of("s-curve-3")
     's-curves'
     """
-    return {"s": "s-curves"}.get(name.split("-")[0], name.split("-")[0])
+    return "s-curves" if name.startswith("s-curve") else name.split("-")[0]

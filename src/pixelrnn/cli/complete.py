@@ -92,10 +92,10 @@ def run(
     if label is None:
         note_what_is_left_out(model, ())
     if size is None and model.network.remembers and height * width > _MUCH * model.size[0] * model.size[1]:
+        trained = f"{model.size[0]}x{model.size[1]}"
         raise ConfigError(
-            f"The model was trained on {model.size[0]}x{model.size[1]}, and its work grows with the square of the "
-            f"pixels. To resize the pictures:  --size {model.size[0]}x{model.size[1]}   To keep them:  --size "
-            f"{height}x{width}"
+            f"The model was trained on {trained} and keeps what it computes of every pixel, so {height}x{width} may "
+            f"take very long. To resize the pictures:  --size {trained}   To keep their size:  --size {height}x{width}"
         )
     if (height, width) != model.size:
         trained = f"{model.size[0]}x{model.size[1]}"

@@ -144,7 +144,10 @@ def _note_orders(model: PixelModel, orders: list[str]) -> None:
     """Say so if an order is of a family on which the model was not trained."""
     from pixelrnn.canvas import family_of
 
-    trained = model.about.get("preset", {}).get("training", {}).get("orders", "") or "raster"
+    settings = model.about.get("preset", {}).get("training")
+    if settings is None:  # nobody says how it was trained
+        return
+    trained = settings.get("orders") or "raster"
     others = [name for name in orders if family_of(name) != trained]
     if trained == "completion":  # of which the raster order is one
         others = [name for name in others if family_of(name) != "raster"]

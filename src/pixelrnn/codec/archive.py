@@ -29,7 +29,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pixelrnn.codec.blocks import NO_LABEL, ExactModel, Labels, Progress, best_labels, decode, encode
+from pixelrnn.codec.blocks import ExactModel, Labels, Progress, best_labels, decode, encode
+from pixelrnn.codec.labels import labels_size, packed_labels, unpacked_labels
 from pixelrnn.errors import CodecError
 from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import HEADS, head_options
@@ -43,7 +44,6 @@ LARGEST = 1 << 28
 _MOST_IMAGES = 1 << 20
 _NAMES = 1 << 26  # bytes of the names of a block
 _MOST_CLASSES = 1 << 16
-_TOGETHER = 64  # labels in one number
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -187,7 +187,7 @@ def packed(
             raise CodecError("A block does not decode to its images: the arithmetic of this machine is not exact.")
     called = zlib.compress("\n".join(names).encode(), 9) if names else b""
     head = bytes([kind]) + b"".join(map(_varint, (count, height, width, len(called), len(content))))
-    rest = called + (_packed_labels(labels, classes) if labels is not None else b"") + content
+    rest = called + (packed_labels(labels, classes) if labels is not None else b"") + content
     return head + _crc(head) + rest + _crc(rest) + _crc(images.tobytes())
 
 
@@ -255,7 +255,7 @@ class Reader:
                 raise CodecError(f"The file is damaged: a block of kind {kind} with {pixels} pixels.")
             if count > _MOST_IMAGES or of_names > _NAMES or of_content > 2 * pixels * self.header.channels + 4096:
                 raise CodecError("The file is damaged: a block is larger than its images.")
-            of_labels = _labels_size(count, self.header.classes)
+            of_labels = labels_size(count, self.header.classes)
             rest = self._read(of_names + of_labels + of_content, "a block")
             written, (checksum,) = self._read(4, "a block"), struct.unpack("<I", self._read(4, "a block"))
             images += count
@@ -265,7 +265,7 @@ class Reader:
                 if written != _crc(rest):
                     raise CodecError(_WRONG.format("block"))
                 labelled, content = rest[of_names : of_names + of_labels], rest[of_names + of_labels :]
-                labels = _labels(labelled, count, self.header.classes) if self.header.classes else None
+                labels = unpacked_labels(labelled, count, self.header.classes) if self.header.classes else None
             except CodecError as error:
                 yield Damage(count, names, pixels, error)
                 continue
@@ -361,44 +361,6 @@ def _names(data: bytes, count: int) -> list[str]:
     if len(names) != count:
         raise CodecError(f"The file is damaged: {count} images have {len(names)} names.")
     return names
-
-
-def _packed_labels(labels: Labels, classes: int) -> bytes:
-    found = b""
-    for first in range(0, len(labels), _TOGETHER):
-        some, number = labels[first : first + _TOGETHER], 0
-        for label in reversed(some):
-            number = number * (classes + 1) + label - NO_LABEL
-        found += number.to_bytes(_labels_size(len(some), classes), "little")
-    return found
-
-
-def _labels_size(count: int, classes: int) -> int:
-    """Bytes of the labels of so many images."""
-
-    def of(some: int) -> int:
-        return -(-((classes + 1) ** some - 1).bit_length() // 8)
-
-    return count // _TOGETHER * of(_TOGETHER) + of(count % _TOGETHER)
-
-
-def _labels(data: bytes, count: int, classes: int) -> list[int]:
-    """The labels of `_packed_labels`.
-
-    >>> _labels(_packed_labels([2, NO_LABEL, 0] * 50, classes=3), 150, classes=3) == [2, NO_LABEL, 0] * 50
-    True
-    """
-    found, at = [], 0
-    for first in range(0, count, _TOGETHER):
-        some = min(_TOGETHER, count - first)
-        size = _labels_size(some, classes)
-        number, at = int.from_bytes(data[at : at + size], "little"), at + size
-        for _ in range(some):
-            number, digit = divmod(number, classes + 1)
-            found.append(digit + NO_LABEL)
-        if number:
-            raise CodecError("The file is damaged: there are no such labels.")
-    return found
 
 
 def _varint(number: int) -> bytes:

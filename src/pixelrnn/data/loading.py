@@ -71,9 +71,9 @@ def data_path(name_or_path: str | Path) -> Path | None:
     if isinstance(name_or_path, str) and name_or_path in BUILT_IN:
         return None
     path = Path(name_or_path).expanduser()
-    if not path.exists() and len(path.parts) > 1:
-        raise ConfigError(f"There is no folder or file {name_or_path}. Check the path.")
     if not path.exists():
+        if len(path.parts) > 1:
+            raise ConfigError(f"There is no folder or file {name_or_path}. Check the path.")
         raise unknown("data set", name_or_path, BUILT_IN, "The path of a folder, .npz or .npy file works too.")
     if not path.is_dir() and path.suffix.lower() not in (".npz", ".npy"):
         raise ConfigError(f"{path} is not a data set. Give a folder of pictures, an .npz or .npy file, or a name.")

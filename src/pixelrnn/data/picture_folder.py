@@ -126,12 +126,12 @@ def find_pictures(
     every = sorted((file for group in files.values() for file in group), key=lambda file: file.path)
     if not every:
         raise DataError(f"{path} holds no picture. Give a folder with pictures in it or in its sub-folders.")
-    if needed is not None and needed not in files and total is not None:
-        raise DataError(
-            f"None of the pictures in the split {needed!r} of {path} can be read. Repair or replace them, or use all "
-            "that can:  --split all"
-        )
     if needed is not None and needed not in files:
+        if total is not None:  # it is the folder that was split, not its sub-folders
+            raise DataError(
+                f"None of the pictures in the split {needed!r} of {path} can be read. Repair or replace them, or use "
+                "all that can:  --split all"
+            )
         raise DataError(
             f"{path} has no split {needed!r}: its sub-folders hold {' and '.join(files)}. Use one of these"
             f"{'' if needed == ALL else f', or add a sub-folder {needed!r}'}."

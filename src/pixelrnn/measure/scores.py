@@ -92,8 +92,8 @@ def scores(
 
 
 MISSING = {
-    "typicality": "The model does not say how many bits usual images take, as it was not trained in a run folder: give "
-    "usual=BITS_PER_DIM in Python, or choose another kind.",
+    "typicality": "The model does not say how many bits usual images take: give usual=BITS_PER_DIM in Python, or "
+    "choose another kind.",
     "ratio": "A ratio needs another model: against=MODEL, on the command line  --against RUN.",
     "complexity": "Classical codecs take images of 1 or 3 channels, so there is no complexity.",
 }

@@ -33,16 +33,13 @@ def save_maps(shown: list[Map], path: Path, levels: int, kind: str) -> None:
 
     columns = -(-len(shown) // _ROWS)
     rows = -(-len(shown) // columns)
-    wide = max(image.shape[2] for _, image, _ in shown) / max(image.shape[1] for _, image, _ in shown)
-    # Of large images a pixel is a pixel, as far as the sheet stays below some thousand of them.
-    side = min(max(2.2, max(image.shape[2] for _, image, _ in shown) / 110), 24 / (2 * columns))
-    high = side / wide if side > 2.2 else 2.2
-    figure = Figure(figsize=(2 * side * columns + 0.8, (high + 0.2) * rows + 0.3), dpi=110, layout="constrained")
+    width, height = _panel(shown, columns)
+    figure = Figure(figsize=(2 * width * columns + 0.8, (height + 0.2) * rows + 0.3), dpi=_DPI, layout="constrained")
     panels = figure.subplots(rows, 2 * columns, squeeze=False)
     every = np.concatenate([strange.numpy().ravel() for _, _, strange in shown])
-    low, most = float(np.quantile(every, 0.002)), float(np.quantile(every, 0.998))
+    low, high = float(np.quantile(every, 0.002)), float(np.quantile(every, 0.998))
     if kind == "ratio":  # on either side of 0
-        low, most = -max(-low, most), max(-low, most)
+        low, high = -max(-low, high), max(-low, high)
     drawn: Any = None
     for axes in panels.flat:
         axes.set_axis_off()
@@ -54,7 +51,7 @@ def save_maps(shown: list[Map], path: Path, levels: int, kind: str) -> None:
         drawn = panels[row, column + 1].imshow(
             strange.numpy(),
             vmin=low,
-            vmax=most,
+            vmax=high,
             cmap="RdBu_r" if kind == "ratio" else "inferno",
             interpolation="nearest",
         )
@@ -64,6 +61,16 @@ def save_maps(shown: list[Map], path: Path, levels: int, kind: str) -> None:
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     save_picture(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()), path)
+
+
+def _panel(shown: list[Map], columns: int) -> tuple[float, float]:
+    """Width and height of a panel in inches: a pixel of large images is a pixel of the sheet, as far as that fits."""
+    height, width = (max(image.shape[axis] for _, image, _ in shown) for axis in (1, 2))
+    scale = min(max(2.2 / max(height, width), 1 / _DPI), _WIDEST / (2 * columns * width))
+    return max(2.2, scale * width), max(2.2, scale * height)
+
+
+_DPI, _WIDEST = 110, 24  # pixels an inch; inches
 
 
 def _short(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +120,7 @@ def problem(errors: Sequence[Any]) -> str:
     return f"{where} {first['msg'].replace('Input should', 'must', 1)}" + (f", not {came}." if len(came) < 40 else ".")
 
 
-_TAGS = ("sample", "complete", "interpolate")
+_TAGS = tuple(get_args(each.model_fields["do"].annotation)[0] for each in (Sample, Complete, Interpolate))
 
 
 class Look(_Request):

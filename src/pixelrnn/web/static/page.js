@@ -173,7 +173,6 @@ async function sample(event) {
   pause(false);
   const form = new FormData($("sample"));
   const label = form.get("label");
-  stopSampling();
   const [photograph] = card.encodes ? $("like").files : [];
   const like = photograph && await bytesOf(photograph, picture.size).catch(say);
   if (photograph && !like) return;
@@ -184,12 +183,13 @@ async function sample(event) {
     ...(card.classes.length && label !== "" ? { label: +label } : {}),
     ...(like ? { like: asJson(like) } : {}),
   };
+  stopSampling();
   $("sheet").setAttribute("aria-label", "Images are being drawn");
   $("sheet").dataset.state = "drawing";
   stopSampling = walk(request, {
     onBegin: (head) => {
       chosen = 0;
-      player.begin(new Sheet($("sheet"), head, 560));
+      player.begin(Object.assign(new Sheet($("sheet"), head, 560), { label }));
       $("command").textContent = head.command;
       $("copy").hidden = !head.command;
     },
@@ -242,7 +242,7 @@ function pause(wanted) {
 
 function lookInto(sheet, image) {
   picture.set(sheet.bytes(image));
-  $("picture-label").value = $("sample").label.value; // it was drawn as this class
+  $("picture-label").value = sheet.label; // the class that it was drawn as
   select($("tab-picture"));
 }
 
