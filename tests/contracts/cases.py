@@ -29,8 +29,8 @@ CASES = [
     if head != "logistic-mixture" or network in MIXED
 ]
 IDS = [case[0] for case in CASES]
-BY_ROWS = [case for case in CASES if not NETWORKS[case[1]].remembers]
-"""Those of networks that go row by row: they keep a few rows, and can be compiled."""
+BY_ROWS = [case for case in CASES if NETWORKS[case[1]].orders != "any"]
+"""Those of networks that go row by row."""
 WALKED = [
     case
     for case in CASES

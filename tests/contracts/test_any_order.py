@@ -45,11 +45,12 @@ def test_a_window_limits_what_is_seen_in_the_whole_pass_and_in_the_walk(window: 
     for place in ((0, 0), (2, 1), (3, 4)):
         assert torch.equal(seen_by(model, *place, size), model.network.field(*place, *size))
     images = model.sample(3, seed=1, method="naive")
-    for span in (1, 3, 8):
-        assert torch.equal(model.sample(3, seed=1, method="cached", span=span), images)
+    for settings in ({"span": 1}, {"span": 3}, {"span": 8}, {"method": "compiled"}):
+        assert torch.equal(model.sample(3, seed=1, **settings), images)
     order = some_order(size)
     images = model.sample(3, seed=1, order=order, method="naive")
     assert torch.equal(model.sample(3, seed=1, order=order, span=4), images)
+    assert torch.equal(model.sample(3, seed=1, order=order, method="compiled"), images)
     prove_causal(model, size, order)
 
 
@@ -88,7 +89,7 @@ def test_every_method_and_batch_draws_the_same_images_in_any_order(network: str,
     for seed in range(3):
         order = some_order((4, 5), seed)
         expected = model.sample(5, seed=0, method="naive", order=order)
-        for settings in ({"span": 1}, {"span": 4}, {"batch_size": 2}, {}):
+        for settings in ({"span": 1}, {"span": 4}, {"batch_size": 2}, {}, {"method": "compiled"}):
             assert torch.equal(model.sample(5, seed=0, order=order, **settings), expected)
 
 
@@ -124,7 +125,8 @@ def test_a_completion_of_several_masks_is_that_of_each() -> None:
     known[:2, :, :, 3], known[2:4, :, 2], known[4] = True, True, True
     together = model.complete(images, known, seed=1)
     assert torch.equal(together, model.complete(images, known, seed=1, batch_size=1))
-    assert torch.equal(together, model.complete(images, known, seed=1, method="naive"))
+    for method in ("naive", "compiled"):
+        assert torch.equal(together, model.complete(images, known, seed=1, method=method))
     assert torch.equal(together * known, images * known)
     own = model.complete(images, known, seed=1, order=None)
     assert torch.equal(own, model.complete(images, known, seed=1, order=Order.raster(3, 4)))

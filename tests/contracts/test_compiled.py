@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from cases import BY_ROWS, CASES, SMALL, WALKED, RecordedRows, enlarge, in_turn, make, some_images
+from cases import CASES, SMALL, WALKED, RecordedRows, enlarge, in_turn, make, some_images
 from close import assert_close
 from conditions import CONDITIONAL, CONDITIONS, conditional, something
 from test_completion import masks
@@ -19,34 +19,27 @@ from torch import Tensor
 from toys import AnyOrder, TwoResolutions, with_network
 
 import pixelrnn
-from pixelrnn.canvas import Canvas, Reach, Whole, scale
+from pixelrnn.canvas import Canvas, Order, Reach, Whole, scale
 from pixelrnn.errors import ConfigError, ModelError
 from pixelrnn.model import PixelModel
+from pixelrnn.networks import NETWORKS
 from pixelrnn.program import Machine, Programs, Tables, block, machine
 from pixelrnn.sampling import compiled as compiled_walk
 
 ODD = (9, 7)
-every_case = pytest.mark.parametrize("case", BY_ROWS, ids=lambda case: case[0])
-CONDITIONAL_BY_ROWS = [case for case in CONDITIONAL if case in BY_ROWS]
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+ANY_ORDER = [case for case in CASES if NETWORKS[case[1]].orders == "any"]
 
 
-WALKED_BY_ROWS = [case for case in BY_ROWS if case in WALKED]
-
-
-@pytest.fixture(params=WALKED_BY_ROWS, ids=lambda case: case[0])
+@pytest.fixture(params=WALKED, ids=lambda case: case[0])
 def model(request: pytest.FixtureRequest) -> PixelModel:
-    """Every network that can be compiled, and every head."""
+    """Every network, and every head."""
     return enlarge(make(request.param, SMALL), 2)
 
 
-def test_a_network_of_any_order_is_not_compiled() -> None:
-    model = pixelrnn.build("pixel-transformer", size=(4, 4), levels=2, layers=1, width=8)
-    assert model.not_compiled() == "the network takes any order"
-    with pytest.raises(ConfigError, match="cannot be sampled with method='compiled': the network takes any order"):
-        model.sample(1, method="compiled")
-
-
-def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | None = None) -> Tensor:
+def compiled_params(
+    model: PixelModel, images: Tensor, condition_map: Tensor | None = None, order: Order | None = None
+) -> Tensor:
     """The parameters of known images, read from the machine's memory pixel by pixel, stage by stage."""
     params = torch.full((len(images), model.head.num_params, *images.shape[2:]), torch.nan)
     for stage in model.network.stages():
@@ -57,7 +50,12 @@ def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | N
         tables = Programs().of(stage.network, model.head, s)
         every_pass = np.stack([tables.passes[0]] * 2)  # also where all pixels are known
         tables = dataclasses.replace(tables, passes=every_pass)
-        batch, _, height, width = pixels.shape
+        batch, _, *size = pixels.shape
+        if stage.network.orders == "any":  # all pixels in one row, in generation order
+            along = (order or Order.raster(*size)).along
+            pixels, size = pixels.flatten(2)[:, :, None, along], [1, len(along)]
+            s = s if s is None or s.shape[2:] == (1, 1) else s.flatten(2)[:, :, None, along]
+        height, width = size
         at_work = Machine(
             tables,
             scale(torch.arange(model.levels), model.levels, torch.float64),
@@ -66,6 +64,7 @@ def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | N
             torch.float64,
             s,
             1,
+            order or Order.raster(images.shape[2], images.shape[3]),
         )
         flat = np.ascontiguousarray(pixels.flatten(2).numpy().astype(np.uint8))
         known, numbers = np.ones((batch, height * width), dtype=bool), np.zeros(flat.shape)
@@ -83,6 +82,8 @@ def compiled_params(model: PixelModel, images: Tensor, condition_map: Tensor | N
                             at_work.memory[here : here + n].copy()
                         )
                     at += n
+        if stage.network.orders == "any":
+            found = found[:, :, 0, along.argsort()].unflatten(2, tuple(images.shape[2:]))
         part = params[:, :, :: stage.step, :: stage.step]
         part.copy_(torch.where(part.isnan(), found, part))
     return params
@@ -99,7 +100,7 @@ def test_the_compiled_walk_gives_the_parameters_of_the_whole_pass(case: tuple) -
     assert_close(compiled_params(model, images), model.network(Whole(scale(images, model.levels, torch.float64))))
 
 
-@in_turn("case, size", BY_ROWS, [(1, 1), (1, 6), (2, 3), (6, 1)])
+@in_turn("case, size", CASES, [(1, 1), (1, 6), (2, 3), (6, 1)])
 @torch.no_grad()
 def test_images_smaller_than_a_kernel_are_no_exception(case: tuple, size: tuple[int, int]) -> None:
     model = make(case)
@@ -107,7 +108,7 @@ def test_images_smaller_than_a_kernel_are_no_exception(case: tuple, size: tuple[
     assert_close(compiled_params(model, images), model.network(Whole(scale(images, model.levels, torch.float64))))
 
 
-@in_turn("case, name", CONDITIONAL_BY_ROWS, CONDITIONS)
+@in_turn("case, name", CONDITIONAL, CONDITIONS)
 @torch.no_grad()
 def test_that_holds_for_every_kind_of_condition(case: tuple, name: str) -> None:
     model = conditional(case, name)
@@ -115,6 +116,15 @@ def test_that_holds_for_every_kind_of_condition(case: tuple, name: str) -> None:
     s = model.embed_condition(3, **something(model, 3))
     whole = model.network(Whole(scale(images, model.levels, torch.float64), s))
     assert_close(compiled_params(model, images, s), whole)
+
+
+@in_turn("case, name", ANY_ORDER, ["s-curve-3", "s-curve-6", "random-0", "random-1"])
+@torch.no_grad()
+def test_that_holds_along_every_order(case: tuple, name: str) -> None:
+    model, order = make(case), Order.named(name, *ODD)
+    images = torch.randint(0, model.levels, (3, model.channels, *ODD))
+    whole = model.network(Whole(scale(images, model.levels, torch.float64), order=order))
+    assert_close(compiled_params(model, images, order=order), whole)
 
 
 # ---- the same images
@@ -133,7 +143,7 @@ def test_compiled_and_cached_sampling_give_the_same_images_at_any_temperature(
     assert torch.equal(compiled, model.sample(3, seed=1, temperature=temperature, method="cached"))
 
 
-@in_turn("model, size", WALKED_BY_ROWS, [(9, 11), (1, 1), (1, 6), (6, 1)])
+@in_turn("model, size", WALKED, [(9, 11), (1, 1), (1, 6), (6, 1)])
 def test_compiled_and_cached_sampling_give_the_same_images_of_any_size(
     model: PixelModel, size: tuple[int, int]
 ) -> None:
@@ -160,11 +170,11 @@ def test_an_image_does_not_depend_on_what_is_drawn_between_two_events(
 ) -> None:
     whole = model.sample(3, seed=3, method="compiled")
     monkeypatch.setattr(compiled_walk, "_BETWEEN_EVENTS", span * 1e6)
-    monkeypatch.setattr(Tables, "cost", property(lambda tables: 1e6 / 3))
+    monkeypatch.setattr(Tables, "cost", lambda tables, pixels: 1e6 / 3)
     assert torch.equal(model.sample(3, seed=3, method="compiled"), whole)
 
 
-@in_turn("model, name, n", WALKED_BY_ROWS, [(name, 1 + 2 * (index % 2)) for index, name in enumerate(masks(3))], each=3)
+@in_turn("model, name, n", WALKED, [(name, 1 + 2 * (index % 2)) for index, name in enumerate(masks(3))], each=3)
 def test_compiled_and_cached_completion_give_the_same_images(model: PixelModel, name: str, n: int) -> None:
     images, known = some_images(model, 3)[:n], masks(3)[name]
     known = known[:n] if known.ndim == 4 and len(known) > 1 else known
@@ -172,7 +182,7 @@ def test_compiled_and_cached_completion_give_the_same_images(model: PixelModel, 
     assert torch.equal(completed, model.complete(images, known, seed=1, method="cached"))
 
 
-@in_turn("case, name, guidance", CONDITIONAL_BY_ROWS, itertools.product(["label", "map", "all three"], [1.0, 2.0]))
+@in_turn("case, name, guidance", CONDITIONAL, itertools.product(["label", "map", "all three"], [1.0, 2.0]))
 def test_compiled_and_cached_sampling_give_the_same_images_for_the_same_conditions(
     case: tuple, name: str, guidance: float
 ) -> None:
@@ -238,14 +248,12 @@ def test_weights_that_are_not_finite_are_an_error(case: tuple) -> None:
 
 
 def test_a_step_that_no_program_knows_is_named_and_walked_as_before() -> None:
-    model = pixelrnn.build("pixelsnail", size=(6, 5), levels=2, layers=1, width=4, blocks=1).double()
-    with pytest.raises(ConfigError, match="the pixel before in generation order"):
+    model = pixelrnn.build("pixelcnn", size=(6, 5), levels=2, layers=1, width=4).double()
+    model.network = AnyOrder(model.head, height=6, width=5).double()
+    with pytest.raises(ConfigError, match="reads the whole image again at every pixel"):
         model.sample(1, method="compiled")
     assert torch.equal(model.sample(2, seed=0), model.sample(2, seed=0, method="naive"))
-    assert "the pixel before" in str(model.not_compiled())
-    model.network = AnyOrder(model.head, height=6, width=5).double()
-    with pytest.raises(ConfigError, match="any order"):
-        model.sample(1, method="compiled")
+    assert "reads the whole image" in str(model.not_compiled())
 
 
 @pytest.mark.parametrize("size", [(9, 7), (6, 8), (1, 6), (6, 1)], ids=str)

@@ -21,16 +21,17 @@ canvas decides what the past is:
                    as the image
     before         the pixel before each one in       the same, for the pixels of the region
                    generation order
+    placed         maps of where pixels are           the same, for the pixels of the region
     earlier        a feature map, moved by one in     keep the region, return that of the pixels before
                    generation order
-    neighbours     a feature map or the image around  the same, for the pixels of the region
-                   each pixel, earlier pixels only
+    convolve_      a convolution that sees earlier    the same, for the pixels of the region
+    earlier        neighbours only, in any order
     attend         attention to all earlier pixels    from the region, to the keys and values that are kept
     once           compute it                         compute it the first time only: what depends on weights alone
 
 A third canvas, `Ordered`, walks along any generation order, for networks that look at single pixels, at earlier
-neighbours and at all earlier pixels: it has `before`, `earlier`, `neighbours`, `attend`, `once` and `condition_map`,
-and `convolve`, `look` and `window` of the pixels alone.
+neighbours and at all earlier pixels: it has `before`, `placed`, `earlier`, `convolve_earlier`, `attend`, `once` and
+`condition_map`, and `convolve`, `look` and `window` of the pixels alone.
 
 Every feature map has the shape (B, C, h, w). For `Whole` that is batch, maps, height and width. For `Incremental` the
 region's pixels of all images stand side by side in one row of one image, (1, C, 1, pixels * images), the batch
@@ -70,19 +71,9 @@ class Reach(NamedTuple):
         return self == (0, 0, 0, 0)
 
 
-class Before(NamedTuple):
-    """The pixel before each pixel of the region in generation order.
-
-    pixels  (B, C, h, w), zeros for the first one, which has none before it
-    there   (2, h, w), their rows and columns, -1 for the first one
-    here    (2, h, w), the rows and columns of the pixels of the region
-    size    (H, W) of the image
-    """
-
-    pixels: Tensor
-    there: Tensor
-    here: Tensor
-    size: tuple[int, int]
+Placed = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
+"""Makes maps of where pixels are: of rows and columns (2, n) of pixels and of the pixels before them in generation
+order, -1 for the first, and of the size (H, W) of the image; (maps, n)."""
 
 
 class Region(NamedTuple):
@@ -117,6 +108,18 @@ class Prepared(NamedTuple):
     columns: tuple[tuple[int, int], ...]  # of each matrix: the column of the kernel, and how many rows from the top
     matrices: list[Tensor]  # (C_out, rows * C_in)
     bias: Tensor | None  # (C_out, 1)
+
+
+class LocallyMasked(Protocol):
+    """A convolution whose mask differs from pixel to pixel (`networks.lmconv.LocallyMaskedConv2d` explains it)."""
+
+    weight: Tensor  # (C_out, C_in, kernel, kernel)
+    bias: Tensor | None  # (C_out,)
+    step: int  # pixels from one place of the kernel to the next
+    itself: bool  # it sees the pixel itself
+
+    def __hash__(self) -> int:
+        """Its maps are kept by it."""
 
 
 class Scannable(Protocol):
@@ -231,21 +234,25 @@ class Canvas(ABC):
         """
 
     @abstractmethod
-    def before(self) -> Before:
-        """The pixel before each one in generation order."""
+    def before(self) -> Tensor:
+        """The pixel before each one in generation order, zeros for the first: (B, C, h, w)."""
+
+    @abstractmethod
+    def placed(self, key: Hashable, make: Placed) -> Tensor:
+        """Maps of where pixels are, and nothing else: (1, maps, h, w).
+
+        A program of the network keeps `make`, which must not refer to a module.
+        """
 
     @abstractmethod
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
         """A feature map at the pixel before each one in generation order, zeros for the first: (B, C, h, w) -> same."""
 
     @abstractmethod
-    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
-        """A feature map x, or the image if None, around each pixel; zeros for what is outside or not earlier.
+    def convolve_earlier(self, conv: LocallyMasked, x: Tensor | None) -> Tensor:
+        """A convolution of a map x, or of the image, that sees those neighbours which are earlier in generation order.
 
-        kernel x kernel places, `dilation` pixels from one to the next, row by row; that of the pixel itself is in the
-        middle, zeros too unless `itself`.
-
-        Shapes: x (B, C, h, w) -> (B, C, kernel**2, h, w)
+        Shapes: x (B, C_in, h, w), or None for the image -> (B, C_out, h, w)
         """
 
     @abstractmethod

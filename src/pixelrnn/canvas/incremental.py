@@ -9,7 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas.base import Before, Canvas, Convolvable, Made, Reach, Region, Scannable
+from pixelrnn.canvas.base import Canvas, Convolvable, LocallyMasked, Made, Placed, Reach, Region, Scannable
+from pixelrnn.canvas.locally_masked import along_a_line
+from pixelrnn.canvas.order import Order
 from pixelrnn.canvas.stores import Lifetime, Past, Rows, States, Store, Working
 
 
@@ -52,8 +54,7 @@ class Incremental(Canvas):
     ) -> None:
         super().__init__(condition_map)
         batch, channels, height, width = shape
-        self._size = (height, width)
-        self.device = device
+        self._size, self._dtype, self.device = (height, width), dtype, device
         self._level = Level(batch, width)
         self._image = Rows(batch, channels, width, _NOWHERE, dtype, device, until="end")
         self._prepared: dict[Hashable, Any] = {}
@@ -205,18 +206,23 @@ class Incremental(Canvas):
         pairs = kept.unflatten(1, (2, 2, -1))[:, row % 2].permute(2, 3, 1, 0).flatten(1, 2)  # (maps, columns, B)
         return pairs.narrow(1, column % 2, width).flatten(1)[None, :, None]
 
-    def before(self) -> Before:
+    def before(self) -> Tensor:
         """The pixel to the left, or for the first one of a row the last one of the row above."""
         assert self._level.stride == 1, "a coarser level has no image"
-        (row, column, width), columns = self.region, self._level.width
         self._image.widen(Reach(1, 0, 1, 0))
-        pixels = self._moved(self._image)
-        rank = row * columns + column + torch.arange(-1, width, device=self.device)
-        places = torch.stack([rank.div(columns, rounding_mode="floor"), rank % columns])
-        places[:, rank < 0] = -1
-        batch = pixels.shape[3] // width
-        there, here = (each.repeat_interleave(batch, 1)[:, None] for each in (places[:, :-1], places[:, 1:]))
-        return Before(pixels, there, here, self._size)
+        return self._moved(self._image)
+
+    def placed(self, key: Hashable, make: Placed) -> Tensor:
+        assert self._level.stride == 1, "a coarser level has no image"
+        (row, column, width), (height, columns) = self.region, self._size
+
+        def everywhere() -> Tensor:
+            here, there = (each.to(self.device) for each in Order.raster(height, columns).places())
+            return make(here, there, self._size).to(self._dtype)
+
+        maps = self.once((key, "placed"), everywhere)[:, row * columns + column :][:, :width]
+        count = self._level.batch if self.images is None else len(self.images)
+        return maps.repeat_interleave(count, 1)[None, :, None]
 
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
         self._claim(key)
@@ -231,21 +237,23 @@ class Incremental(Canvas):
             moved = torch.cat([end_above, moved[:, :, :, 1:]], 3)
         return moved.permute(1, 2, 3, 0).flatten(2)[None]
 
-    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
+    def convolve_earlier(self, conv: LocallyMasked, x: Tensor | None) -> Tensor:
         """From the rows above and this one; what is below or on the right comes later."""
-        self._claim(key)
+        self._claim(conv)
         assert self._level.stride == 1, "neighbours at a coarser level"
-        side, width = kernel // 2, self.region.width
-        reach = Reach(side * dilation, 0, side * dilation, side * dilation)
+        kernel, width = conv.weight.shape[2], self.region.width
+        side = kernel // 2 * conv.step
+        reach = Reach(side, 0, side, side)
         if x is None:
             self._image.widen(reach)
-        rows = self._image if x is None else self._kept(key, x, reach, until="end")
+        rows = self._image if x is None else self._kept(conv, x, reach, until="end")
         near = rows.read(self.region, self._images, reach)  # (B, C, up + 1, left + w + right)
         found = near.new_zeros(*near.shape[:2], kernel**2, width)
-        for index in range(kernel**2 // 2 + int(itself)):
-            y, x_ = (each * dilation for each in divmod(index, kernel))
+        for index in range(kernel**2 // 2 + int(conv.itself)):
+            y, x_ = (each * conv.step for each in divmod(index, kernel))
             found[:, :, index] = near[:, :, y, x_ : x_ + width]
-        return found.permute(1, 2, 3, 0).flatten(2)[None, :, :, None]
+        near = found.permute(1, 2, 3, 0).flatten(2)[None]  # (1, C, kernel**2, w * B)
+        return along_a_line(conv, near, self.once(conv, conv.weight.flatten(1).contiguous))
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
         """Over what is kept of earlier pixels, and the region."""

@@ -131,6 +131,15 @@ class Order:
         """The flat indices of all pixels in generation order: (H * W,)."""
         return torch.arange(self.size[0] * self.size[1]) if self.sequence is None else self.sequence
 
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Rows and columns of all pixels in generation order, and of the pixel before each: (2, H * W) both.
+
+        >>> [part.tolist() for part in Order.raster(1, 3).places()]
+        [[[0, 0, 0], [0, 1, 2]], [[-1, 0, 0], [-1, 0, 1]]]
+        """
+        here = torch.stack([self.along // self.size[1], self.along % self.size[1]])
+        return here, F.pad(here, (1, -1), value=-1)
+
     def _pieces(self) -> list[int]:
         """The lengths of the longest pieces in which every pixel is the right neighbour of the one before."""
         before, after = self.along[:-1], self.along[1:]

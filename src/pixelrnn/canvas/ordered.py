@@ -6,10 +6,10 @@ from collections.abc import Callable, Hashable
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from pixelrnn.canvas.base import Before, Canvas, Convolvable, Made, Reach, Scannable
+from pixelrnn.canvas.base import Canvas, Convolvable, LocallyMasked, Made, Placed, Reach, Scannable
+from pixelrnn.canvas.locally_masked import along_a_line
 from pixelrnn.canvas.order import Order
 from pixelrnn.canvas.stores import Past
 
@@ -33,10 +33,8 @@ class Ordered(Canvas):
         super().__init__(condition_map, order)
         batch, channels, height, width = shape
         self._along = order.along.to(device)
-        places = torch.stack([self._along // width, self._along % width])
-        self._places = F.pad(places, (1, 0), value=-1)  # in generation order, and one before the first
-        self._pixels = torch.zeros(batch, channels, 1 + height * width, dtype=dtype, device=device)  # likewise
-        self._size = (height, width)
+        # In generation order, and one before the first.
+        self._pixels = torch.zeros(batch, channels, 1 + height * width, dtype=dtype, device=device)
         self._maps: dict[Hashable, Tensor] = {}  # as _pixels
         self._pasts: dict[Hashable, Past] = {}
         self._prepared: dict[Hashable, Any] = {}
@@ -79,10 +77,16 @@ class Ordered(Canvas):
         self._check(reach)
         return x
 
-    def before(self) -> Before:
-        pixels = self._at_work(self._pixels)[:, :, None, self.rank : self.rank + self.width]
-        there, here = (self._places[:, None, self.rank + k : self.rank + k + self.width] for k in (0, 1))
-        return Before(pixels, there, here, self._size)
+    def before(self) -> Tensor:
+        return self._at_work(self._pixels)[:, :, None, self.rank : self.rank + self.width]
+
+    def placed(self, key: Hashable, make: Placed) -> Tensor:
+        def everywhere() -> Tensor:
+            assert self.order is not None
+            here, there = (each.to(self._along.device) for each in self.order.places())
+            return make(here, there, self.order.size).to(self._pixels.dtype)
+
+        return self.once((key, "placed"), everywhere)[None, :, None, self.rank : self.rank + self.width]
 
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
         self._claim(key)
@@ -95,16 +99,17 @@ class Ordered(Canvas):
         every = slice(None) if self.images is None else self.images
         self._maps[key][every, :, 1 + self.rank : 1 + self.rank + self.width] = x[:, :, 0]
 
-    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
-        self._claim(key)
+    def convolve_earlier(self, conv: LocallyMasked, x: Tensor | None) -> Tensor:
+        self._claim(conv)
         if x is None:
             maps = self._pixels
         else:
-            self._keep(key, x)
-            maps = self._maps[key]
-        places = self.once((kernel, dilation, itself), lambda: self._places_of_neighbours(kernel, dilation, itself))
-        near = places[:, self.rank : self.rank + self.width]
-        return self._at_work(maps)[:, :, near][:, :, :, None]
+            self._keep(conv, x)
+            maps = self._maps[conv]
+        seen = (conv.weight.shape[2], conv.step, conv.itself)
+        places = self.once(seen, lambda: self._places_of_neighbours(*seen))[:, self.rank : self.rank + self.width]
+        near = self._at_work(maps)[:, :, places]  # (B, C, kernel**2, w)
+        return along_a_line(conv, near, self.once(conv, conv.weight.flatten(1).contiguous))
 
     def _places_of_neighbours(self, kernel: int, dilation: int, itself: bool) -> Tensor:
         """Where the maps of the neighbours of each pixel are kept: (kernel**2, H * W), in generation order."""

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelrnn.canvas.base import Before, Canvas, Convolvable, Made, Reach, Scannable
+from pixelrnn.canvas.base import Canvas, Convolvable, LocallyMasked, Made, Placed, Reach, Scannable
+from pixelrnn.canvas.locally_masked import locally_masked
 from pixelrnn.canvas.order import Order
 
 
@@ -73,35 +74,34 @@ class Whole(Canvas):
         s = self._condition_map
         return s if s is None else s[:, :, :: self._stride, :: self._stride]
 
-    def before(self) -> Before:
-        """All pixels, moved by one in generation order."""
-        height, width = self.image.shape[2:]
-        order = self.order or Order.raster(height, width)
-        sequence = order.along.to(self.image.device)
-        pixels, places = self.image.flatten(2), torch.stack([sequence // width, sequence % width])
-        shifted, there = torch.zeros_like(pixels), torch.full_like(places, -1)
-        shifted[:, :, sequence[1:]] = pixels[:, :, sequence[:-1]]
-        there[:, sequence[1:]] = places[:, :-1]
-        here = torch.empty_like(places)
-        here[:, sequence] = places
-        shifted, there, here = (each.unflatten(-1, (height, width)) for each in (shifted, there, here))
-        return Before(shifted, there, here, (height, width))
+    def before(self) -> Tensor:
+        return self._moved(self.image)
+
+    def placed(self, key: Hashable, make: Placed) -> Tensor:
+        size = (self.image.shape[2], self.image.shape[3])
+        order = self.order or Order.raster(*size)
+        here, there = (each.to(self.image.device) for each in order.places())
+        maps = make(here, there, size)
+        maps = maps if order.is_raster else maps[:, order.ranks.flatten().to(maps.device)]
+        return maps.to(self.image.dtype).unflatten(1, size)[None]
 
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
         self._claim(key)
+        return self._moved(x)
+
+    def _moved(self, x: Tensor) -> Tensor:
+        """All pixels, moved by one in generation order."""
         if self.order is None or self.order.is_raster:
             return F.pad(x.flatten(2), (1, -1)).view_as(x)
         sequence = self.order.along.to(x.device)
         return F.pad(x.flatten(2)[:, :, sequence], (1, -1))[:, :, sequence.argsort()].view_as(x)
 
-    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
-        self._claim(key)
+    def convolve_earlier(self, conv: LocallyMasked, x: Tensor | None) -> Tensor:
+        self._claim(conv)
         x = self.image if x is None else x
-        height, width = x.shape[2:]
-        order = self.order or Order.raster(height, width)
-        seen = order.earlier_neighbours(kernel, dilation, itself).to(x.device)
-        near = F.unfold(x, kernel, dilation, padding=kernel // 2 * dilation)
-        return near.unflatten(1, (-1, kernel**2)).unflatten(3, (height, width)) * seen
+        order = self.order or Order.raster(*x.shape[2:])
+        seen = order.earlier_neighbours(conv.weight.shape[2], conv.step, conv.itself)
+        return locally_masked(x, conv.weight, conv.bias, seen.to(x.device), conv.step)
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
         """In generation order, with a causal mask."""

@@ -262,7 +262,7 @@ class GenerationMixin(nn.Module):
             walked = walked.repeat(2, 1, 1, 1)
             known = None if known is None else known.repeat(2, 1, 1, 1)
         pixels = images.shape[2] * images.shape[3]
-        method = self._method(settings, s, len(walked), total * pixels)
+        method = self._method(settings, s, len(walked), pixels, total)
         events = walk(
             self.network,
             self.head,
@@ -289,7 +289,9 @@ class GenerationMixin(nn.Module):
         if known is None and method != "naive":
             self._choice.learn(method, images=len(walked), pixels=len(walked) * pixels, seconds=spent[0])
 
-    def _method(self, settings: SamplingSettings, condition_map: Tensor | None, images: int, pixels: int) -> Method:
+    def _method(
+        self, settings: SamplingSettings, condition_map: Tensor | None, images: int, area: int, total: int
+    ) -> Method:
         """How to walk over batches of so many images with so many pixels in all.
 
         Raises: ConfigError if a compiled walk is requested but the model has none
@@ -309,7 +311,8 @@ class GenerationMixin(nn.Module):
             return "cached"
         try:
             tables = self._tables(condition_map)
-            batch = {"levels": self.levels, "images": images, "threads": torch.get_num_threads(), "pixels": pixels}
+            batch = {"levels": self.levels, "images": images, "threads": torch.get_num_threads()}
+            batch |= {"area": area, "pixels": total * area}
             if settings.method == "compiled" or self._choice.compiled(
                 tables, **batch, first=native.seconds_until_ready(number)
             ):

@@ -35,10 +35,7 @@ class LocallyMaskedConv2d(nn.Conv2d):
         self.step, self.itself = step, itself
 
     def forward(self, x: Tensor | None, canvas: Canvas) -> Tensor:  # type: ignore[override]
-        near = canvas.neighbours(self, x, self.kernel_size[0], self.step, self.itself)
-        y = torch.einsum("oct,bcthw->bohw", self.weight.flatten(2).to(near.dtype), near)
-        assert self.bias is not None
-        return y + self.bias[:, None, None]
+        return canvas.convolve_earlier(self, x)
 
 
 class PositionalNorm(nn.Module):

@@ -7,6 +7,7 @@ rows and columns, after arXiv 2104.09864.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -133,13 +134,12 @@ class PixelTransformer(Network):
         self.params = Pointwise(width, head.num_params, groups=head.groups)
 
     def forward(self, canvas: Canvas) -> Tensor:
-        pixels, there, here, _ = canvas.before()
-        first = (there[:1] < 0).to(pixels.dtype).expand(len(pixels), 1, *pixels.shape[2:])
-        waves = torch.cat([_waves(here, pixels.dtype), _waves(there, pixels.dtype)])[None]
+        pixels, placed = canvas.before(), canvas.placed(self, partial(_placed, head_size=self.size))
+        first, waves, turns_here, turns_there = placed.split([1, 8 * _FREQUENCIES, self.size, self.size], 1)
+        first = first.expand(len(pixels), -1, -1, -1)
         x = self.value(torch.cat([pixels, first], 1), canvas) + self.place(waves, canvas)  # (B, width, h, w)
-        turns = [_turns(places, self.size, pixels.dtype) for places in (here, there)]
         for block in self.blocks:
-            x = block(x, canvas, *turns)
+            x = block(x, canvas, turns_here, turns_there)
         x = self.features(self.norm(x), canvas)
         if self.colours is not None:
             x = self.colours(None, canvas, x)
@@ -163,26 +163,25 @@ class PixelTransformer(Network):
 def turned(x: Tensor, turns: Tensor, heads: int) -> Tensor:
     """Pairs of feature maps of every head, each turned by an angle.
 
-    Shapes: x (B, heads * size, h, w), turns (2, size / 2, h, w) cosines and sines -> as x
+    Shapes: x (B, heads * size, h, w), turns (1, size, h, w) cosines and then sines -> as x
     """
     one, other = x.unflatten(1, (heads, -1)).chunk(2, 2)
-    cosine, sine = turns
+    cosine, sine = turns.chunk(2, 1)
     return torch.cat([one * cosine - other * sine, one * sine + other * cosine], 2).flatten(1, 2)
 
 
-def _turns(places: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """The cosines and sines of `turned` at some places: half of the pairs are for rows, half for columns."""
-    half = size // 4
-    frequencies = _LARGEST ** -(torch.arange(half, device=places.device, dtype=torch.float64) / half)
-    angles = (places[:, None] * frequencies[None, :, None, None]).flatten(0, 1)
-    return torch.stack([angles.cos(), angles.sin()]).to(dtype)
+def _placed(here: Tensor, there: Tensor, size: tuple[int, int], *, head_size: int) -> Tensor:
+    """Whether a pixel is the first; waves of where it is and where the one before it was; the turns of both."""
+    turns = [_angles(places, 1.0, head_size // 4) for places in (here, there)]
+    waves = [_angles(places, 2.0, _FREQUENCIES) for places in (here, there)]
+    return torch.cat([(there[:1] < 0).double(), *waves, *turns])
 
 
-def _waves(places: Tensor, dtype: torch.dtype) -> Tensor:
-    """Sines and cosines of rows and columns (2, h, w): (4 * _FREQUENCIES, h, w)."""
-    steps = torch.arange(_FREQUENCIES, device=places.device, dtype=torch.float64)
-    angles = (places[:, None] * (2.0 * _LARGEST ** -(steps / _FREQUENCIES))[None, :, None, None]).flatten(0, 1)
-    return torch.cat([angles.cos(), angles.sin()]).to(dtype)
+def _angles(places: Tensor, fastest: float, count: int) -> Tensor:
+    """Cosines and then sines of `count` frequencies, of rows and then of columns (2, n): (4 * count, n)."""
+    frequencies = fastest * _LARGEST ** -(torch.arange(count, device=places.device, dtype=torch.float64) / count)
+    angles = (places[:, None] * frequencies[None, :, None]).flatten(0, 1)
+    return torch.cat([angles.cos(), angles.sin()])
 
 
 _FREQUENCIES, _LARGEST = 8, 100.0

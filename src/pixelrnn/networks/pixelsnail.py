@@ -13,7 +13,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas
-from pixelrnn.canvas.base import Before
 from pixelrnn.fields import Dropout, Layers, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.gated_residual import (
@@ -53,17 +52,16 @@ class SnailBlock(nn.Module):
         self.query = NormalisedConv2d(width + 2, keys, ITSELF)
         self.join = GatedResidual(width, ITSELF, aside=max(1, width // 2), **told)
 
-    def forward(self, x: Tensor, canvas: Canvas, before: Before) -> Tensor:
+    def forward(self, x: Tensor, canvas: Canvas, pixels: Tensor, placed: Tensor) -> Tensor:
         for layer in self.layers:
             x = layer(x, canvas)
         # A pixel is known when the next one is at work, so that one works out what its predecessor offers. The first
         # one has none: nobody attends to what stands in its place, but for itself, and it gets zeros.
-        there, here = (_background(each, before.size, x) for each in (before.there, before.here))
-        content = torch.cat([before.pixels.to(x.dtype), canvas.earlier((self, "earlier"), x), there], 1)
+        here, there, nothing = placed.expand(len(x), -1, -1, -1).split([2, 2, 1], 1)
+        content = torch.cat([pixels.to(x.dtype), canvas.earlier((self, "earlier"), x), there], 1)
         offered = self.offer(self.content(content, canvas), canvas)
         key, value = offered[:, : self.keys], offered[:, self.keys :]
         query = self.query(self.asked(torch.cat([x, here], 1), canvas), canvas)
-        nothing = (before.there[None, :1] < 0).to(x.dtype).expand(len(x), 1, *x.shape[2:])
         key = torch.cat([key, _NEVER * nothing], 1)
         query = torch.cat([query, torch.ones_like(nothing)], 1) * (1 + 1 / self.keys) ** 0.5  # for one more feature
         mixed = canvas.attend((self, "attend"), query, key, value * (1 - nothing), 1)
@@ -73,10 +71,10 @@ class SnailBlock(nn.Module):
 _NEVER = -1e9
 
 
-def _background(places: Tensor, size: tuple[int, int], like: Tensor) -> Tensor:
-    """Rows and columns (2, h, w) as numbers in -0.5..0.5: (B, 2, h, w)."""
-    whole = torch.tensor(size, device=places.device, dtype=torch.float64)[:, None, None]
-    return ((places - whole / 2) / whole).to(like.dtype).expand(len(like), -1, -1, -1)
+def _placed(here: Tensor, there: Tensor, size: tuple[int, int]) -> Tensor:
+    """Rows and columns of a pixel and of the one before it as numbers in -0.5..0.5; whether there is none before."""
+    whole = torch.tensor(size, device=here.device, dtype=torch.float64)[:, None]
+    return torch.cat([(here - whole / 2) / whole, (there - whole / 2) / whole, (there[:1] < 0).double()])
 
 
 class PixelSNAIL(Network):
@@ -126,9 +124,9 @@ class PixelSNAIL(Network):
 
     def forward(self, canvas: Canvas) -> Tensor:
         over = canvas.per_row(self, lambda: [self.first_over(canvas)])[0]
-        x, before = self.first_left(canvas, over), canvas.before()
+        x, pixels, placed = self.first_left(canvas, over), canvas.before(), canvas.placed(self, _placed)
         for block in self.blocks:
-            x = block(x, canvas, before)
+            x = block(x, canvas, pixels, placed)
         return cast("Tensor", self.readout(x, canvas))
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:

@@ -102,6 +102,13 @@ class Vectors:
     def relu(self, a: Any) -> Any:
         return self.larger(a, self.constant(0.0))
 
+    def rsqrt(self, a: Any) -> Any:
+        """1 / sqrt(a)."""
+        return self.divide(self.constant(1.0), self._call("llvm.sqrt", "", self.kind, [a], [self.kind]))
+
+    def exp_of_difference(self, a: Any, b: Any) -> Any:
+        return self.exp(self.subtract(a, b))
+
     def elu(self, a: Any) -> Any:
         """a, or e^a - 1 where that is negative."""
         zero, one = self.constant(0.0), self.constant(1.0)

@@ -104,6 +104,7 @@ POINTWISE = {
     aten.abs: "abs",
     aten.floor: "floor",
     aten.expm1: "expm1",
+    aten.rsqrt: "rsqrt",
     aten.special_log_ndtr: "log_ndtr",
 }
 FUNCTIONS = {
@@ -122,6 +123,7 @@ FUNCTIONS = {
         "abs",
         "floor",
         "expm1",
+        "rsqrt",
         "where",
         "pow",
     )

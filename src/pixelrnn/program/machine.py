@@ -11,10 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pixelrnn.canvas import Order
 from pixelrnn.program import block
 from pixelrnn.program.native import entry
 from pixelrnn.program.operations import OVER
-from pixelrnn.program.steps import Phase
+from pixelrnn.program.steps import Map, Phase
 from pixelrnn.program.tables import Tables
 
 _WORTH_A_THREAD = 20e6  # multiplications
@@ -40,6 +41,7 @@ class Machine:
         dtype      float32 or float64
         condition  the condition map, (batch, maps, H, W) or (batch, maps, 1, 1), None without one
         copies     2 if images come in pairs, with their condition and without
+        order      the generation order; None for raster order
         threads    at most; None for as many as PyTorch takes
     """
 
@@ -52,12 +54,13 @@ class Machine:
         dtype: torch.dtype,
         condition: Tensor | None,
         copies: int,
+        order: Order | None = None,
         threads: int | None = None,
     ) -> None:
         height, width = size
         self.tables, self.width, self._area, self.batch, self.copies = tables, width, height * width, batch, copies
         threads, images = torch.get_num_threads() if threads is None else threads, batch // copies
-        threads = max(1, min(threads, int(tables.cost * height * width * batch / _WORTH_A_THREAD)))
+        threads = max(1, min(threads, int(tables.cost(height * width) * height * width * batch / _WORTH_A_THREAD)))
         shares = max(1, min(threads, images))
         cuts = [copies * (images * part // shares) for part in range(shares + 1)]
         self._shares = [(begin, end - begin) for begin, end in pairwise(cuts)]
@@ -69,6 +72,8 @@ class Machine:
         self.threads = shares * self._members
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self._lay_out(np.float64 if dtype == torch.float64 else np.float32)
+        for each, make in tables.placed:
+            self._place(each, make(Order.raster(height, width) if order is None else order).numpy())
         self.scaled = scaled.numpy()
         self._begun = False
         self._condition = np.zeros((batch, height, 0), self.memory.dtype)
@@ -92,18 +97,26 @@ class Machine:
     def _lay_out(self, number: Any) -> None:
         """Give every map its place."""
         sizes, shared = [0, 0], [0, 0]  # of an image's memory, and of what all images share: narrow, wide
-        self._maps: dict[int, tuple[int, int, int, int, int, bool]] = {}  # first, rows, row size, left, channels
+        # First number of the first pixel, rows, size of a row, from a column to the next, from a channel to the next.
+        self._maps: dict[int, tuple[int, int, int, int, int, bool]] = {}
+        height = self._area // self.width
         for each in self.tables.maps:
             kind = int(each.double)
             if each.phase == Phase.CONST:
-                self._maps[each.index] = (shared[kind], 1, 0, 0, 0, True)
+                self._maps[each.index] = (shared[kind], 1, 0, 0, 1, True)
                 shared[kind] += each.channels
+                continue
+            if each.kept:
+                plane = 1 + self._area  # a pixel before the first
+                column, channel = (1, plane) if each.planes else (each.channels, 1)
+                self._maps[each.index] = (sizes[kind] + column, height, self.width * column, column, channel, False)
+                sizes[kind] += plane * each.channels
                 continue
             far = self.ahead or each.phase == Phase.ROW or max(each.up, each.left, each.right) > 0
             columns = each.left + self.width + each.right if far and each.phase != Phase.IMAGE else 1
             rows, row = each.up + 1, columns * each.channels
-            in_line = each.phase != Phase.IMAGE and far
-            self._maps[each.index] = (sizes[kind], rows, row, each.left, each.channels if in_line else 0, False)
+            column = each.channels if each.phase != Phase.IMAGE and far else 0
+            self._maps[each.index] = (sizes[kind] + each.left * column, rows, row, column, 1, False)
             sizes[kind] += rows * row
         sizes = [-(-size // 16) * 16 for size in sizes]
         kinds = (number, np.float64)
@@ -114,24 +127,31 @@ class Machine:
             wide = narrow
         self.memory, self.wide, self._sizes = narrow, wide, sizes
         for each in self.tables.maps:
-            first, rows, row, left, channels, _ = self._maps[each.index]
+            first, rows, row, column, _, _ = self._maps[each.index]
             memory, size = (self.wide, sizes[1]) if each.double else (self.memory, sizes[0])
             if each.value is not None:
                 memory[self.batch * size + first :][: each.channels] = each.value
             elif each.start is not None:
+                first -= each.left * column
                 images = memory[: self.batch * size].reshape(self.batch, size)[:, first : first + rows * row]
                 images.reshape(self.batch, -1, each.channels)[:] = each.start.numpy()
         places, steps = [], []
         of_map = {each.index: each for each in self.tables.maps}
         for index, dy, dx, channel, every in self.tables.operands:
-            first, rows, row, left, channels, is_shared = self._maps[index]
+            first, rows, row, a_column, a_channel, is_shared = self._maps[index]
             size = sizes[int(of_map[index].double)]
             first += self.batch * size if is_shared else 0
-            places.append((first + (left + dx) * channels + channel, rows, row, dy))
-            steps.append((0 if is_shared else size, every * channels))
+            places.append((first + dx * a_column + channel * a_channel, rows, row, dy))
+            steps.append((0 if is_shared else size, every * a_column))
         self.places = np.array(places, dtype=np.int64).reshape(-1, 4)
         self._at = [np.zeros(len(places), dtype=np.int64) for _ in self._shares]
         self.steps = np.array(steps, dtype=np.int64).ravel()
+
+    def _place(self, map_: Map, numbers: npt.NDArray[np.float64]) -> None:
+        """Put numbers (channels, H * W) of places into the memory of every image."""
+        first = self._maps[map_.index][0]
+        images = self.memory[: self.batch * self._sizes[0]].reshape(self.batch, -1)
+        images[:, first : first + numbers.size] = numbers.T.ravel()
 
     def _bring(self, condition: npt.NDArray[Any]) -> None:
         """Put the condition map where the program reads it, now or row by row."""

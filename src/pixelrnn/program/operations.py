@@ -1,10 +1,10 @@
 """The numbers by which instructions name their operations."""
 
-COPY, RELU, TANH, SIGMOID, EXP, NEG, ABS, FLOOR, ELU, LOG, EXPM1, LOG_NDTR, CAST, UNCAST = range(14)
+COPY, RELU, TANH, SIGMOID, EXP, NEG, ABS, FLOOR, ELU, RSQRT, LOG, EXPM1, LOG_NDTR, CAST, UNCAST = range(15)
 LAST_UNARY = UNCAST
-ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE, LOOKUP = range(14, 23)
+ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, GATE, WHERE, LOOKUP = range(15, 24)
 LAST_POINTWISE = LOOKUP
-LINEAR, SUM, MAX, GATHER, CELL, INTEGER_CELL = range(23, 29)
+LINEAR, SUM, MAX, GATHER, CELL, INTEGER_CELL, PICK, ATTEND, TO_PLANES = range(24, 33)
 
 FIELDS = 17  # of an instruction
 OVER = 1 << 40  # calls of a meeting: it is called off
@@ -21,6 +21,7 @@ OPERATION = {
     "floor": FLOOR,
     "elu": ELU,
     "log": LOG,
+    "rsqrt": RSQRT,
     "expm1": EXPM1,
     "log_ndtr": LOG_NDTR,
     "add": ADD,

@@ -58,8 +58,8 @@ class Programs:
             raise UnknownStepError(
                 f"the weights are {weights.dtype} on {weights.device}, not float32 or float64 on a CPU"
             )
-        if network.orders == "any":
-            raise UnknownStepError("the network takes any order")
+        if network.orders == "any" and not network.remembers:
+            raise UnknownStepError("the network reads the whole image again at every pixel")
         maps, uniform = 0, True
         if condition_map is not None:
             maps, uniform = condition_map.shape[1], condition_map.shape[2:] == (1, 1)
@@ -82,7 +82,7 @@ class Programs:
 
 def _make(network: Network, head: Head, kind: Kind) -> Tables | UnknownStepError:
     try:
-        program = record(network, head, kind[0], kind[1:3])
+        program = record(network, head, kind[0], kind[1:3], any_order=network.orders == "any")
         number = np.float64 if kind[0] == torch.float64 else np.float32
         return tables(program, number, vector_bytes() // np.dtype(number).itemsize, in_rows=kind[3])
     except UnknownStepError as error:

@@ -113,6 +113,13 @@ class Recorder:
                 if torch.float64 in (args[0].dtype, self.dtype)
                 else self._pointwise("copy", args, torch.float64)
             )
+        if name == "square":
+            return self._pointwise("mul", [args[0], args[0]])
+        if name == "silu":
+            return args[0] * args[0].sigmoid()
+        if name == "mean" and not kwargs.get("dtype"):
+            total = self._reduced("sum", *args, **kwargs)
+            return total * (total.numel() / args[0].numel())
         if name == "ones_like":
             return torch.ones(args[0].shape, dtype=self.dtype)
         if name == "elu" and not any(args[1:]) and kwargs in ({}, {"alpha": 1.0, "inplace": False}):
@@ -329,6 +336,8 @@ class Recorder:
             source.up, source.left, source.right = max(source.up, -dy), max(source.left, -dx), max(source.right, dx)
             if dy > 0 or (dy == 0 and dx > 0 and source.phase == Phase.PIXEL):
                 raise UnknownStepError("a look at pixels that come later")
+            if source.kept and (dy < 0 or not -1 <= dx <= 0):
+                raise UnknownStepError("a look around in a map of all pixels")
         return elements
 
     def _phase(self, *reads: Elements) -> Phase:
@@ -358,8 +367,32 @@ class Recorder:
         """Whether these numbers are kept apart: those of the head, if the network's are narrower."""
         return dtype == torch.float64 != self.dtype
 
-    def _new_map(self, phase: Phase, level: Any, *, double: bool, start: Tensor | None = None) -> Map:
-        made = Map(len(self.maps), len(level), phase, np.asarray(level, dtype=np.int64), double, start)
+    def _keep(self, elements: Elements, *, planes: bool = False) -> Elements:
+        """A copy that is kept of all pixels."""
+        out = self._new_map(Phase.PIXEL, self._level(elements), double=False, kept=True, planes=planes)
+        self._add(Gather(out=out, inputs=self._read(elements)))
+        return out.elements()
+
+    def _new_map(
+        self,
+        phase: Phase,
+        level: Any,
+        *,
+        double: bool,
+        start: Tensor | None = None,
+        kept: bool = False,
+        planes: bool = False,
+    ) -> Map:
+        made = Map(
+            len(self.maps),
+            len(level),
+            phase,
+            np.asarray(level, dtype=np.int64),
+            double,
+            start,
+            kept=kept,
+            planes=planes,
+        )
         self.maps.append(made)
         return made
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas import Canvas, Reach
-from pixelrnn.canvas.base import Before, Convolvable, Made, Scannable
+from pixelrnn.canvas import Canvas, Order, Reach
+from pixelrnn.canvas.base import Convolvable, LocallyMasked, Made, Placed, Scannable
 from pixelrnn.exact import IntegerHead
 from pixelrnn.exact.recurrence import IntegerRecurrence
 from pixelrnn.heads import Head
 from pixelrnn.program.recorder import Recorded, Recorder, elements_of
 from pixelrnn.program.steps import (
+    Attend,
     Cell,
     Elements,
     Gather,
     IntegerCell,
+    MakePlaced,
     Map,
     Phase,
+    Pick,
     Program,
     Spread,
     UnknownStepError,
@@ -30,15 +34,23 @@ from pixelrnn.program.steps import (
 )
 
 
-def record(network: Callable[[Canvas], Tensor], head: Head, dtype: torch.dtype, condition: tuple[int, bool]) -> Program:
+def record(
+    network: Callable[[Canvas], Tensor],
+    head: Head,
+    dtype: torch.dtype,
+    condition: tuple[int, bool],
+    *,
+    any_order: bool = False,
+) -> Program:
     """The program of a network and its head.
 
     Arguments:
         dtype      of the network's weights
         condition  feature maps of the condition map, 0 for none; whether it is the same at every pixel
+        any_order  for a walk along any generation order, as if all pixels stood in one row in that order
     Raises:        UnknownStepError if the network does what no step can do
     """
-    recording = Recording(head.channels, dtype, *condition)
+    recording = Recording(head.channels, dtype, *condition, any_order)
     # In inference mode operations that are made of others are not taken apart.
     with torch.inference_mode(False), torch.no_grad():
         params = network(recording)
@@ -52,15 +64,31 @@ def record(network: Callable[[Canvas], Tensor], head: Head, dtype: torch.dtype, 
             double = dtype != torch.float64
         pmf = [recording.consecutive(cast("Recorded", each).flat(), double=double) for each in found]
     return Program(
-        recording.maps, recording.steps, recording.image, recording.pixels, recording.condition, params.flat(), pmf
+        recording.maps,
+        recording.steps,
+        recording.image,
+        recording.pixels,
+        recording.condition,
+        recording.of_places,
+        params.flat(),
+        pmf,
     )
 
 
 class Recording(Recorder, Canvas):
     """A canvas over one pixel of one image of which nothing is known but its place."""
 
-    def __init__(self, channels: int, dtype: torch.dtype, condition_width: int = 0, uniform: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        dtype: torch.dtype,
+        condition_width: int = 0,
+        uniform: bool = True,
+        any_order: bool = False,
+    ) -> None:
         super().__init__(dtype)
+        self.any_order = any_order
+        self.of_places: list[tuple[Map, MakePlaced]] = []
         colours = np.arange(1, channels + 1)  # colour c can be read at the pixel itself once c + 1 colours are known
         self.image = self._new_map(Phase.PIXEL, colours, double=False)
         self.pixels = self._new_map(Phase.PIXEL, colours, double=dtype != torch.float64)
@@ -69,6 +97,8 @@ class Recording(Recorder, Canvas):
             phase = Phase.IMAGE if uniform else Phase.ROW
             self.condition = self._new_map(phase, np.zeros(condition_width, dtype=np.int64), double=False)
         self._of_row: dict[Hashable, list[Tensor]] = {}
+        self._before: Elements | None = None
+        self._rank: Elements | None = None
 
     # ---- the verbs of a canvas
 
@@ -83,7 +113,7 @@ class Recording(Recorder, Canvas):
         return self._linear(inputs, weight, mask, bias, plus)
 
     def look(self, reach: Reach) -> Tensor:
-        return self._around(self._image_elements(), reach)
+        return self._around(self._padded(self._image_elements(), reach), reach)
 
     def window(self, key: Hashable, x: Tensor, reach: Reach) -> Tensor:
         self._claim(key)
@@ -99,6 +129,7 @@ class Recording(Recorder, Canvas):
     def per_row(self, key: Hashable, run: Callable[[], list[Tensor]]) -> list[Tensor]:
         """The phase of a step follows from what it reads, so nothing has to be done."""
         self._claim(key)
+        self._check_rows()
         self._of_row[key] = run()
         return self._of_row[key]
 
@@ -108,6 +139,7 @@ class Recording(Recorder, Canvas):
     def scan(self, recurrence: Scannable, near: list[Tensor]) -> Tensor:
         """The gates are one product with everything that is read, then the cell."""
         self._claim(recurrence)
+        self._check_rows()
         if self.every > 1:
             raise UnknownStepError("a recurrence at a coarser resolution")
         recurring: Any = recurrence
@@ -153,6 +185,7 @@ class Recording(Recorder, Canvas):
     def row_late(self, key: Hashable, run: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
         """`run` on the row above; in the first row nothing is done, and zeros are read."""
         self._claim(key)
+        self._check_rows()
         if self.every > 1:
             raise UnknownStepError("a row late at a coarser resolution")
         above = shifted(self._padded(elements_of(x, self), Reach(1, 0, 0, 0)), -1, 0)
@@ -165,6 +198,7 @@ class Recording(Recorder, Canvas):
     def coarser(self, key: Hashable, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
         """The steps of a coarse pixel, and a copy of its maps for each pixel that it covers."""
         self._claim(key)
+        self._check_rows()
         if self.late:
             raise UnknownStepError("a coarser resolution, a row late")
         self.every *= 2
@@ -176,17 +210,79 @@ class Recording(Recorder, Canvas):
             self._read(each)
         return self.stand_in(out.elements(), (1, -1, 1, 1), self.dtype)
 
-    def before(self) -> Before:
-        raise UnknownStepError("a look at the pixel before in generation order")
+    def before(self) -> Tensor:
+        self._check_all_pixels()
+        if self._before is None:
+            self._before = shifted(self._keep(self.image.elements()), 0, -1)
+        return self.stand_in(self._before, (1, -1, 1, 1), self.dtype)
+
+    def placed(self, key: Hashable, make: Placed) -> Tensor:
+        def along(order: Order) -> Tensor:
+            return make(*order.places(), order.size)
+
+        return self.stand_in(self._placed(along), (1, -1, 1, 1), self.dtype)
+
+    def _placed(self, make: MakePlaced) -> Elements:
+        """A map of what depends on the place alone."""
+        self._check_all_pixels()
+        channels = len(make(Order.raster(1, 1)))
+        made = self._new_map(Phase.ROW, np.zeros(channels, dtype=np.int64), double=False, kept=True)
+        self.of_places.append((made, make))
+        return made.elements()
 
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
-        raise UnknownStepError("a feature map of the pixel before in generation order")
+        self._claim(key)
+        self._check_all_pixels()
+        return self.stand_in(shifted(self._keep(elements_of(x, self)), 0, -1), tuple(x.shape), self.dtype)
 
-    def neighbours(self, key: Hashable, x: Tensor | None, kernel: int, dilation: int, itself: bool) -> Tensor:
-        raise UnknownStepError("a look at neighbours that are earlier in any generation order")
+    def convolve_earlier(self, conv: LocallyMasked, x: Tensor | None) -> Tensor:
+        """A product with the neighbours that are earlier, and with the pixel itself."""
+        self._claim(conv)
+        self._check_all_pixels()
+        kernel, step = conv.weight.shape[2], conv.step
+        here = self.image.elements() if x is None else elements_of(x, self)
+        kept = self._keep(here)
+        back = self._placed(partial(_back, kernel=kernel, step=step))
+        nothing = np.zeros((kernel**2 - 1) * len(kept), dtype=np.int64)
+        out = self._new_map(Phase.PIXEL, nothing, double=False)
+        self._add(Pick(out=out, inputs=kept, back=back))
+        for each in self.steps[-1].reads():
+            self._read(each)
+        weight = conv.weight.flatten(2).transpose(1, 2)  # (C_out, kernel**2, C_in)
+        middle = kernel**2 // 2
+        parts = [weight[:, :middle], weight[:, middle + 1 :]]
+        inputs = [out.elements()]
+        if conv.itself:
+            parts.append(weight[:, middle : middle + 1])
+            inputs.append(here)
+        matrix = torch.cat(parts, 1).flatten(1)
+        every = np.ones(tuple(matrix.shape), dtype=bool)
+        return self._linear(np.concatenate(inputs), matrix, every, conv.bias, None)
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
-        raise UnknownStepError("attention to all earlier pixels")
+        self._claim(key)
+        self._check_all_pixels()
+        if self._rank is None:
+            self._rank = self._placed(_ranks)
+        asked = self.consecutive(elements_of(query * (keys.shape[1] // heads) ** -0.5, self), double=False)
+        found = [self._keep(elements_of(keys, self), planes=True), self._keep(elements_of(values, self))]
+        level = max(int(self._level(each).max()) for each in (asked, *found))
+        out = self._new_map(Phase.PIXEL, np.full(values.shape[1], level), double=False)
+        scores = self._new_map(Phase.PIXEL, np.full(heads, level), double=False, kept=True, planes=True)
+        self._add(
+            Attend(out=out, query=asked, keys=found[0], values=found[1], rank=self._rank, scores=scores, window=window)
+        )
+        for each in self.steps[-1].reads():
+            self._read(each)
+        return self.stand_in(out.elements(), (1, -1, 1, 1), self.dtype)
+
+    def _check_rows(self) -> None:
+        if self.any_order:
+            raise UnknownStepError("a look at neighbouring rows and columns in any order")
+
+    def _check_all_pixels(self) -> None:
+        if self.every > 1 or self.late:
+            raise UnknownStepError("a look at all earlier pixels at a coarser resolution, or a row late")
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         return make()
@@ -197,6 +293,7 @@ class Recording(Recorder, Canvas):
         """Elements of maps that are zero outside the image, if other pixels are looked at."""
         if reach.none:
             return elements
+        self._check_rows()
         sources = [self.maps[int(each)] for each in np.unique(parts(elements)[0])]
         if all(each.phase == Phase.CONST for each in sources):
             out = self._new_map(Phase.ROW, np.zeros(len(elements), dtype=np.int64), double=False)
@@ -204,7 +301,7 @@ class Recording(Recorder, Canvas):
             return out.elements()
         if any(each.phase < Phase.ROW for each in sources):
             raise UnknownStepError("a look around in a map that is the same at every pixel")
-        if any(each.start is not None for each in sources):
+        if any(each.start is not None or each.kept for each in sources):
             return self._gathered(elements, double=False)
         return elements
 
@@ -222,6 +319,19 @@ class Recording(Recorder, Canvas):
         if self.every > 1:
             raise AssertionError("a coarser level has no image")
         return shifted(self.image.elements(), -self.late, 0)
+
+
+def _ranks(order: Order) -> Tensor:
+    """How many pixels come before each: (1, H * W) in generation order."""
+    return torch.arange(len(order.along))[None].double()
+
+
+def _back(order: Order, *, kernel: int, step: int) -> Tensor:
+    """By how many pixels each earlier neighbour is before, 0 for those that are not: (kernel**2 - 1, H * W)."""
+    back = (order.ranks - order.neighbour_ranks(kernel, step)).flatten(1)[:, order.along]
+    earlier = order.earlier_neighbours(kernel, step, itself=False).flatten(1)[:, order.along]
+    others = torch.arange(kernel**2) != kernel**2 // 2
+    return torch.where(earlier, back, 0)[others].double()
 
 
 def _kernel(conv: Any) -> tuple[Tensor, Any, list[tuple[int, int]], Tensor | None]:

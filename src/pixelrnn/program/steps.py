@@ -16,6 +16,7 @@ and every channel of it has a level: how many colours of the pixel itself must b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeAlias
@@ -23,6 +24,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
+
+from pixelrnn.canvas import Order
 
 Elements: TypeAlias = npt.NDArray[np.int64]
 Levels: TypeAlias = npt.NDArray[np.int64]
@@ -47,6 +50,9 @@ class Map:
 
     `up`, `left` and `right` say how far other pixels read it, `start` what stands outside the image (zeros if None).
     `double` maps hold float64, whatever the type of the others.
+
+    A map that is `kept` holds all pixels until the end, one after the other in generation order: a column to the left
+    is the pixel before, zeros before the first. With `planes` all pixels of a channel stand side by side.
     """
 
     index: int
@@ -59,6 +65,8 @@ class Map:
     up: int = 0
     left: int = 0
     right: int = 0
+    kept: bool = False
+    planes: bool = False
 
     def elements(self) -> Elements:
         """All its channels at the pixel at work."""
@@ -177,6 +185,43 @@ class Gather(Step):
 
 
 @dataclass(eq=False, kw_only=True)
+class Pick(Step):
+    """A kept map at some earlier pixels: out holds all its channels at the first of them, at the second, ...
+
+    `back` says how many pixels each of them is before, 0 for none, which gives zeros.
+    """
+
+    inputs: Elements  # of the kept map, at the pixel
+    back: Elements  # (pixels,)
+
+    def reads(self) -> list[Elements]:
+        return [shifted(self.inputs, 0, -1), self.back]
+
+
+@dataclass(eq=False, kw_only=True)
+class Attend(Step):
+    """Attention of the pixel to itself and to all before it, or to the `window` last ones of these.
+
+    query, keys and values are divided among the heads; keys and values stand in kept maps, keys in planes. `rank` is
+    how many pixels come before. `scores` has a number for every head and pixel, in planes.
+    """
+
+    query: Elements
+    keys: Elements
+    values: Elements
+    rank: Elements  # (1,)
+    scores: Map
+    window: int
+
+    def reads(self) -> list[Elements]:
+        past = [shifted(each, 0, -1) for each in (self.keys, self.values)]
+        return [self.query, self.keys, self.values, *past, self.rank]
+
+    def writes(self) -> list[Map]:
+        return [self.out, self.scores]
+
+
+@dataclass(eq=False, kw_only=True)
 class Spread(Step):
     """The maps of a coarse pixel, taken to the four pixels that it covers, which have different ones.
 
@@ -230,12 +275,17 @@ class IntegerCell(Cell):
         return [*super().reads(), self.cuts, self.table]
 
 
+MakePlaced: TypeAlias = Callable[[Order], Tensor]
+"""Makes the numbers of a map from the generation order alone: (channels, H * W), in that order."""
+
+
 @dataclass(eq=False)
 class Program:
     """The steps of a network and of its head, in an order in which they can be done.
 
     image      the map of the pixels as the network sees them; pixels: as integers
     condition  the map of the condition, None without one
+    placed     maps that depend on the place alone, and what makes them
     params     the network's parameters, (num_params,)
     pmf        of every colour the probabilities of its levels, (levels,) consecutive channels of one map; of a head in
                whole numbers the parameters that it needs for them
@@ -246,6 +296,7 @@ class Program:
     image: Map
     pixels: Map
     condition: Map | None
+    placed: list[tuple[Map, MakePlaced]]
     params: Elements
     pmf: list[Elements]
 

@@ -21,13 +21,16 @@ from pixelrnn.program.fusion import fused
 from pixelrnn.program.operations import PANELS
 from pixelrnn.program.schedule import can_look_ahead, is_kept, needed, reads_aside, segments, split
 from pixelrnn.program.steps import (
+    Attend,
     Cell,
     Elements,
     Gather,
     IntegerCell,
     Linear,
+    MakePlaced,
     Map,
     Phase,
+    Pick,
     Pointwise,
     Program,
     Reduce,
@@ -58,7 +61,9 @@ class Tables:
     checks: Integers
     drawn: Integers
     condition: int  # the operand of the condition map, -1 if it is not read
+    placed: list[tuple[Map, MakePlaced]]  # maps that depend on the place alone
     products: tuple[int, int]  # multiplications per pixel: in the row's part, and at the pixel
+    attention: list[tuple[int, int]]  # of every attention: multiplications for an earlier pixel, and the window
     ahead: bool  # whether several pixels of a row can be computed at once, from guesses
 
     @property
@@ -66,10 +71,10 @@ class Tables:
         """That are done at every pixel."""
         return int(self.passes[0, -1, 1]) - int(self.passes[0, 0, 0])
 
-    @property
-    def cost(self) -> int:
-        """What a pixel takes, in multiplications: an instruction takes as long as some thousand."""
-        return sum(self.products) + 2000 * self.instructions
+    def cost(self, pixels: int) -> int:
+        """What a pixel of an image takes, in multiplications: an instruction takes as long as some thousand."""
+        earlier = sum(each * min(pixels // 2, window or pixels) for each, window in self.attention)
+        return sum(self.products) + earlier + 2000 * self.instructions
 
 
 def tables(program: Program, number: npt.DTypeLike, vector: int, *, in_rows: bool = True) -> Tables:
@@ -127,7 +132,9 @@ def tables(program: Program, number: npt.DTypeLike, vector: int, *, in_rows: boo
         _integers(checks, 3),
         _integers(drawn, 3),
         condition,
+        [(each, make) for each, make in program.placed if each.index in read],
         (in_row, at_the_pixel),
+        [(step.query.size + step.values.size, step.window) for step in steps if isinstance(step, Attend)],
         can_look_ahead(program, at_pixel, passes),
     )
 
@@ -175,6 +182,9 @@ class _Tables:
             self._spread(step, chosen)
         elif isinstance(step, Gather):
             self._gather(step, chosen)
+        elif isinstance(step, (Pick, Attend)):
+            if chosen.all():
+                self._pick(step) if isinstance(step, Pick) else self._attend(step)
         else:
             for begin, end in _ranges(chosen):
                 if isinstance(step, Pointwise):
@@ -265,6 +275,9 @@ class _Tables:
     def _gather(self, step: Gather, chosen: npt.NDArray[np.bool_]) -> None:
         """A copy for every long run; an instruction per source for all that is scattered."""
         own = step.out.elements()
+        if step.out.planes:
+            self._to_planes(step, chosen)
+            return
         ranges = [
             (begin + first, begin + last)
             for begin, end in _ranges(chosen)
@@ -284,6 +297,37 @@ class _Tables:
             self._instruction(
                 step, ops.GATHER, len(these), self.operand(own[0]), a=self.operand(step.inputs[lowest]), more=at
             )
+
+    def _to_planes(self, step: Gather, chosen: npt.NDArray[np.bool_]) -> None:
+        own = step.out.elements()
+        for begin, end in _ranges(chosen):
+            for first, last in _consecutive_ranges(step.inputs[begin:end]):
+                a, out = self.operand(step.inputs[begin + first]), self.operand(own[begin + first])
+                following = self.operand(own[min(begin + first + 1, len(own) - 1)])
+                self._instruction(step, ops.TO_PLANES, last - first, out, a=a, b=following)
+
+    def _pick(self, step: Pick) -> None:
+        out, count = self.operand(step.out.elements()[0]), len(step.back)
+        a, b = self.operand(step.inputs[0]), self.operand(step.back[0])
+        self._instruction(step, ops.PICK, len(step.inputs), out, a=a, b=b, count=count)
+
+    def _attend(self, step: Attend) -> None:
+        heads, at = step.scores.channels, len(self.places)
+        following = self.operand(step.keys[min(1, len(step.keys) - 1)])
+        self.places += [(self.operand(step.scores.elements()[0]), self.operand(step.rank[0])), (following, 0)]
+        self._instruction(
+            step,
+            ops.ATTEND,
+            len(step.values),
+            self.operand(step.out.elements()[0]),
+            a=self.operand(step.query[0]),
+            a_unit=heads,
+            b=self.operand(step.keys[0]),
+            b_unit=len(step.keys) // heads,
+            c=self.operand(step.values[0]),
+            c_unit=step.window,
+            more=at,
+        )
 
     def _spread(self, step: Spread, chosen: npt.NDArray[np.bool_]) -> None:
         """A copy for each of the four pixels."""

@@ -18,7 +18,7 @@ class Choice:
     >>> choice = Choice()
     >>> choice.learn("compiled", images=16, pixels=1000, seconds=1.0)
     >>> choice.learn("cached", images=16, pixels=1000, seconds=0.5)
-    >>> choice.compiled([], levels=2, images=16, threads=2, pixels=1000, first=0.0)
+    >>> choice.compiled([], levels=2, images=16, threads=2, area=64, pixels=1000, first=0.0)
     False
     """
 
@@ -26,17 +26,18 @@ class Choice:
         self._took: dict[tuple[str, int], float] = {}  # seconds per pixel, by method and size of the batch
 
     def compiled(
-        self, tables: list[Tables], *, levels: int, images: int, threads: int, pixels: int, first: float
+        self, tables: list[Tables], *, levels: int, images: int, threads: int, area: int, pixels: int, first: float
     ) -> bool:
         """Whether the compiled walk is faster.
 
         Arguments:
             tables   of the stages of the network
             images   of a batch
+            area     pixels of an image
             pixels   of all images together
             first    seconds until the compiled code is ready
         """
-        cost, stages = sum(each.cost for each in tables), max(1, len(tables))
+        cost, stages = sum(each.cost(area) for each in tables), max(1, len(tables))
         calls = sum(each.instructions for each in tables) / stages * _CALL * (_GUESSED if levels == 2 else 1.0)
         rate = _RATE * min(images, threads) * (_TOGETHER if images >= 4 * threads else 1)
         compiled = self._took.get(("compiled", images.bit_length()), cost / stages / rate)

@@ -31,68 +31,82 @@ class CompiledWalk(StageWalk):
         draw, self.strength, self.copies = drawn_by(self.chooser)
         tables = programs.of(self.network, self.head, self.condition_map)
         self.temperature = draw.temperature
-        batch = len(self.pixels)
+        batch, count = len(self.pixels), len(self.indices)
+        any_order = self.network.orders == "any"
+        # The pixels as the machine has them: row by row, or all in one row in generation order.
+        along = self.order.along.numpy() if any_order else np.arange(count)
+        self.ranks = np.empty(count, dtype=np.int64)
+        self.ranks[along] = np.arange(count)
+        self.places = self.indices[along]
+        size = (1, count) if any_order else (self.grid.shape[2], self.grid.shape[3])
+        self.row = size[1]
         # Under guidance the two copies of an image, with its condition and without, are neighbours.
         self.images = np.arange(batch).reshape(self.copies, -1).T.flatten()
         self.inverse = np.argsort(self.images)
-        self.drawn = np.ascontiguousarray(self.host[:, :, self.indices][self.images])
-        self.known = np.ascontiguousarray(~self.unknown[:, self.indices][self.images])
-        self.numbers = np.ascontiguousarray(draw.numbers.numpy()[:, :, self.indices])
+        self.drawn = np.ascontiguousarray(self.host[:, :, self.places][self.images])
+        self.known = np.ascontiguousarray(~self.unknown[:, self.places][self.images])
+        self.numbers = np.ascontiguousarray(draw.numbers.numpy()[:, :, self.places])
         s = self.condition_map
-        s = None if s is None else s[torch.from_numpy(self.images)]
+        if s is not None:
+            s = s[torch.from_numpy(self.images)]
+            s = s.flatten(2)[:, :, None, along] if any_order and s.shape[2:] != (1, 1) else s
         self.machine = Machine(
             tables,
             self.head.seen(torch.arange(self.head.levels), self.dtype),
-            (self.grid.shape[2], self.grid.shape[3]),
+            size,
             batch,
             self.dtype,
             s,
             self.copies,
+            self.order,
         )
-        cost = tables.cost * -(-batch // self.machine.threads)
+        cost = tables.cost(count) * -(-batch // self.machine.threads)
         self.span = max(1, int(_BETWEEN_EVENTS / cost))  # pixels of each image
 
     def events(self) -> Iterator[Settled]:
-        """Choose row after row, several at a time where they are short."""
+        """Choose run after run, several at a time where they are short."""
         with self.machine:
-            waiting: list[Tensor] = []  # whole rows that will be drawn together
+            waiting: list[Tensor] = []  # whole runs that will be drawn together
             for run, end in self._ends():
-                if end == len(run) and (len(waiting) + 1) * self.columns <= self.span:
+                if end == len(run) and sum(map(len, waiting)) + end <= self.span:
                     waiting.append(run)
                     continue
-                yield from self._rows(waiting)
+                yield from self._runs(waiting)
                 waiting = []
                 if end:
                     yield from self._choose(run[:end])
                 if end < len(run):
                     yield from self._known(run[end:])
-            yield from self._rows(waiting)
+            yield from self._runs(waiting)
 
-    def _rows(self, runs: list[Tensor]) -> Iterator[Settled]:
-        """Whole rows, one after the other, drawn together."""
+    def _runs(self, runs: list[Tensor]) -> Iterator[Settled]:
+        """Whole runs, one after the other, drawn together."""
         if runs:
-            self._draw(int(runs[0][0]) // self.columns, len(runs), 0, self.columns)
+            self._draw(int(self.ranks[runs[0][0]]), sum(map(len, runs)))
             for run in runs:
                 yield from self._drawn(run.numpy())
 
     def _choose(self, run: Tensor) -> Iterator[Settled]:
         for first in range(0, len(run), self.span):
             some = run[first : first + self.span].numpy()
-            self._draw(int(run[0]) // self.columns, 1, first, len(some))
+            self._draw(int(self.ranks[some[0]]), len(some))
             yield from self._drawn(some)
 
-    def _draw(self, row: int, rows: int, column: int, columns: int) -> None:
+    def _draw(self, first: int, count: int) -> None:
+        """Draw some pixels of a row of the machine, or some whole rows."""
+        row, column = divmod(first, self.row)
+        rows = -(-count // self.row)
         found = self.machine.draw(
-            row, rows, column, columns, self.drawn, self.known, self.numbers, self.temperature, self.strength
+            row, rows, column, count // rows, self.drawn, self.known, self.numbers, self.temperature, self.strength
         )
         if found is not None:
-            raise not_finite(self.network, int(self.images[found[0]]), int(self.indices[found[1]]), self.width)
+            raise not_finite(self.network, int(self.images[found[0]]), int(self.places[found[1]]), self.width)
 
     def _drawn(self, some: npt.NDArray[np.int64]) -> Iterator[Settled]:
         """These pixels of the stage are final."""
         indices = self.indices[some]
         where = torch.from_numpy(indices)
-        values = self.drawn[:, :, some][self.inverse]
+        values = self.drawn[:, :, self.ranks[some]][self.inverse]
         self._write(indices, where, values)
         yield from self._event(np.arange(len(values)), where, values, np.ones((len(values), len(some)), dtype=bool))
 
