@@ -20,6 +20,7 @@ import torch
 import pixelrnn
 from pixelrnn.layers.convolution import CausalConv2d
 from pixelrnn.layers.recurrence import Recurrence
+from pixelrnn.networks.lmconv import LocallyMaskedConv2d
 
 MEASURED: list[dict[str, Any]] = []
 """Every case that was measured apart, with its figures."""
@@ -70,7 +71,8 @@ def matrix_rate(side: int = 2048) -> float:
 
 def flop_per_pixel(model: pixelrnn.PixelModel) -> int:
     """Two operations, multiply and add, for each weight of a matrix that no mask hides, wherever it is used: once per
-    pixel, or at every fourth or sixteenth one if it works at a coarser resolution."""
+    pixel, or at every fourth or sixteenth one if it works at a coarser resolution; for attention, for each map of a
+    key and of a value, as often as there are earlier pixels in the mean."""
     side = 32
     places: dict[torch.nn.Module, int] = {}  # of a convolution, where it is not used at every pixel
 
@@ -88,7 +90,15 @@ def flop_per_pixel(model: pixelrnn.PixelModel) -> int:
         masked = isinstance(each, CausalConv2d) and each.mask is not None
         weights = int(each.mask.sum()) if masked else each.weight.numel()
         uses += weights * (places.get(each, side**2) if isinstance(each, CausalConv2d) else side**2)
-    return 2 * uses // side**2
+    for each in model.modules():
+        if isinstance(each, LocallyMaskedConv2d):  # half of its neighbours are earlier
+            places_seen = (each.kernel_size[0] ** 2 - 1) / 2 + each.itself
+            uses += int(each.weight[:, :, 0, 0].numel() * places_seen * side**2)
+    pixels = model.size[0] * model.size[1]
+    attention = sum(
+        maps * min(pixels // 2, window or pixels) for tables in model.programs() for maps, window in tables.attention
+    )
+    return 2 * (uses // side**2 + attention)
 
 
 def machine() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Sampling, training and evaluation, as ratios of one run on one machine: the table in docs/performance.md.
 
     python benchmarks/performance.py [--out docs/performance.md] [--models runs/bench] [--minutes 3] [--only sampling]
-                                     [--plot docs/images/sampling.png] [--photo photograph.png]
+                                     [--plot docs/images/sampling.png] [--photo photograph.png] [--names MODEL ...]
 
 Sampling is measured with trained weights, as how far a walk on PyTorch can look ahead depends on them: a model that
 neither comes with the package nor is in --models is trained first, for so many minutes. The naive sampler runs the
@@ -54,9 +54,11 @@ MODELS: dict[str, tuple[str, dict[str, object]]] = {
         "paper-cifar10-diagonal-bilstm",
         {"layers": 7, "width": 24, "out_width": 192, **SHORT},
     ),
-    "cifar10-pixelcnn-pp-3x48": ("cifar10-pixelcnn-pp", {"layers": 3, "width": 48}),
+    "cifar10-pixelcnn-pp-3x48": ("cifar10-pixelcnn-pp", {"layers": 3, "width": 48, **SHORT}),
+    "mnist-pixelsnail-3x64": ("mnist-pixelsnail", SHORT),
+    "mnist-lmconv-1x32": ("mnist-lmconv", SHORT),
 }
-SHIPPED = ("mnist-diagonal-bilstm", "cifar10-tiny")
+SHIPPED = ("mnist-diagonal-bilstm", "cifar10-tiny", "mnist-any-order")
 BATCHES = (1, 16, 64)
 STEPS: list[tuple[str, dict[str, int]]] = [
     ("gated-pixelcnn", {"layers": 8, "width": 64}),
@@ -74,6 +76,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3, help="of training for each model that is not there")
     parser.add_argument("--only", choices=["sampling", "photograph", "steps", "growth"], nargs="+")
     parser.add_argument("--plot", type=Path, help="draw the seconds of one image there")
+    parser.add_argument("--names", nargs="+", help="of the models to sample from; all by default")
     parser.add_argument("--photo", type=Path, help="a photograph to complete")
     parser.add_argument("--json", type=Path, help="write the figures there, for programs to read")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -83,7 +86,7 @@ def main() -> None:
         print(json.dumps(globals()[case.pop("measure")](**case)))
         return
     parts = {
-        "sampling": lambda models, minutes: sampling_table(models, minutes, options.plot),
+        "sampling": lambda models, minutes: sampling_table(models, minutes, options.plot, options.names),
         "photograph": lambda models, minutes: photograph_table(options.photo),
         "steps": step_table,
         "growth": growth_table,
@@ -115,7 +118,7 @@ def trained(name: str, models: Path, minutes: float) -> Path:
 # ---- sampling
 
 
-def sampling_table(models: Path, minutes: float, plot: Path | None) -> list[str]:
+def sampling_table(models: Path, minutes: float, plot: Path | None, names: list[str] | None) -> list[str]:
     lines = [
         "## Sampling",
         "",
@@ -124,7 +127,7 @@ def sampling_table(models: Path, minutes: float, plot: Path | None) -> list[str]
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     one_image: dict[str, tuple[float, float, float]] = {}
-    for name in [*MODELS, *SHIPPED]:
+    for name in names or [*MODELS, *SHIPPED]:
         folder = name if name in SHIPPED else str(trained(name, models, minutes))
         for images in BATCHES:
             found = apart(__file__, {"measure": "sampling", "folder": folder, "images": images})

@@ -5,7 +5,7 @@
 
 The first command can run several times in parallel, started a few seconds apart: each process takes the next run that
 is not finished and not in use. If a table names a split, each model is evaluated on all of it, once; the result is
-cached in RUN/results.json with the hash of the weights. Runs that are unfinished, or were trained with settings other
+cached in RUN/results.json with the hash of the weights; a line with `orders` is of the mean probability in these. Runs that are unfinished, or were trained with settings other
 than the plan's, are left out and reported on standard error.
 """
 
@@ -18,7 +18,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +106,13 @@ def busy(folder: Path) -> bool:
     return False
 
 
-def measured(run: Path, split: str) -> dict[str, Any]:
-    """The results of `evaluate`, from RUN/results.json if that is for these weights."""
-    path, weights = run / "results.json", read_config(run)["sha256"]
+def measured(run: Path, split: str, orders: Sequence[str] = ()) -> dict[str, Any]:
+    """The results of `evaluate`, from RUN/results.json if that is for these weights.
+
+    With orders, of the mean of the probabilities in each of them.
+    """
+    path = run / ("-".join(["results", *orders]) + ".json")
+    weights = read_config(run)["sha256"]
     if path.is_file():
         found: dict[str, Any] = json.loads(path.read_text())
         if (found["sha256"], found["split"]) == (weights, split):
@@ -116,7 +120,7 @@ def measured(run: Path, split: str) -> dict[str, Any]:
     model = pixelrnn.load(run)
     data = load_like(model, None, split)
     with bar(f"{run}, {split}") as update:
-        found = {"sha256": weights, **evaluate(model, data, on_batch=update).as_dict()}
+        found = {"sha256": weights, **evaluate(model, data, on_batch=update, orders=orders).as_dict()}
     if model.condition is not None and model.condition.classes:
         with bar(f"{run}, classes") as update:
             classified = accuracy(model, data, on_batch=update, count=CLASSIFIED)
@@ -145,7 +149,7 @@ def cells(entry: Table, table: Table) -> dict[str, str]:
         f"validation, {unit}": _value(progress["valid_nats"], progress["standard_error"], unit, config),
     }
     if "split" in table and table["split"] != "valid":
-        found = measured(run, table["split"])
+        found = measured(run, table["split"], entry.get("orders", ()))
         line[f"{table['split']}, {unit}"] = f"**{_value(found['nats'], found['standard_error'], unit, config)}**"
         line["conditioned on"] = found["protocol"].partition(", given ")[2] or "nothing"
         if "accuracy" in found:
@@ -191,9 +195,10 @@ def section(table: Table, images: Path) -> list[str]:
     lines += ["| " + " | ".join(row[column] for column in columns) + " |" for row in rows]
     runs = [Path(entry["folder"]) for entry in entries]
     lines += ["", f"Trained on: {'; '.join(sorted({machine(run) for run in runs}))}. Commands:", ""]
-    lines += [f"    pixelrnn train {entry['train']} --out {entry['folder']}" for entry in entries]
+    # A run may have several lines, in other orders.
+    lines += dict.fromkeys(f"    pixelrnn train {entry['train']} --out {entry['folder']}" for entry in entries)
     if table.get("pictures"):
-        for run in runs:
+        for run in dict.fromkeys(runs):
             lines += ["", draw(run, images, table["split"])]
     return [*lines, ""]
 

@@ -13,7 +13,7 @@ from worlds import all_images, as_often, count
 import pixelrnn
 from pixelrnn.canvas import FAMILIES, Order, Ordered, Reach, Whole, known_first, orders_of, scale
 from pixelrnn.errors import ConfigError, MemoryLimitError
-from pixelrnn.measure.inspection import prove_causal, seen_by
+from pixelrnn.measure.inspection import pmf_at, prove_causal, seen_by
 from pixelrnn.model import PixelModel
 from pixelrnn.model.options import CONDITION
 from pixelrnn.networks import NETWORKS, options_of
@@ -176,6 +176,32 @@ def test_an_order_can_be_named() -> None:
         model.complete(images, torch.ones(3, 4, dtype=torch.bool), order="spiral")
     with pytest.raises(ConfigError, match="There is no order 'random-99999999999999999999'"):
         model.sample(1, order="random-99999999999999999999")
+
+
+@of_any_order
+def test_a_network_has_an_order_of_its_own_that_is_taken_when_none_is_asked_for(network: str) -> None:
+    size, own = (4, 5), Order.named("s-curve-3", 4, 5)
+    model = built(network, size, 1, 3, order="s-curve-3").requires_grad_(False)
+    images, known = model.sample(3, seed=0), torch.zeros(size, dtype=torch.bool)
+    known[1:3, 2:] = True
+    assert torch.equal(images, model.sample(3, seed=0, order=own, method="naive"))
+    assert not torch.equal(images, model.sample(3, seed=0, order="raster"))
+    assert torch.equal(model.log_prob(images), model.log_prob(images, order=own))
+    along = known_first(known, own)
+    assert torch.equal(model.complete(images, known, seed=1), model.complete(images, known, seed=1, order=along))
+    for place in ((0, 0), (2, 1), (3, 4)):
+        assert torch.equal(seen_by(model, *place, size), model.network.field(*place, *size))
+    assert prove_causal(model, size).replacements == 20
+    given = pmf_at(model, images[0], 0, 4)
+    assert_close(given, model.head.pmf(*_at(model, images[:1], own, 0, 4), 0).flatten(1))
+    with pytest.raises(ConfigError, match="There is no order 'spiral'"):
+        built(network, size, order="spiral")
+
+
+def _at(model: PixelModel, images: Tensor, order: Order, row: int, column: int) -> tuple[Tensor, Tensor]:
+    """The parameters of a pixel, and the pixel."""
+    params = model.network(Whole(model.head.seen(images, model.dtype), None, order))
+    return tuple(each[..., row : row + 1, column : column + 1] for each in (params, images))
 
 
 def test_a_walk_that_would_keep_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

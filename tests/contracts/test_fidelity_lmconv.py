@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from cases import make
+from close import assert_close
 from loops import Array, array, assert_seen, assert_the_same, condition
 from loops_shifted import concat_elu, elu
 from torch import nn
 
 from pixelrnn.canvas import Order, Whole, scale
+from pixelrnn.canvas.locally_masked import locally_masked
 from pixelrnn.model import PixelModel
 
 
@@ -104,3 +107,25 @@ def test_lmconv_is_the_loop_of_its_equations(options: dict, size: tuple[int, int
 @pytest.mark.parametrize("mistake", ["own pixel seen", "raster order", "no dilation", "not normalised", "no short-cut"])
 def test_one_mistake_would_be_seen(mistake: str) -> None:
     assert_seen(*compared(mistake))
+
+
+@pytest.mark.parametrize("itself", [False, True])
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (3, 2), (5, 3)])
+@pytest.mark.parametrize("name", ["raster", "s-curve-3", "random-1"])
+def test_the_gradients_of_a_locally_masked_convolution_are_right(
+    name: str, kernel: int, dilation: int, itself: bool
+) -> None:
+    """As differences, and as those of the places around every pixel, gathered."""
+    size = (4, 5)
+    seen = Order.named(name, *size).earlier_neighbours(kernel, dilation, itself)
+    x, weight, bias = (torch.randn(shape).requires_grad_() for shape in ((2, 3, *size), (4, 3, kernel, kernel), (4,)))
+    assert torch.autograd.gradcheck(lambda *given: locally_masked(*given, seen, dilation), (x, weight, bias))
+    near = F.unfold(x, kernel, dilation, padding=kernel // 2 * dilation).view(2, 3, kernel**2, *size) * seen
+    gathered = torch.einsum("oct,bcthw->bohw", weight.flatten(2), near) + bias[:, None, None]
+    assert_close(locally_masked(x, weight, bias, seen, dilation), gathered)
+    assert_close(
+        *(
+            torch.cat([each.flatten() for each in torch.autograd.grad(y.square().sum(), (x, weight, bias))])
+            for y in (locally_masked(x, weight, bias, seen, dilation), gathered)
+        )
+    )

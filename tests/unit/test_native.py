@@ -153,7 +153,7 @@ def test_a_short_walk_leaves_the_compiling_to_another_process(tmp_path: Path, mo
 
 def test_a_long_walk_is_worth_the_compiling_and_a_short_one_is_not() -> None:
     model = pixelrnn.build("pixelcnn", size=(4, 4), levels=256, channels=3, layers=3, width=12)
-    settings = {"levels": 256, "images": 16, "threads": 2}
+    settings = {"levels": 256, "images": 16, "threads": 2, "area": 16}
     tables = model._tables(None)
     assert not Choice().compiled(tables, **settings, pixels=100, first=12.0)
     assert Choice().compiled(tables, **settings, pixels=10_000_000, first=12.0)
@@ -162,7 +162,7 @@ def test_a_long_walk_is_worth_the_compiling_and_a_short_one_is_not() -> None:
 
 def test_what_was_measured_decides() -> None:
     model = pixelrnn.build("pixelcnn", size=(4, 4), levels=256, layers=1, width=4)
-    choice, settings = Choice(), {"levels": 256, "images": 4, "threads": 2, "pixels": 1000, "first": 0.0}
+    choice, settings = Choice(), {"levels": 256, "images": 4, "threads": 2, "area": 16, "pixels": 1000, "first": 0.0}
     choice.learn("compiled", images=4, pixels=100, seconds=100.0)
     assert not choice.compiled(model._tables(None), **settings)
     choice.learn("cached", images=4, pixels=100, seconds=200.0)

@@ -62,10 +62,14 @@ class _LocallyMasked(torch.autograd.Function):
         x, matrix, mask = ctx.saved_tensors
         (batch, channels, height, width), kernel, used = grad.shape, ctx.kernel, ctx.used
         grad = grad.permute(0, 2, 3, 1)
-        each = grad.new_zeros(batch, height, width, len(used), channels)
+        each = grad.new_empty(batch, height, width, len(used), channels)
         for index, (there, here) in enumerate(_moves(used, kernel, ctx.dilation, height, width)):
-            part = grad[:, here[0], here[1]]
-            torch.mul(part, mask[index, here[0], here[1]], out=each[:, there[0], there[1], index])
+            part, (rows, columns) = each[:, :, :, index], there
+            torch.mul(grad[:, here[0], here[1]], mask[index, here[0], here[1]], out=part[:, rows, columns])
+            for unread in (part[:, : rows.start], part[:, rows.stop :]):
+                unread.zero_()
+            for unread in (part[:, :, : columns.start], part[:, :, columns.stop :]):
+                unread.zero_()
         each = each.flatten(3)
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:

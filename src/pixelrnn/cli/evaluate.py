@@ -148,7 +148,7 @@ def _note_orders(model: PixelModel, orders: list[str]) -> None:
     if settings is None:  # nobody says how it was trained
         return
     trained = settings.get("orders") or "raster"
-    others = [name for name in orders if family_of(name) != trained]
+    others = [name for name in orders or [model.network.own_order] if family_of(name) != trained]
     if trained == "completion":  # of which the raster order is one
         others = [name for name in others if family_of(name) != "raster"]
     if others:

@@ -89,7 +89,7 @@ def _proved(model: PixelModel, order: str | None) -> CausalityReport:
 
     if model.network.orders != "any":
         return prove_causal(model, order=order)
-    names = [order or "raster", *(f"random-{seed}" for seed in range(5))]
+    names = [order or model.network.own_order, *(f"random-{seed}" for seed in range(5))]
     reports = [prove_causal(model, order=name) for name in names]
     return dataclasses.replace(
         reports[0],

@@ -107,8 +107,9 @@ def pmf_at(model: PixelModel, image: Tensor, row: int, column: int, **condition:
     torch.Size([1, 4])
     """
     pixels = model.in_order(checked_images(image[None], model.channels, model.levels, model.device))
-    s = model.embed_condition(1, (pixels.shape[2], pixels.shape[3]), **condition)
-    params = model.network(Whole(model.head.seen(pixels, model.dtype), s))
+    size = (pixels.shape[2], pixels.shape[3])
+    s = model.embed_condition(1, size, **condition)
+    params = model.network(Whole(model.head.seen(pixels, model.dtype), s, model.network.checked_order(None, size)))
     params, here = (each[..., row : row + 1, column : column + 1] for each in (params, pixels))
     pmf = torch.cat([model.head.pmf(params, here, channel).flatten(1) for channel in range(model.channels)])
     return model.in_order(pmf[None], back=True)[0]

@@ -230,7 +230,7 @@ class GenerationMixin(nn.Module):
                 some = tuple(None if each is None else each[part] for each in condition)
                 mask, first, along = None if known is None else known[part], part.start, order
                 if known_before and mask is not None:
-                    along = known_first(mask[0, 0].cpu())
+                    along = known_first(mask[0, 0].cpu(), self.network.order(*size))
                 for event in self._walk(images[part], mask, some, along, settings, seed, settings.start + first, total):
                     yield event._replace(images=event.images + first)
 

@@ -39,6 +39,9 @@ class Network(nn.Module, ABC):
     orders: Literal["raster", "multi-scale", "any"] = "raster"
     """The generation orders that the network can take; one that takes any reads `canvas.order`."""
 
+    own_order = "raster"
+    """The name of the order in which the network generates unless another is asked for, if it takes any."""
+
     remembers = False
     """Whether a walk keeps something of every earlier pixel, as attention does."""
 
@@ -60,15 +63,19 @@ class Network(nn.Module, ABC):
 
     def order(self, height: int, width: int) -> Order:
         """The generation order of an image of this size, unless another is asked for."""
-        return Order.raster(height, width)
+        return Order.named(self.own_order, height, width)
 
     def checked_order(self, order: Order | str | None, size: tuple[int, int]) -> Order | None:
         """The generation order that is asked for, itself or by its name; None for the network's own.
 
+        Of a network that takes any, its own is returned, too, unless that is the raster order.
+
         Raises: ConfigError if there is none of that name, it is of another size, or the network cannot take it
         """
         if order is None:
-            return None
+            if self.orders != "any" or self.own_order == "raster":
+                return None
+            order = self.own_order
         if isinstance(order, str):
             order = Order.named(order, *size)
         if not isinstance(order, Order):

@@ -89,6 +89,7 @@ class LMConv(Network):
         blocks           on each way (the paper: 3)
         kernel           of all convolutions (the paper: 3)
         dropout          between the two convolutions of a layer, in training only (the paper: 0)
+        order            the name of the generation order when no other is asked for
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Source:  arXiv 2006.12486, section 3 and appendix, and the authors' code
@@ -114,8 +115,11 @@ class LMConv(Network):
         blocks: Count = 3,
         kernel: Kernel = 3,
         dropout: Dropout = 0.0,
+        order: str = "raster",
     ) -> None:
         super().__init__()
+        Order.named(order, 1, 1)  # raises ConfigError if there is none of that name
+        self.own_order = order
         same: dict[str, Any] = {"dropout": dropout, "condition_width": condition_width}
         self.first = LocallyMaskedConv2d(head.channels, width, kernel, itself=False)
         self.down = nn.ModuleList(
@@ -150,7 +154,7 @@ class LMConv(Network):
         return cast("Tensor", self.readout(x, canvas))
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The receptive field of the parameters at (row, column) in raster order: (height, width) bool."""
+        """The receptive field of the parameters at (row, column) in its own order: (height, width) bool."""
         return self._read(self._needed(row, column, height, width), self.first)
 
     def condition_field(self, row: int, column: int, height: int, width: int) -> Tensor:
@@ -178,13 +182,12 @@ class LMConv(Network):
                 seen = self._read(seen, self.wider[index - 1])
         return seen
 
-    @staticmethod
-    def _read(outputs: Tensor, conv: object) -> Tensor:
-        """What a convolution reads in raster order to give some outputs."""
+    def _read(self, outputs: Tensor, conv: object) -> Tensor:
+        """What a convolution reads to give some outputs."""
         assert isinstance(conv, LocallyMaskedConv2d)
         (height, width), kernel = outputs.shape, conv.kernel_size[0]
         side = kernel // 2 * conv.step
-        needed = Order.raster(height, width).earlier_neighbours(kernel, conv.step, conv.itself) & outputs
+        needed = self.order(height, width).earlier_neighbours(kernel, conv.step, conv.itself) & outputs
         read = F.pad(torch.zeros_like(outputs), (side,) * 4)
         for index, each in enumerate(needed):
             y, x = (part * conv.step for part in divmod(index, kernel))

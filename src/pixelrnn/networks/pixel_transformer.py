@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Canvas, Reach
+from pixelrnn.canvas import Canvas, Order, Reach
 from pixelrnn.fields import Dropout, Layers, OptionalWidth, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
@@ -92,6 +92,7 @@ class PixelTransformer(Network):
                          order (sliding windows as in arXiv 2004.05150): memory and time then grow with the pixels, not
                          with their square; 0: all of them
         dropout          on what a block adds, in training only
+        order            the name of the generation order when no other is asked for
 
     Shapes:  canvas over an image (B, channels, H, W) in -1..1 -> (B, params, H, W)
     Differs: from arXiv 2404.09562 in that positions turn queries and keys (of a key, where its value was), besides
@@ -118,8 +119,11 @@ class PixelTransformer(Network):
         hidden: OptionalWidth = 0,
         window: Window = 0,
         dropout: Dropout = 0.0,
+        order: str = "raster",
     ) -> None:
         super().__init__()
+        Order.named(order, 1, 1)  # raises ConfigError if there is none of that name
+        self.own_order = order
         self.size = -(-width // (4 * heads)) * 4  # of a head: rows and columns turn pairs of feature maps
         hidden = hidden or -(-width // 3) * 8
         self.window = window
@@ -146,8 +150,9 @@ class PixelTransformer(Network):
         return self.params(F.silu(x), canvas)
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:
-        """The receptive field of the parameters at (row, column) in raster order: (height, width) bool."""
-        ranks, here = torch.arange(height * width).reshape(height, width), row * width + column
+        """The receptive field of the parameters at (row, column) in its own order: (height, width) bool."""
+        ranks = self.order(height, width).ranks
+        here = ranks[row, column]
         return (ranks < here) & (ranks >= here - 1 - self._reach(height, width))
 
     def _reach(self, height: int, width: int) -> int:
@@ -156,7 +161,8 @@ class PixelTransformer(Network):
 
     def condition_field(self, row: int, column: int, height: int, width: int) -> Tensor:
         """The positions of the condition map that the parameters at (row, column) depend on: (height, width) bool."""
-        ranks, here = torch.arange(height * width).reshape(height, width), row * width + column
+        ranks = self.order(height, width).ranks
+        here = ranks[row, column]
         return (ranks <= here) & (ranks >= here - self._reach(height, width))
 
 

@@ -11,9 +11,9 @@ from pixelrnn.program import block as field
 from pixelrnn.program import coding_block as own
 from pixelrnn.program.coding import Coding, code_symbol, pack
 from pixelrnn.program.drawing import begin_row, prepare
-from pixelrnn.program.elementary import OPTIONS
+from pixelrnn.program.elementary import OPTIONS, place
 from pixelrnn.program.entry import machine_state, object_code
-from pixelrnn.program.kernels import State, place, run
+from pixelrnn.program.kernels import State, run
 from pixelrnn.program.vectors import apart, array_at, get, meet, put
 
 

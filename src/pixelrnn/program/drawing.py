@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from pixelrnn.program.elementary import OPTIONS
-from pixelrnn.program.kernels import place, run
+from pixelrnn.program.elementary import OPTIONS, place
+from pixelrnn.program.kernels import run
 from pixelrnn.program.operations import FIELDS
 from pixelrnn.program.vectors import apart, get, meet, view
 

@@ -1,4 +1,4 @@
-"""Functions of single numbers for the kernels, and sums that vectorise."""
+"""Functions of single numbers for the kernels, sums that vectorise, and where operands stand."""
 
 from __future__ import annotations
 
@@ -53,3 +53,9 @@ def largest(x):
     for k in range(len(x) // 4 * 4, len(x)):
         a = max(a, get(x, k))
     return max(max(a, b), max(c, d))
+
+
+@njit(**OPTIONS)
+def place(operand, at, steps, image, column):
+    """Where an operand stands in memory."""
+    return get(at, operand) + image * get(steps, 2 * operand) + column * get(steps, 2 * operand + 1)

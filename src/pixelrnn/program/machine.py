@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pixelrnn.canvas import Order
+from pixelrnn.checks import check_memory
 from pixelrnn.program import block
 from pixelrnn.program.native import entry
 from pixelrnn.program.operations import OVER
@@ -20,6 +21,7 @@ from pixelrnn.program.tables import Tables
 
 _WORTH_A_THREAD = 20e6  # multiplications
 _FEW = 2  # images of a thread: one read of the weights serves more pixels of a row than images
+_LONGEST = 4096  # pixels of a row that is drawn ahead: all maps of all its pixels are in memory
 # Multiplications of a row's part that are worth a second thread: starting it takes a tenth of a millisecond.
 _TEAMWORK = 10e6
 
@@ -64,7 +66,7 @@ class Machine:
         shares = max(1, min(threads, images))
         cuts = [copies * (images * part // shares) for part in range(shares + 1)]
         self._shares = [(begin, end - begin) for begin, end in pairwise(cuts)]
-        self.ahead = tables.ahead and -(-images // shares) <= _FEW
+        self.ahead = tables.ahead and -(-images // shares) <= _FEW and width <= _LONGEST
         members = min(threads // shares, width) if tables.products[0] * width > _TEAMWORK else 1
         self._members = max(1, members)
         self._meetings = [np.zeros(1, dtype=np.int64) for _ in self._shares]
@@ -120,6 +122,8 @@ class Machine:
             sizes[kind] += rows * row
         sizes = [-(-size // 16) * 16 for size in sizes]
         kinds = (number, np.float64)
+        needed = sum(self.batch * size * np.dtype(kind).itemsize for size, kind in zip(sizes, kinds, strict=True))
+        check_memory(f"To draw {self.batch} images of {self._area} pixels at a time", needed, torch.device("cpu"))
         narrow, wide = (  # 16 more: vectors may reach beyond the last number
             np.zeros(self.batch * size + more + 16, kind) for size, more, kind in zip(sizes, shared, kinds, strict=True)
         )

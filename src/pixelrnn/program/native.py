@@ -44,6 +44,7 @@ _SOURCES = (
     "formulas",
     "vectors",
     "elementary",
+    "attention",
     "kernels",
     "drawing",
     "entry",

@@ -367,32 +367,8 @@ class Recorder:
         """Whether these numbers are kept apart: those of the head, if the network's are narrower."""
         return dtype == torch.float64 != self.dtype
 
-    def _keep(self, elements: Elements, *, planes: bool = False) -> Elements:
-        """A copy that is kept of all pixels."""
-        out = self._new_map(Phase.PIXEL, self._level(elements), double=False, kept=True, planes=planes)
-        self._add(Gather(out=out, inputs=self._read(elements)))
-        return out.elements()
-
-    def _new_map(
-        self,
-        phase: Phase,
-        level: Any,
-        *,
-        double: bool,
-        start: Tensor | None = None,
-        kept: bool = False,
-        planes: bool = False,
-    ) -> Map:
-        made = Map(
-            len(self.maps),
-            len(level),
-            phase,
-            np.asarray(level, dtype=np.int64),
-            double,
-            start,
-            kept=kept,
-            planes=planes,
-        )
+    def _new_map(self, phase: Phase, level: Any, *, double: bool, **others: Any) -> Map:
+        made = Map(len(self.maps), len(level), phase, np.asarray(level, dtype=np.int64), double, **others)
         self.maps.append(made)
         return made
 

@@ -99,6 +99,7 @@ class Recording(Recorder, Canvas):
         self._of_row: dict[Hashable, list[Tensor]] = {}
         self._before: Elements | None = None
         self._rank: Elements | None = None
+        self._neighbours: dict[tuple[int, int], Elements] = {}  # how far back they are, by kernel and step
 
     # ---- the verbs of a canvas
 
@@ -213,7 +214,7 @@ class Recording(Recorder, Canvas):
     def before(self) -> Tensor:
         self._check_all_pixels()
         if self._before is None:
-            self._before = shifted(self._keep(self.image.elements()), 0, -1)
+            self._before = shifted(self._kept(self.image.elements()), 0, -1)
         return self.stand_in(self._before, (1, -1, 1, 1), self.dtype)
 
     def placed(self, key: Hashable, make: Placed) -> Tensor:
@@ -233,7 +234,7 @@ class Recording(Recorder, Canvas):
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
         self._claim(key)
         self._check_all_pixels()
-        return self.stand_in(shifted(self._keep(elements_of(x, self)), 0, -1), tuple(x.shape), self.dtype)
+        return self.stand_in(shifted(self._kept(elements_of(x, self)), 0, -1), tuple(x.shape), self.dtype)
 
     def convolve_earlier(self, conv: LocallyMasked, x: Tensor | None) -> Tensor:
         """A product with the neighbours that are earlier, and with the pixel itself."""
@@ -241,8 +242,10 @@ class Recording(Recorder, Canvas):
         self._check_all_pixels()
         kernel, step = conv.weight.shape[2], conv.step
         here = self.image.elements() if x is None else elements_of(x, self)
-        kept = self._keep(here)
-        back = self._placed(partial(_back, kernel=kernel, step=step))
+        kept = self._kept(here)
+        if (kernel, step) not in self._neighbours:
+            self._neighbours[kernel, step] = self._placed(partial(_back, kernel=kernel, step=step))
+        back = self._neighbours[kernel, step]
         nothing = np.zeros((kernel**2 - 1) * len(kept), dtype=np.int64)
         out = self._new_map(Phase.PIXEL, nothing, double=False)
         self._add(Pick(out=out, inputs=kept, back=back))
@@ -265,7 +268,7 @@ class Recording(Recorder, Canvas):
         if self._rank is None:
             self._rank = self._placed(_ranks)
         asked = self.consecutive(elements_of(query * (keys.shape[1] // heads) ** -0.5, self), double=False)
-        found = [self._keep(elements_of(keys, self), planes=True), self._keep(elements_of(values, self))]
+        found = [self._kept(elements_of(keys, self), planes=True), self._kept(elements_of(values, self))]
         level = max(int(self._level(each).max()) for each in (asked, *found))
         out = self._new_map(Phase.PIXEL, np.full(values.shape[1], level), double=False)
         scores = self._new_map(Phase.PIXEL, np.full(heads, level), double=False, kept=True, planes=True)
@@ -275,6 +278,16 @@ class Recording(Recorder, Canvas):
         for each in self.steps[-1].reads():
             self._read(each)
         return self.stand_in(out.elements(), (1, -1, 1, 1), self.dtype)
+
+    def _kept(self, elements: Elements, *, planes: bool = False) -> Elements:
+        """The same numbers in a map that is kept of all pixels: of a single row, every map is."""
+        sources = [self.maps[int(each)] for each in np.unique(parts(elements)[0])]
+        together = len(sources) == 1 and bool((np.diff(elements) == 1).all())
+        if self.any_order and not planes and together and sources[0].phase == Phase.PIXEL:
+            return elements
+        out = self._new_map(Phase.PIXEL, self._level(elements), double=False, kept=True, planes=planes)
+        self._add(Gather(out=out, inputs=self._read(elements)))
+        return out.elements()
 
     def _check_rows(self) -> None:
         if self.any_order:
