@@ -18,7 +18,7 @@ from pixelrnn.canvas import Whole
 from pixelrnn.errors import CausalityError, ConfigError, ModelFolderError
 from pixelrnn.exact import IntegerHead, tables, with_bounds
 from pixelrnn.exact.heads import integer_head
-from pixelrnn.exact.layers import IntegerConv2d, IntegerGate
+from pixelrnn.exact.layers import IntegerConv2d, IntegerElu, IntegerGate, IntegerSigmoidGate
 from pixelrnn.exact.recurrence import IntegerRecurrence
 from pixelrnn.exact.tables import TOTAL
 from pixelrnn.heads import Bernoulli, Categorical, Head, LogisticMixture
@@ -37,6 +37,8 @@ MODELS: dict[str, dict[str, object]] = {
     "mdlstm": {"network": "mdlstm", "channels": 2, "levels": 4, "layers": 2},
     "spatial-lstm": {"network": "spatial-lstm", "channels": 1, "levels": 9, "head": "categorical"},
     "gated, binary": {"network": "gated-pixelcnn", "channels": 1, "levels": 2, "layers": 2},
+    "pixelcnn-pp, binary": {"network": "pixelcnn-pp", "channels": 1, "levels": 2, "head": "bernoulli"},
+    "pixelcnn-pp, labels": {"network": "pixelcnn-pp", "channels": 3, "levels": 17, "components": 2, "classes": 2},
     "gated, labels": {"network": "gated-pixelcnn", "channels": 3, "levels": 5, "classes": 3},
 }
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -109,18 +111,37 @@ def test_an_oracle_in_int64_finds_the_same(name: str) -> None:
         product = table[content + limit] * table[opening + 3 * limit + 1]
         expected.append(bool((((product + (1 << gate.places - 1)) >> gate.places) == out.long().numpy()).all()))
 
+    def watch_sigmoid_gate(gate: IntegerSigmoidGate, args: tuple, out: Tensor) -> None:
+        limit, sigmoid = gate.range, tables.gates(gate.places)[2 * gate.range + 1 :]
+        content, opening = (each.long().numpy() for each in args[0].chunk(2, 1))
+        product = content.clip(-gate.most, gate.most) * sigmoid[opening.clip(-limit, limit) + limit]
+        assert abs(product).max() <= 1 << 24
+        expected.append(bool((((product + (1 << gate.places - 1)) >> gate.places) == out.long().numpy()).all()))
+
+    def watch_elu(elu: IntegerElu, args: tuple, out: Tensor) -> None:
+        x, table = args[0].long().numpy(), tables.elus(elu.places)
+        both = np.concatenate([x, -x], 1) if elu.both else x
+        found = np.where(both > 0, both, table[(-both).clip(0, elu.range)])
+        expected.append(bool((found == out.long().numpy()).all()))
+
     def near_of(layer: IntegerConv2d, x: Tensor) -> Tensor:
         reach = layer.conv.reach
         return torch.nn.functional.pad(x, (reach.left, reach.right, reach.up, reach.down))
 
     layers = [each for each in exact.network.modules() if isinstance(each, IntegerConv2d)]
     gates = [each for each in exact.network.modules() if isinstance(each, IntegerGate)]
+    others = {IntegerSigmoidGate: watch_sigmoid_gate, IntegerElu: watch_elu}
+    more = [each for each in exact.network.modules() if type(each) in others]
     for each in layers:
         each.register_forward_hook(watch, with_kwargs=True)
     for each in gates:
         each.register_forward_hook(watch_gate)
+    for each in more:
+        each.register_forward_hook(others[type(each)])
     integers(exact, images_of(exact, 2), labels_of(exact, 2))
-    assert len(expected) == len(layers) + max(0, len(gates) - 1)  # the first layer of a vertical stack has no gate
+    # The first layer of a vertical stack has no gate; a layer of PixelCNN++ has an ELU, which it uses twice or thrice.
+    least = len(layers) + max(0, len(gates) - 1) + len(more)
+    assert len(expected) == least if not more else len(expected) > least
     assert all(expected)
 
 
@@ -262,12 +283,25 @@ def test_the_table_of_a_gate_is_that_of_its_functions(places: int) -> None:
     assert float(x[-1].sigmoid()) > 1 - 0.5 / 2**places - 1e-4
 
 
+@pytest.mark.parametrize("places", [3, 8, 12])
+def test_the_table_of_an_elu_is_that_of_its_function(places: int) -> None:
+    x = -torch.arange(tables.gate_range(places) + 1, dtype=torch.float64) / 2**places
+    found = torch.from_numpy(tables.elus(places)).double() / 2**places
+    assert (found - torch.nn.functional.elu(x)).abs().max() <= 0.5000001 / 2**places
+    assert float(found[-1]) == -1
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
         ("local, masked", lambda network: network.first.conv.weight.add_(0.5), "weights that are not whole numbers"),
         ("local, masked", lambda network: network.first.conv.weight.add_(1 << 20), r"more than 2\^24"),
         ("local, masked", lambda network: network.first.step.fill_(0.3), "a step that is not a power of two"),
+        (
+            "pixelcnn-pp, binary",
+            lambda network: network.resolution.bias_along.add_(0.5),
+            "biases that are no whole numb",
+        ),
         ("row-lstm", lambda network: network.blocks[0].states.weight.add_(0.5), "weights that are not whole numbers"),
         ("row-lstm", lambda network: network.blocks[0].states.weight.add_(1 << 20), r"more than 2\^24"),
         ("row-lstm", lambda network: network.blocks[0].states.start_h.add_(1 << 20), "start_h, an initial state, that"),

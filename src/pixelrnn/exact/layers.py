@@ -17,6 +17,7 @@ from pixelrnn.canvas import Canvas
 from pixelrnn.errors import ConfigError
 from pixelrnn.exact import tables
 from pixelrnn.layers.convolution import CausalConv2d
+from pixelrnn.layers.gates import Elu
 
 
 class Limits(NamedTuple):
@@ -145,6 +146,43 @@ def with_bounds(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a model folder, which may be older than the bound `least`: then it is -`most`."""
     found = {f"{name.removesuffix('most')}least": -each for name, each in weights.items() if name.endswith(".most")}
     return {**found, **weights}
+
+
+class IntegerElu(nn.Module):
+    """`layers.gates.Elu` by table, of integers in units of 2^-places."""
+
+    table: Tensor
+
+    def __init__(self, elu: Elu, places: int, double: bool) -> None:
+        super().__init__()
+        self.both, self.places, self.range = elu.both, places, tables.gate_range(places)
+        dtype = torch.float64 if double else torch.get_default_dtype()
+        self.register_buffer("table", torch.from_numpy(tables.elus(places)).to(dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self._elu(x), self._elu(-x)], 1) if self.both else self._elu(x)
+
+    def _elu(self, x: Tensor) -> Tensor:
+        return x.clamp_min(0) + torch.take(self.table, (-x).clamp(0, self.range).long())
+
+
+class IntegerSigmoidGate(nn.Module):
+    """`layers.gates.SigmoidGate` by table, of integers in units of 2^-places."""
+
+    table: Tensor
+
+    def __init__(self, places: int, double: bool) -> None:
+        super().__init__()
+        limits, dtype = (DOUBLE, torch.float64) if double else (SINGLE, torch.get_default_dtype())
+        self.places, self.range = places, tables.gate_range(places)
+        self.most = min(limits.largest, (limits.exact >> places) - 1)  # so that products are exact
+        sigmoid = tables.gates(places)[2 * self.range + 1 :]
+        self.register_buffer("table", torch.from_numpy(sigmoid).to(dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        content, opening = x.chunk(2, 1)
+        sigmoid = torch.take(self.table, (opening.clamp(-self.range, self.range) + self.range).long())
+        return (content.clamp(-self.most, self.most) * sigmoid * 2.0**-self.places + 0.5).floor()
 
 
 class IntegerGate(nn.Module):

@@ -14,15 +14,17 @@ from torch.utils.hooks import RemovableHandle
 
 from pixelrnn.errors import ConfigError
 from pixelrnn.exact.heads import IntegerHead, integer_head
-from pixelrnn.exact.layers import SINGLE, IntegerConv2d, IntegerGate
+from pixelrnn.exact.layers import SINGLE, IntegerConv2d, IntegerElu, IntegerGate, IntegerSigmoidGate
 from pixelrnn.exact.recurrence import IntegerRecurrence
 from pixelrnn.fields import Strict
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import Condition
 from pixelrnn.layers.convolution import CausalConv2d
-from pixelrnn.layers.gates import Gate
+from pixelrnn.layers.gated_residual import FirstConv2d
+from pixelrnn.layers.gates import Elu, Gate, SigmoidGate
 from pixelrnn.layers.recurrence import Recurrence
-from pixelrnn.networks import GatedPixelCNN, LocalPixelCNN, Network
+from pixelrnn.networks import GatedPixelCNN, LocalPixelCNN, Network, PixelCNNpp
+from pixelrnn.networks.pixelcnn_pp import Resolution
 from pixelrnn.networks.spatial_lstm import SpatialLSTM
 from pixelrnn.networks.stack import Stack
 
@@ -55,7 +57,7 @@ def check_quantisable(network: Network, head: Head, condition: Condition | None)
             f"A model with the head {type(head).__name__} has no exact form. Heads that have one: bernoulli, "
             "categorical, logistic-mixture."
         )
-    if not isinstance(network, Stack | SpatialLSTM | GatedPixelCNN | LocalPixelCNN):
+    if not isinstance(network, Stack | SpatialLSTM | GatedPixelCNN | LocalPixelCNN | PixelCNNpp):
         raise ConfigError(f"{type(network).__name__} has no exact form.")
     if condition is not None and (condition.vector_size or condition.map_channels or condition.deconvolution):
         raise ConfigError(
@@ -69,6 +71,19 @@ def with_integer_layers(network: Network, condition: Condition | None, precision
     """Replace what computes in a network by what computes with integers, whose weights are not set yet."""
     for name in _names(network, Gate):
         network.set_submodule(name, IntegerGate(precision.places, precision.double))
+    for name in _names(network, SigmoidGate):
+        network.set_submodule(name, IntegerSigmoidGate(precision.places, precision.double))
+    for name in _names(network, Elu):
+        elu = network.get_submodule(name)
+        assert isinstance(elu, Elu)
+        network.set_submodule(name, IntegerElu(elu, precision.places, precision.double))
+    for each in network.modules():
+        if isinstance(each, FirstConv2d):
+            each.one = 2.0**precision.places
+        elif isinstance(each, Resolution):
+            for bias in each.biases():
+                bias.requires_grad_(False)
+                bias.data = bias.data.double() if precision.double else bias.data
     for name in _names(network, Recurrence):
         recurrence = network.get_submodule(name)
         assert isinstance(recurrence, Recurrence)
@@ -148,7 +163,12 @@ def approximate(
         return least, most, 1 / inside
 
     for name, each in network.named_modules():
-        if isinstance(each, IntegerRecurrence):
+        if isinstance(each, Resolution):
+            of_trained = trained.get_submodule(name)
+            assert isinstance(of_trained, Resolution)
+            for bias, other in zip(each.biases(), of_trained.biases(), strict=True):
+                bias.data.copy_((other.data.double() * inside).round().clamp(-SINGLE.largest, SINGLE.largest))
+        elif isinstance(each, IntegerRecurrence):
             recurrence = trained.get_submodule(name)
             assert isinstance(recurrence, Recurrence)
             read = [bounds(f"{name}.inputs.{index}", each.limits.largest) for index in range(len(each.inputs))]
@@ -182,6 +202,10 @@ def without_rounding(network: nn.Module) -> None:
             network.set_submodule(name, each.conv.requires_grad_())
         elif isinstance(each, IntegerGate):
             network.set_submodule(name, Gate())
+        elif isinstance(each, IntegerSigmoidGate):
+            network.set_submodule(name, SigmoidGate())
+        elif isinstance(each, IntegerElu):
+            network.set_submodule(name, Elu(both=each.both))
         elif isinstance(each, IntegerRecurrence):
             network.set_submodule(name, each.plain())
 
@@ -191,11 +215,17 @@ def problem(network: nn.Module, condition: Condition | None) -> str:
     for name, each in network.named_modules():
         if isinstance(each, IntegerConv2d | IntegerRecurrence) and each.problem():
             return f"{name} has {each.problem()}"
-    if condition is not None and condition.label is not None and any(_integers(network)):
-        weight = condition.label.weight
-        if not bool(((weight == weight.round()) & (weight.abs() <= SINGLE.largest)).all()):
-            return "an embedding of labels that is no whole number"
+        biases = each.biases() if isinstance(each, Resolution) and any(_integers(each)) else []
+        if not all(_are_whole(bias) for bias in biases):
+            return f"{name} has biases that are no whole numbers"
+    label = None if condition is None else condition.label
+    if label is not None and any(_integers(network)) and not _are_whole(label.weight):
+        return "an embedding of labels that is no whole number"
     return ""
+
+
+def _are_whole(weight: Tensor) -> bool:
+    return bool(((weight == weight.round()) & (weight.abs() <= SINGLE.largest)).all())
 
 
 def _integers(network: nn.Module) -> Iterator[bool]:

@@ -84,6 +84,17 @@ def gates(places: int) -> Table:
     return np.concatenate([-tanh[:0:-1], tanh, lower[:0:-1], upper])
 
 
+@functools.cache
+def elus(places: int) -> Table:
+    """exp(-i / 2^places) - 1 in units of 2^-places, for i from 0 to `gate_range`, behind which it is -1.
+
+    >>> [int(elus(4)[i]) for i in (0, 16, -1)]
+    [0, -10, -16]
+    """
+    one = 1 << _GUARD
+    return -_rounded([one - each for each in _powers(places, gate_range(places) + 1)], places)
+
+
 def gate_range(places: int) -> int:
     """Behind which a gate is open or shut, in units of 2^-places: half of a unit is all that is left."""
     return 1 + ((places + 1) * 89 << places) // 128  # 89 / 128 is a little more than ln 2

@@ -6,17 +6,16 @@ Source: Salimans et al., 2017, arXiv 1701.05517, section 2.4, and the authors' c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelrnn.canvas import Canvas, Reach
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import CausalConv2d, MaskedConv2d, Pointwise
+from pixelrnn.layers.gates import Elu, SigmoidGate
 from pixelrnn.layers.normalised import NormalisedConv2d
 
 ITSELF = Reach(0, 0, 0, 0)
@@ -24,11 +23,6 @@ DOWN_RIGHT = Reach(1, 0, 1, 0)
 """2 x 2: the pixel, the one to the left, and both above."""
 FIRST_OVER, FIRST_LEFT = Reach(1, -1, 1, 1), Reach(1, 0, 1, -1)
 """What the first convolutions see of the image: 1 x 3 in the row above, and 2 x 1 on the left."""
-
-
-def concat_elu(x: Tensor) -> Tensor:
-    """ELU of x and of -x: (B, C, h, w) -> (B, 2C, h, w)."""
-    return torch.cat([F.elu(x), F.elu(-x)], 1)
 
 
 class GatedResidual(nn.Module):
@@ -47,7 +41,7 @@ class GatedResidual(nn.Module):
         self, width: int, reach: Reach, *, aside: int = 0, dropout: float, condition_width: int = 0, concat: bool = True
     ) -> None:
         super().__init__()
-        self.activation: Callable[[Tensor], Tensor] = concat_elu if concat else F.elu
+        self.activation, self.gate = Elu(both=concat), SigmoidGate()
         times = 2 if concat else 1
         self.first = NormalisedConv2d(times * width, width, reach)
         self.aside = NormalisedConv2d(times * aside, width, ITSELF) if aside else None
@@ -61,8 +55,7 @@ class GatedResidual(nn.Module):
             assert self.aside is not None
             y = self.aside(self.activation(a), canvas, y)
         y = self.condition_bias.added(self.second(self.dropout(self.activation(y)), canvas), canvas)
-        added, gate = y.chunk(2, 1)
-        return x + added * gate.sigmoid()
+        return cast("Tensor", x + self.gate(y))
 
 
 class FirstConv2d(nn.Module):
@@ -77,10 +70,11 @@ class FirstConv2d(nn.Module):
         self.image = NormalisedConv2d(channels, width, reach, bias=False)
         self.inside = CausalConv2d(1, width, reach, bias=False)
         nn.init.normal_(self.inside.weight, std=0.05)
+        self.one = 1.0  # what stands for it in the channel of ones
 
     def forward(self, canvas: Canvas, plus: Tensor | None = None) -> Tensor:
         y = self.image(None, canvas, plus)
-        return cast("Tensor", self.inside(torch.ones_like(y[:, :1]), canvas, y))
+        return cast("Tensor", self.inside(torch.ones_like(y[:, :1]) * self.one, canvas, y))
 
 
 class EluReadout(nn.Module):
@@ -94,6 +88,7 @@ class EluReadout(nn.Module):
     def __init__(self, width: int, head: Head, *, normalised: bool = True) -> None:
         super().__init__()
         masked = head.groups > 1
+        self.activation = Elu()
         self.colours = MaskedConv2d(head.channels, width, 1, "A", groups=head.groups) if masked else None
         self.params: nn.Module
         if masked or not normalised:
@@ -104,4 +99,4 @@ class EluReadout(nn.Module):
     def forward(self, x: Tensor, canvas: Canvas) -> Tensor:
         if self.colours is not None:
             x = self.colours(None, canvas, x)
-        return cast("Tensor", self.params(F.elu(x), canvas))
+        return cast("Tensor", self.params(self.activation(x), canvas))

@@ -17,7 +17,8 @@ from pixelrnn.fields import Count, Dropout, Kernel, Layers, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
 from pixelrnn.layers.convolution import Pointwise
-from pixelrnn.layers.gated_residual import EluReadout, concat_elu
+from pixelrnn.layers.gated_residual import EluReadout
+from pixelrnn.layers.gates import Elu, SigmoidGate
 from pixelrnn.networks.base import Network
 
 
@@ -62,16 +63,16 @@ class LocallyMaskedLayer(nn.Module):
         self.short_cut = Pointwise(2 * width, width) if short_cut else None
         self.second = LocallyMaskedConv2d(2 * width, 2 * width, kernel)
         self.condition_bias = ConditionBias(condition_width, 2 * width)
+        self.activation, self.gate = Elu(both=True), SigmoidGate()
         self.norm_first, self.norm_second, self.dropout = PositionalNorm(), PositionalNorm(), nn.Dropout(dropout)
 
     def forward(self, x: Tensor, canvas: Canvas, a: Tensor | None = None) -> Tensor:
-        y = self.norm_first(self.first(concat_elu(x), canvas))
+        y = self.norm_first(self.first(self.activation(x), canvas))
         if a is not None:
             assert self.short_cut is not None
-            y = y + self.short_cut(concat_elu(a), canvas)
-        y = self.norm_second(self.second(self.dropout(concat_elu(y)), canvas))
-        added, gate = self.condition_bias.added(y, canvas).chunk(2, 1)
-        return x + added * gate.sigmoid()
+            y = y + self.short_cut(self.activation(a), canvas)
+        y = self.norm_second(self.second(self.dropout(self.activation(y)), canvas))
+        return cast("Tensor", x + self.gate(self.condition_bias.added(y, canvas)))
 
 
 class LMConv(Network):

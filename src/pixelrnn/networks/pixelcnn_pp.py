@@ -69,6 +69,10 @@ class Resolution(nn.Module):
             mask[:, 0, :, :, :, 1] = False
             self.grow_above.mask = mask.flatten(0, 2)
 
+    def biases(self) -> list[nn.Parameter]:
+        """Those that are added to what comes from the coarser resolution, if there is one."""
+        return [] if self.deeper is None else [self.bias_above, self.bias_along]
+
     def above(self, u: Tensor, canvas: Canvas) -> list[Tensor]:
         """The maps of the rows above for every layer of the other stream, down and up; the last is the output."""
         downs = [u]
