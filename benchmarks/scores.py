@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from common import write_between_marks
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -28,7 +27,7 @@ from torch import Tensor
 import pixelrnn
 from pixelrnn.data import Pixels, load_data
 from pixelrnn.measure.evaluation import levels_for
-from pixelrnn.measure.scores import Scores, bits_of, detection, every_score
+from pixelrnn.measure.scores import Scores, averaged, bits_of, detection, every_score
 from pixelrnn.model import PixelModel
 from pixelrnn.report.maps import Map, save_maps
 
@@ -125,8 +124,7 @@ def scratched(images: Tensor, levels: int, strength: int, chance: np.random.Gene
 
 def places(maps: Tensor, changed: Tensor) -> str:
     """How well a map tells changed pixels from others, as they are and averaged over 3 x 3 pixels."""
-    smooth = F.avg_pool2d(maps[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
-    return " | ".join(f"{_auroc(each, changed):.3f}" for each in (maps, smooth))
+    return " | ".join(f"{_auroc(each, changed):.3f}" for each in (maps, averaged(maps, 3)))
 
 
 def _auroc(maps: Tensor, changed: Tensor) -> float:

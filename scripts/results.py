@@ -5,8 +5,8 @@
 
 The first command can run several times in parallel, started a few seconds apart: each process takes the next run that
 is not finished and not in use. If a table names a split, each model is evaluated on all of it, once; the result is
-cached in RUN/results.json with the hash of the weights; a line with `orders` is of the mean probability in these. Runs that are unfinished, or were trained with settings other
-than the plan's, are left out and reported on standard error.
+cached in RUN/results.json with the hash of the weights; a line with `orders` is of the mean probability in these. Runs
+that are unfinished, or were trained with settings other than the plan's, are left out and reported on standard error.
 """
 
 from __future__ import annotations

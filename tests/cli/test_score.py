@@ -57,6 +57,15 @@ def test_a_table_has_every_image_the_strangest_first(cli: Cli, folder: Path, tmp
     assert "16 of 30 images" in result.out
 
 
+def test_maps_are_averaged(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    drawn = []
+    for side in (1, 3, 5):
+        maps = tmp_path / f"maps-{side}.png"
+        assert cli("score", folder, "--data", "digits", "--count", 3, "--maps", maps, "--smooth", side).status == 0
+        drawn.append(maps.read_bytes())
+    assert len(set(drawn)) == 3
+
+
 def test_pictures_of_any_size_are_scored_by_another_kind(cli: Cli, folder: Path, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -98,6 +107,8 @@ def test_sets_are_compared_by_every_kind(cli: Cli, folder: Path, tmp_path: Path)
         (["--normal", "digits", "--odd", "digits"], "must be different data sets"),
         ([], "Give either pictures or --data"),
         (["--data", "digits", "-o", "a.txt"], "must end in .csv"),
+        (["--data", "digits", "--maps", "a.png", "--smooth", "4"], "an odd number of pixels, such as 3, not 4"),
+        (["--data", "digits", "--smooth", "3"], "give --maps as well"),
         (["--data", "digits", "--against", "cifar10-tiny"], "must be of the same pixels"),
     ],
 )

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn score mnist three.png scan.png --size 28x28 --maps maps.png\n"
+    "  pixelrnn score photo scan.png --maps maps.png --smooth 3\n"
     "  pixelrnn score runs/wafers wafers/ -o scores.csv --kind typicality\n"
     "  pixelrnn score runs/digits --data digits --count 100 -o scores.csv --maps strangest.png\n"
     "  pixelrnn score mnist --normal mnist --odd letters.npz --against runs/background --count 1000\n"
@@ -75,6 +76,9 @@ def run(
         help=f"A picture to write: the {SHOWN} strangest images, and where they are strange.",
         callback=picture_out,
     ),
+    smooth: int = typer.Option(
+        1, "--smooth", min=1, help="Average the maps over so many pixels in both directions, an odd number: 3, say."
+    ),
     size: str | None = typer.Option(None, "--size", help="HxW to crop and resize pictures to; by default as they are."),
     label: str | None = typer.Option(None, "--label", help="A class by name or number, for a class-conditional model."),
     normal: str | None = typer.Option(
@@ -95,7 +99,7 @@ def run(
     """
     from pixelrnn.model import PixelModel
 
-    found = _checked(kind, against, maps)
+    found = _checked(kind, against, maps, smooth)
     where = pick_device(device)
     model, other = PixelModel.load(run, where), None if against is None else PixelModel.load(against, where)
     condition = {} if label is None else {"label": class_of(model, label)}
@@ -125,8 +129,11 @@ def run(
     if out is not None:
         _write(rows, out)
     if maps is not None:
+        from pixelrnn.measure.scores import averaged
         from pixelrnn.report.maps import save_maps
 
+        if smooth > 1:
+            strangest = [each._replace(scores=averaged(each.scores[None], smooth)[0]) for each in strangest]
         save_maps(strangest, maps, model.levels, kind)
     for name, scores in rows[:SHOWN]:
         typer.echo(f"{name}   " + "   ".join(f"{each} {value:.4f}" for each, value in scores.items()))
@@ -135,12 +142,16 @@ def run(
     typer.echo(f"{written}{listed}{several(len(rows), 'image')}, the strangest first by {kind}   {clock.seconds:.1f} s")
 
 
-def _checked(kind: str, against: str | None, maps: Path | None) -> Kind:
+def _checked(kind: str, against: str | None, maps: Path | None, smooth: int) -> Kind:
     """Raises ConfigError for an unknown kind, or one that lacks what it needs."""
     if kind == "ratio" and against is None:
         raise ConfigError("--kind ratio needs another model: give --against RUN.")
     if maps is not None and kind in ("typicality", "complexity"):
         raise ConfigError(f"The kind {kind} is of whole images and has no map: use --kind bits or ratio.")
+    if smooth % 2 == 0:
+        raise ConfigError(f"--smooth takes an odd number of pixels, such as 3, not {smooth}.")
+    if smooth > 1 and maps is None:
+        raise ConfigError("--smooth averages maps: give --maps as well.")
     for known in KINDS:
         if kind == known:
             return known

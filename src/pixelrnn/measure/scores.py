@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pixelrnn.checks import Images
@@ -50,6 +51,15 @@ class Scores(NamedTuple):
 
     images: Tensor
     pixels: Tensor | None
+
+
+def averaged(pixels: Tensor, side: int) -> Tensor:
+    """The scores of pixels (B, H, W), each averaged over side x side pixels around it, those that are inside the image.
+
+    >>> averaged(torch.eye(3)[None], 3)[0, 0].tolist()
+    [0.5, 0.3333333432674408, 0.25]
+    """
+    return F.avg_pool2d(pixels[:, None], side, 1, side // 2, count_include_pad=False)[:, 0]
 
 
 def scores(
