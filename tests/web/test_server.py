@@ -139,14 +139,15 @@ def test_a_picture_is_compressed_and_comes_back(page: Page, mode: str) -> None:
     file = io.BytesIO()
     made.save(file, "PNG")
     name = "exact" if mode == "RGB" else "exact-gray"
-    answer = page.post(f"/api/compress?model={name}", file.getvalue(), {"Content-Type": "image/png"})
+    named = "" if mode == "RGB" else r"&name=C%3A%5Cscans%5C..%2Fslice%0A%201.tif"
+    answer = page.post(f"/api/compress?model={name}{named}", file.getvalue(), {"Content-Type": "image/png"})
     assert answer.status == 200, answer.body
     found = answer.json
     blob = base64.b64decode(found["data"])
     assert found["sizes"]["pixelrnn"] == len(blob)
     assert {"PNG", "WebP"} <= set(found["sizes"])
     back = page.post("/api/decompress", blob, {"Content-Type": "application/octet-stream"}).json
-    assert (back["name"], back["images"]) == ("picture.png", 1)
+    assert (back["name"], back["images"]) == ("slice 1.png" if named else "picture.png", 1)
     restored = Image.open(io.BytesIO(base64.b64decode(back["png"])))
     assert restored.mode == mode
     assert (np.asarray(restored) == np.asarray(made)).all()

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Header, Request, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, Header, Query, Request, WebSocket, WebSocketDisconnect
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -127,10 +127,12 @@ def create_app(names: list[str], *, hosts: tuple[str, ...] | None = ()) -> FastA
         return Pixel(**await in_turn(model, visitor, lambda: model.look_at(request)))
 
     @app.post("/api/compress", openapi_extra=_PICTURE)
-    async def compress(model: str, request: Request, visitor: Visitor = "") -> Compressed:
-        """A picture file, exactly as it is, in a compressed file."""
+    async def compress(
+        model: str, request: Request, name: Annotated[str, Query(max_length=255)] = "", visitor: Visitor = ""
+    ) -> Compressed:
+        """A picture file, exactly as it is, in a compressed file, which keeps its name."""
         data, used = await request.body(), of(model)
-        blob, sizes = await in_turn(used, visitor, lambda: compressed(used.model, model, data))
+        blob, sizes = await in_turn(used, visitor, lambda: compressed(used.model, model, data, name))
         return Compressed(data=base64.b64encode(blob).decode(), sizes=sizes)
 
     @app.post("/api/decompress", openapi_extra=_FILE)

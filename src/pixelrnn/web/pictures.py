@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from pixelrnn.model import PixelModel
 from pixelrnn.web.requests import PIXELS
 
 
-def compressed(model: PixelModel, name: str, data: bytes) -> tuple[bytes, dict[str, int]]:
+def compressed(model: PixelModel, name: str, data: bytes, of_picture: str = "") -> tuple[bytes, dict[str, int]]:
     """A picture file as a compressed file, and the bytes of the same pixels in other formats.
+
+    `of_picture` is the name of the picture file, whose stem is kept.
 
     Raises: DataError or ImageError if it is no picture, too large, or holds more than pixels; CodecError if its colours
             are not the model's
@@ -31,7 +33,8 @@ def compressed(model: PixelModel, name: str, data: bytes) -> tuple[bytes, dict[s
         raise CodecError(f"The picture is {kind}, but {name} is for {model.channels} channel(s). Choose another model.")
     file = io.BytesIO()
     writer = Writer(file, model, name)
-    write_images(writer, [Image("picture.png", pixels)], _nothing)
+    stem = "".join(each for each in PureWindowsPath(of_picture).stem if each.isprintable())  # either kind of slash
+    write_images(writer, [Image(f"{stem.strip('. ') or 'picture'}.png", pixels)], _nothing)
     writer.close()
     return file.getvalue(), {"pixelrnn": len(file.getvalue()), **_sizes(pixels)}
 

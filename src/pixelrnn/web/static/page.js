@@ -461,6 +461,11 @@ $("picture-label").addEventListener("change", () => {
 });
 
 let stopCompleting = () => {};
+let completions = null; // the sheet of them, once all are drawn
+$("completions").addEventListener("click", (event) => {
+  const image = completions?.imageAt(event);
+  if (image < completions?.head.images) picture.set(completions.bytes(image));
+});
 $("complete").addEventListener("click", () => {
   say("");
   if (!$("picture-seed").reportValidity()) return;
@@ -470,6 +475,7 @@ $("complete").addEventListener("click", () => {
     seed: +$("picture-seed").value, ...labelOf("picture-label"),
   };
   let sheet = null;
+  completions = null;
   $("completions").dataset.state = "drawing";
   stopCompleting = walk(request, {
     onBegin: (head) => { $("completions").hidden = false; sheet = new Sheet($("completions"), head, 336); },
@@ -477,7 +483,8 @@ $("complete").addEventListener("click", () => {
     onEnd: (seconds) => {
       $("completions").dataset.state = "drawn";
       $("completions").setAttribute("aria-label", "Four completions of the picture");
-      $("completed").textContent = `Four completions, ${seconds} s.`;
+      $("completed").textContent = `Four completions, ${seconds} s. Click on one to take it as the picture.`;
+      completions = sheet;
     },
     onError: say,
   });
@@ -506,7 +513,8 @@ async function compress(file) {
   const by = (model) => {
     const pixels = bitmap ? `${bitmap.width} x ${bitmap.height} pixels ` : "";
     $("compressing").textContent = `${model.name} compresses ${pixels}and checks the result ...`;
-    return ask(`api/compress?model=${encodeURIComponent(model.name)}`, file, "image/*");
+    const [used, name] = [model.name, file.name.slice(-255)].map(encodeURIComponent);
+    return ask(`api/compress?model=${used}&name=${name}`, file, "image/*");
   };
   let [found, model] = [null, used];
   try { found = await by(used); }
