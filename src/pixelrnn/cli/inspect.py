@@ -145,9 +145,10 @@ def _compiled(model: PixelModel) -> str:
     tables = model.programs()
     instructions = sum(each.instructions for each in tables)
     products = [sum(each.products) for each in tables]
+    earlier = sum(maps for each in tables for maps, _ in each.attention)
     return (
         f"sampling: compiled, {instructions} instructions and {' + '.join(f'{each:,}' for each in products)} "
-        "multiplications per pixel"
+        f"multiplications per pixel{f', and {earlier:,} for each earlier one that it attends to' if earlier else ''}"
     )
 
 
