@@ -29,17 +29,19 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=1.5)
     options = parser.parse_args()
     model = pixelrnn.load(options.model)
-    rows = torch.cat([
-        interpolations(
-            model,
-            photographs(model, *pair),
-            8,
-            1,
-            temperature=options.temperature,
-            guidance=options.guidance,
-        )
-        for pair in PAIRS
-    ])
+    rows = torch.cat(
+        [
+            interpolations(
+                model,
+                photographs(model, *pair),
+                8,
+                1,
+                temperature=options.temperature,
+                guidance=options.guidance,
+            )
+            for pair in PAIRS
+        ]
+    )
     save_picture(sheet_of_rows([in_bytes(rows, model.levels)]), options.folder / "faces-interpolation.png")
 
 

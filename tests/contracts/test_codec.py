@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import math
 import os
 import random
@@ -14,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_exact import every_model, exact_model, images_of, labels_of
+from test_exact import every_model, exact_model, images_of, labels_of, models_in_turn
 from torch import Tensor
 
 import pixelrnn
@@ -26,6 +27,7 @@ from pixelrnn.errors import CodecError, MemoryLimitError
 from pixelrnn.exact.tables import TOTAL
 from pixelrnn.model import PixelModel
 
+WORKERS = [(1, 2), (torch.float32, torch.float64)]
 SIZES = [(9, 7), (1, 1), (1, 6), (6, 1), (2 * BAND + 3, 11)]
 
 
@@ -65,8 +67,7 @@ def on_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- round trips
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@every_model
+@models_in_turn("name, size", [(size,) for size in SIZES], each=2)
 def test_what_is_encoded_is_decoded(name: str, size: tuple[int, int], on_pytorch: None) -> None:
     _, exact = exact_model(name)
     images = images_of(exact, 2, size)
@@ -75,9 +76,7 @@ def test_what_is_encoded_is_decoded(name: str, size: tuple[int, int], on_pytorch
     assert 0 <= 8 * sum(map(len, streams)) - bits_of(exact, images) <= 96 * len(streams)
 
 
-@pytest.mark.parametrize(("threads", "dtype"), [(1, torch.float32), (2, torch.float32), (2, torch.float64)])
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@every_model
+@models_in_turn("name, size, threads, dtype", list(itertools.product(SIZES, *WORKERS)), each=4)
 def test_compiled_code_leaves_the_same_bytes(
     name: str, size: tuple[int, int], threads: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:

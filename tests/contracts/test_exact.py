@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,16 @@ MODELS: dict[str, dict[str, object]] = {
     "gated, labels": {"network": "gated-pixelcnn", "channels": 3, "levels": 5, "classes": 3},
 }
 every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def models_in_turn(names: str, ways: Sequence[tuple], each: int) -> pytest.MarkDecorator:
+    """Parametrises by model and way: every way for two models, `each` of them in turn for every other."""
+    pairs = []
+    for index, name in enumerate(MODELS):
+        whole = name in ("local, masked", "gated, labels")
+        chosen = ways if whole else [ways[(each * index + at) % len(ways)] for at in range(each)]
+        pairs += [(name, *way) for way in chosen]
+    return pytest.mark.parametrize(names, pairs, ids=str)
 
 
 def exact_model(name: str, size: tuple[int, int] = (9, 7)) -> tuple[PixelModel, PixelModel]:

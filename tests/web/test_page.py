@@ -58,7 +58,9 @@ def values_of(tab: playwright.Page, canvas: str) -> np.ndarray:
     """The pixels of a canvas, (H, W, 4)."""
     found = tab.evaluate(
         """(id) => { const canvas = document.getElementById(id);
-        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(canvas, 0, 0);
+        const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
         return [canvas.width, canvas.height, Array.from(data)]; }""",
         canvas,
     )

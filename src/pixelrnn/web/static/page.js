@@ -358,8 +358,11 @@ function showPixel(row, column, { values, bits, pmf, seen }) {
     const chance = levels[values[colour]];
     const text = `${names[colour]} ${values[colour]}: probability ${chance < 0.001 ? chance.toExponential(1) : chance.toFixed(3)}, ${bits[colour].toFixed(2)} bits`;
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Probabilities of ${levels.length} levels`);
-    parts.push(make("p", { textContent: text, className: "hint" }), canvas);
+    canvas.setAttribute("aria-label", `Probabilities of the levels 0 to ${levels.length - 1}`);
+    const axis = make("p", { className: "scale" });
+    const most = `the probability of each level, up to ${Math.max(...levels).toFixed(3)}`;
+    axis.append(...["0", most, levels.length - 1].map((each) => make("span", { textContent: each })));
+    parts.push(make("p", { textContent: text, className: "hint" }), canvas, axis);
   });
   parts.push(make("p", { className: "hint", textContent: `It depends on ${seen.length} earlier pixels (blue).` }));
   $("pixel").replaceChildren(...parts);
