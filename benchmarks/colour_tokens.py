@@ -1,6 +1,6 @@
 """A transformer with a token for each pixel, or for each colour of each pixel: which learns more in the same time?
 
-    python benchmarks/colour_tokens.py --minutes 15 [--runs runs/tokens] [--out docs/heirs.md]
+    python benchmarks/colour_tokens.py --minutes 15 [--runs runs/tokens]
 
 Both are `pixel-transformer` of the same size on CIFAR-10. The second one sees an image of 32 x 32 pixels as one of 32 x
 96, whose columns are red, green and blue in turn, so it attends to three times as many tokens, and to earlier colours
@@ -14,7 +14,7 @@ import math
 from pathlib import Path
 
 import torch
-from common import timed, write_between_marks
+from common import timed
 from torch import Tensor
 
 import pixelrnn
@@ -37,13 +37,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/tokens"))
     parser.add_argument("--levels", type=int, default=256)
     parser.add_argument("--valid", type=int, default=500, help="validation images")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     train, valid = (levels_of(split, options.levels) for split in ("train", "valid"))
-    lines = [
+    for line in (
         "| a token for each | tokens | parameters | images seen | bits/dim, validation | seconds for 16 samples |",
         "|---|---|---|---|---|---|",
-    ]
+    ):
+        print(line)
     for name, arranged in (("pixel", lambda images: images), ("colour", in_columns)):
         images = arranged(train[:1])
         model = pixelrnn.build(
@@ -73,9 +73,6 @@ def main() -> None:
             f"| {name} | {tokens:,} | {model.num_parameters:,} | {progress['images']:,} | {bits:.3f} | {seconds:.1f} |"
         )
         print(line, flush=True)
-        lines.append(line)
-    if options.out:
-        write_between_marks(options.out, lines)
 
 
 def levels_of(split: str, levels: int) -> Tensor:

@@ -151,7 +151,7 @@ def cells(entry: Table, table: Table) -> dict[str, str]:
     if "split" in table and table["split"] != "valid":
         found = measured(run, table["split"], entry.get("orders", ()))
         line[f"{table['split']}, {unit}"] = f"**{_value(found['nats'], found['standard_error'], unit, config)}**"
-        line["conditioned on"] = found["protocol"].partition(", given ")[2] or "nothing"
+        line["conditioned on"] = found["protocol"].partition(", given ")[2].partition(", s-curve")[0] or "nothing"
         if "accuracy" in found:
             right, error = 100 * found["accuracy"], 100 * found["accuracy_standard_error"]
             line["conditioned on"] += (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,10 @@ from pixelrnn.measure.inspection import pmf_at, prove_causal, seen_by
 from pixelrnn.model import PixelModel
 from pixelrnn.model.options import CONDITION
 from pixelrnn.networks import NETWORKS, options_of
+from pixelrnn.sampling.choosers import Draw
+from pixelrnn.sampling.walk import walk
+from pixelrnn.training.presets import load_preset
+from pixelrnn.training.run import train
 
 of_any_order = pytest.mark.parametrize("network", [name for name, each in NETWORKS.items() if each.orders == "any"])
 
@@ -194,8 +199,43 @@ def test_a_network_has_an_order_of_its_own_that_is_taken_when_none_is_asked_for(
     assert prove_causal(model, size).replacements == 20
     given = pmf_at(model, images[0], 0, 4)
     assert_close(given, model.head.pmf(*_at(model, images[:1], own, 0, 4), 0).flatten(1))
+    for method in ("naive", "cached", "compiled"):
+        assert torch.equal(model.sample(3, seed=0, order="auto", method=method), images)
+        assert torch.equal(model.complete(images, known, seed=1, method=method), model.complete(images, known, seed=1))
+    walks = []
+    for method in ("naive", "cached", "compiled"):
+        drawn = torch.zeros_like(images[:1])
+        numbers = torch.linspace(0.05, 0.95, 20).view(1, 1, *size)
+        for event in walk(model.network, model.head, drawn, Draw(numbers), dtype=model.dtype, method=method):
+            event.write_to(drawn)
+        walks.append(drawn)
+    assert all(torch.equal(walks[0], each) for each in walks)
     with pytest.raises(ConfigError, match="There is no order 'spiral'"):
         built(network, size, order="spiral")
+
+
+def test_a_completion_goes_in_orders_that_were_trained() -> None:
+    base = Order.named("s-curve-0", 3, 4)
+    for seed in range(40):
+        order = orders_of("completion", (3, 4), torch.Generator().manual_seed(seed), base)
+        runs = order.along.tolist()
+        place = [base.ranks.flatten()[each].item() for each in runs]
+        assert sum(one > other for one, other in itertools.pairwise(place)) <= 1, "known, then unknown, each along it"
+
+
+def test_a_training_in_orders_that_are_not_the_networks_own_is_refused(tmp_path: Path) -> None:
+    for changes, own in ((["orders=s-curves"], "s-curve-0"), (["order=s-curve-1", "orders=raster"], "raster")):
+        preset = load_preset("digits", ["network=lmconv", "layers=1", "width=4", *changes])
+        with pytest.raises(ConfigError, match=f"which is none of them: add  --set order={own}"):
+            train(preset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_positions_are_asked_for_once_by_a_module() -> None:
+    canvas, module = Whole(torch.zeros(1, 1, 2, 3)), torch.nn.Identity()
+    canvas.positions(module, lambda here, there, size: here)
+    with pytest.raises(AssertionError, match="twice"):
+        canvas.positions(module, lambda here, there, size: there)
 
 
 def _at(model: PixelModel, images: Tensor, order: Order, row: int, column: int) -> tuple[Tensor, Tensor]:

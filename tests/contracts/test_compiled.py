@@ -217,6 +217,18 @@ def test_rows_come_as_they_are_finished(model: PixelModel) -> None:
     assert torch.equal(recorded.images, images)
 
 
+@pytest.mark.parametrize("network", ["lmconv", "pixel-transformer"])
+def test_images_do_not_depend_on_whether_there_is_memory_to_draw_ahead(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(("", network, 1, "bernoulli", 2), SMALL)
+    monkeypatch.setattr(machine, "_MOST_AHEAD", 1 << 24)
+    ahead = model.sample(1, seed=0, method="compiled")
+    assert model.programs()[0].ahead
+    monkeypatch.setattr(machine, "_MOST_AHEAD", 0)
+    assert torch.equal(model.sample(1, seed=0, method="compiled"), ahead)
+
+
 # ---- programs
 
 

@@ -38,6 +38,7 @@ MODELS: dict[str, dict[str, object]] = {
     "spatial-lstm": {"network": "spatial-lstm", "channels": 1, "levels": 9, "head": "categorical"},
     "gated, binary": {"network": "gated-pixelcnn", "channels": 1, "levels": 2, "layers": 2},
     "pixelcnn-pp, binary": {"network": "pixelcnn-pp", "channels": 1, "levels": 2, "head": "bernoulli"},
+    "pixelcnn-pp, softmax": {"network": "pixelcnn-pp", "channels": 3, "levels": 4, "head": "categorical"},
     "pixelcnn-pp, labels": {"network": "pixelcnn-pp", "channels": 3, "levels": 17, "components": 2, "classes": 2},
     "gated, labels": {"network": "gated-pixelcnn", "channels": 3, "levels": 5, "classes": 3},
 }
@@ -342,6 +343,7 @@ def test_models_without_an_exact_form_are_refused_by_name() -> None:
         ("mcgsm", {}, "head MCGSM has no exact form"),
         ("pixelcnn", {"layers": 1, "width": 4, "vector_size": 3}, "a vector, a condition map or condition_spatial"),
         ("pixelcnn", {"layers": 1, "width": 4, "map_channels": 1}, "a vector, a condition map or condition_spatial"),
+        ("pixelcnn-pp", {"layers": 48, "width": 1, "resolutions": 1}, "more than 47 layers has no exact form"),
     ):
         model = pixelrnn.build(network, size=(4, 4), levels=4, **options)
         with pytest.raises(ConfigError, match=message):

@@ -109,6 +109,34 @@ def test_one_mistake_would_be_seen(mistake: str) -> None:
     assert_seen(*compared(mistake))
 
 
+def test_a_pixel_that_sees_nothing_gets_the_bias_and_no_gradient() -> None:
+    seen = Order.raster(1, 1).earlier_neighbours(3, 1, itself=False)
+    x, weight, bias = (torch.randn(shape).requires_grad_() for shape in ((2, 3, 1, 1), (4, 3, 3, 3), (4,)))
+    y = locally_masked(x, weight, bias, seen, 1)
+    assert torch.equal(y, bias[:, None, None].expand_as(y))
+    y.sum().backward()
+    assert not x.grad.any()
+    assert not weight.grad.any()
+    assert torch.equal(bias.grad, torch.full((4,), 2.0))
+
+
+def test_in_half_precision_sums_are_as_wide_as_the_weights() -> None:
+    torch.set_default_dtype(torch.float32)
+    seen = Order.named("s-curve-3", 6, 5).earlier_neighbours(3, 1, itself=True)
+    given = [torch.randn(shape).requires_grad_() for shape in ((2, 16, 6, 5), (8, 16, 3, 3), (8,))]
+
+    def found() -> list[torch.Tensor]:
+        y = locally_masked(*given, seen, 1)
+        return [y, *torch.autograd.grad(y.square().sum(), given)]
+
+    exact = found()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = found()
+    for one, other in zip(exact, rounded, strict=True):
+        assert other.dtype == torch.float32
+        assert (one - other).norm() < 0.01 * one.norm()
+
+
 @pytest.mark.parametrize("itself", [False, True])
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (3, 2), (5, 3)])
 @pytest.mark.parametrize("name", ["raster", "s-curve-3", "random-1"])

@@ -54,6 +54,15 @@ def test_ranks_that_are_no_order_are_refused(ranks: torch.Tensor) -> None:
         Order.from_ranks(ranks)
 
 
+def test_what_an_order_keeps_can_be_used_for_gradients() -> None:
+    """Also if it was asked for first while images were drawn."""
+    with torch.inference_mode():
+        order = Order.from_ranks(torch.tensor([[3, 1], [0, 2]]))
+        kept = [order.ranks, order.earlier_neighbours(3, 1, itself=True), Order.raster(3, 5).ranks]
+    assert not any(each.is_inference() for each in kept)
+    assert order.ranks.tolist() == [[3, 1], [0, 2]]
+
+
 @every_order
 @torch.no_grad()
 def test_probabilities_along_any_order_sum_to_one(name: str) -> None:

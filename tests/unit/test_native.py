@@ -163,11 +163,11 @@ def test_a_long_walk_is_worth_the_compiling_and_a_short_one_is_not() -> None:
 def test_what_was_measured_decides() -> None:
     model = pixelrnn.build("pixelcnn", size=(4, 4), levels=256, layers=1, width=4)
     choice, settings = Choice(), {"levels": 256, "images": 4, "threads": 2, "area": 16, "pixels": 1000, "first": 0.0}
-    choice.learn("compiled", images=4, pixels=100, seconds=100.0)
+    choice.learn("compiled", images=4, area=16, pixels=100, seconds=100.0)
     assert not choice.compiled(model._tables(None), **settings)
-    choice.learn("cached", images=4, pixels=100, seconds=200.0)
+    choice.learn("cached", images=4, area=16, pixels=100, seconds=200.0)
     assert choice.compiled(model._tables(None), **settings)
-    choice.learn("compiled", images=4, pixels=100, seconds=300.0)  # disturbed
+    choice.learn("compiled", images=4, area=16, pixels=100, seconds=300.0)  # disturbed
     assert choice.compiled(model._tables(None), **settings)
 
 

@@ -154,8 +154,16 @@ def test_a_hidden_part_is_painted_and_completed(tab: playwright.Page, tmp_path: 
     assert 0 < known.sum() < 64
     for top, left in ((0, 0), (0, 9), (9, 0), (9, 9)):
         assert (drawn[top : top + 8, left : left + 8, 0][known] == shown[..., 0][known]).all()
-    tab.click("#completions", position={"x": 5, "y": 5})
+    tab.focus("#completions")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("Enter")
     assert not tab.is_visible("#completions")
+    assert (values_of(tab, "picture")[..., 0] == drawn[:8, 9:17, 0]).all()
+    tab.click("#hide-bottom")
+    tab.click("#complete")
+    tab.wait_for_selector("#completions[data-state='drawn']")
+    drawn = values_of(tab, "completions")
+    tab.click("#completions", position={"x": 5, "y": 5})
     assert (values_of(tab, "picture")[..., 0] == drawn[:8, :8, 0]).all()
     tab.select_option("#model", "any-order")
     tab.set_input_files("#upload", [])

@@ -21,6 +21,7 @@ from serving import Page, serving
 from websockets.exceptions import InvalidStatus
 
 import pixelrnn
+from pixelrnn.codec.files import safe_name
 from pixelrnn.errors import ConfigError
 from pixelrnn.report.sheets import interpolations
 from pixelrnn.web.models import named
@@ -139,7 +140,7 @@ def test_a_picture_is_compressed_and_comes_back(page: Page, mode: str) -> None:
     file = io.BytesIO()
     made.save(file, "PNG")
     name = "exact" if mode == "RGB" else "exact-gray"
-    named = "" if mode == "RGB" else r"&name=C%3A%5Cscans%5C..%2Fslice%0A%201.tif"
+    named = "" if mode == "RGB" else r"&name=C%3A%5Cscans%5C..%2Fslice%0A%2012%3A30.tif"
     answer = page.post(f"/api/compress?model={name}{named}", file.getvalue(), {"Content-Type": "image/png"})
     assert answer.status == 200, answer.body
     found = answer.json
@@ -147,7 +148,8 @@ def test_a_picture_is_compressed_and_comes_back(page: Page, mode: str) -> None:
     assert found["sizes"]["pixelrnn"] == len(blob)
     assert {"PNG", "WebP"} <= set(found["sizes"])
     back = page.post("/api/decompress", blob, {"Content-Type": "application/octet-stream"}).json
-    assert (back["name"], back["images"]) == ("slice 1.png" if named else "picture.png", 1)
+    assert (back["name"], back["images"]) == ("slice 12-30.png" if named else "picture.png", 1)
+    assert str(safe_name(back["name"])) == back["name"]
     restored = Image.open(io.BytesIO(base64.b64decode(back["png"])))
     assert restored.mode == mode
     assert (np.asarray(restored) == np.asarray(made)).all()

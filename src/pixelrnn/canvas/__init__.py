@@ -2,7 +2,7 @@
 
 from pixelrnn.canvas.base import Canvas, Prepared, Reach, Region, scale
 from pixelrnn.canvas.incremental import Incremental
-from pixelrnn.canvas.order import FAMILIES, ORDERS, Order, family_of, known_first, orders_of
+from pixelrnn.canvas.order import FAMILIES, ORDERS, Order, checked_order_name, family_of, known_first, orders_of
 from pixelrnn.canvas.ordered import Ordered
 from pixelrnn.canvas.whole import Whole, batch_last
 
@@ -18,6 +18,7 @@ __all__ = [
     "Region",
     "Whole",
     "batch_last",
+    "checked_order_name",
     "family_of",
     "known_first",
     "orders_of",

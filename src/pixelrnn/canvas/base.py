@@ -21,7 +21,7 @@ canvas decides what the past is:
                    as the image
     before         the pixel before each one in       the same, for the pixels of the region
                    generation order
-    placed         maps of where pixels are           the same, for the pixels of the region
+    positions      maps of where pixels are           the same, for the pixels of the region
     earlier        a feature map, moved by one in     keep the region, return that of the pixels before
                    generation order
     convolve_      a convolution that sees earlier    the same, for the pixels of the region
@@ -29,8 +29,8 @@ canvas decides what the past is:
     attend         attention to all earlier pixels    from the region, to the keys and values that are kept
     once           compute it                         compute it the first time only: what depends on weights alone
 
-A third canvas, `Ordered`, walks along any generation order, for networks that look at single pixels, at earlier
-neighbours and at all earlier pixels: it has `before`, `placed`, `earlier`, `convolve_earlier`, `attend`, `once` and
+The canvas `Ordered` walks along any generation order, for networks that look at single pixels, at earlier
+neighbours and at all earlier pixels: it has `before`, `positions`, `earlier`, `convolve_earlier`, `attend`, `once` and
 `condition_map`, and `convolve`, `look` and `window` of the pixels alone.
 
 Every feature map has the shape (B, C, h, w). For `Whole` that is batch, maps, height and width. For `Incremental` the
@@ -71,7 +71,7 @@ class Reach(NamedTuple):
         return self == (0, 0, 0, 0)
 
 
-Placed = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
+MakePositions = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
 """Makes maps of where pixels are: of rows and columns (2, n) of pixels and of the pixels before them in generation
 order, -1 for the first, and of the size (H, W) of the image; (maps, n)."""
 
@@ -238,7 +238,7 @@ class Canvas(ABC):
         """The pixel before each one in generation order, zeros for the first: (B, C, h, w)."""
 
     @abstractmethod
-    def placed(self, key: Hashable, make: Placed) -> Tensor:
+    def positions(self, key: Hashable, make: MakePositions) -> Tensor:
         """Maps of where pixels are, and nothing else: (1, maps, h, w).
 
         A program of the network keeps `make`, which must not refer to a module.

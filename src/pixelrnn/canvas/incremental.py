@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas.base import Canvas, Convolvable, LocallyMasked, Made, Placed, Reach, Region, Scannable
-from pixelrnn.canvas.locally_masked import along_a_line
+from pixelrnn.canvas.base import Canvas, Convolvable, LocallyMasked, Made, MakePositions, Reach, Region, Scannable
+from pixelrnn.canvas.locally_masked import locally_masked_pixels
 from pixelrnn.canvas.order import Order
 from pixelrnn.canvas.stores import Lifetime, Past, Rows, States, Store, Working
 
@@ -212,7 +212,8 @@ class Incremental(Canvas):
         self._image.widen(Reach(1, 0, 1, 0))
         return self._moved(self._image)
 
-    def placed(self, key: Hashable, make: Placed) -> Tensor:
+    def positions(self, key: Hashable, make: MakePositions) -> Tensor:
+        self._claim((key, "positions"))
         assert self._level.stride == 1, "a coarser level has no image"
         (row, column, width), (height, columns) = self.region, self._size
 
@@ -220,7 +221,7 @@ class Incremental(Canvas):
             here, there = (each.to(self.device) for each in Order.raster(height, columns).places())
             return make(here, there, self._size).to(self._dtype)
 
-        maps = self.once((key, "placed"), everywhere)[:, row * columns + column :][:, :width]
+        maps = self.once((key, "positions"), everywhere)[:, row * columns + column :][:, :width]
         count = self._level.batch if self.images is None else len(self.images)
         return maps.repeat_interleave(count, 1)[None, :, None]
 
@@ -253,7 +254,7 @@ class Incremental(Canvas):
             y, x_ = (each * conv.step for each in divmod(index, kernel))
             found[:, :, index] = near[:, :, y, x_ : x_ + width]
         near = found.permute(1, 2, 3, 0).flatten(2)[None]  # (1, C, kernel**2, w * B)
-        return along_a_line(conv, near, self.once(conv, conv.weight.flatten(1).contiguous))
+        return locally_masked_pixels(conv, near, self.once(conv, conv.weight.flatten(1).contiguous))
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
         """Over what is kept of earlier pixels, and the region."""

@@ -17,17 +17,20 @@ def locally_masked(x: Tensor, weight: Tensor, bias: Tensor | None, seen: Tensor,
     What is kept for gradients is x. Gathering the places around every pixel, as `torch.nn.functional.unfold` does,
     would keep kernel**2 times as much.
 
-    Shapes: x (B, C_in, H, W), weight (C_out, C_in, kernel, kernel), bias (C_out,) or None, seen (kernel**2, H, W) bool:
-            which places lie inside the image and may be seen -> (B, C_out, H, W)
+    Under autocast products are narrow, and what is added up is as wide as the weights.
+
+    Shapes: x (B, C_in, H, W), weight (C_out, C_in, kernel, kernel), bias (C_out,) or None, seen (kernel**2, H, W) bool,
+            on the CPU: which places lie inside the image and may be seen -> (B, C_out, H, W)
     """
+    wide = weight.dtype
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    made: Tensor = _LocallyMasked.apply(x, weight, bias, seen, dilation)  # type: ignore[no-untyped-call]
+        x, weight = x.to(dtype), weight.to(dtype)
+    made: Tensor = _LocallyMasked.apply(x, weight, bias, seen, dilation, wide)  # type: ignore[no-untyped-call]
     return made
 
 
-def along_a_line(conv: LocallyMasked, near: Tensor, matrix: Tensor) -> Tensor:
+def locally_masked_pixels(conv: LocallyMasked, near: Tensor, matrix: Tensor) -> Tensor:
     """The same for some pixels of a walk, of which all that each may see is at hand.
 
     Shapes: near (B, C_in, kernel**2, w), zeros where nothing may be seen, matrix (C_out, C_in * kernel**2) the weights
@@ -41,13 +44,17 @@ class _LocallyMasked(torch.autograd.Function):
     """One product with all places of the kernel, whose results each place then moves to the pixels that see it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, seen: Tensor, dilation: int) -> Tensor:
-        used, matrix, mask = _used(weight, seen)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, seen: Tensor, dilation: int, wide: torch.dtype
+    ) -> Tensor:
+        used = seen.flatten(1).any(1).nonzero()[:, 0].tolist()
+        matrix = weight.flatten(2)[:, :, used].permute(1, 2, 0).flatten(1)  # (C_in, places * C_out)
+        mask = seen[used, :, :, None].to(x.device, weight.dtype)
         ctx.save_for_backward(x, matrix, mask)
         ctx.used, ctx.dilation, ctx.kernel, ctx.biased = used, dilation, weight.shape[2], bias is not None
         batch, _, height, width = x.shape
         channels = len(weight)
-        y = x.new_zeros(batch, height, width, channels)
+        y = x.new_zeros(batch, height, width, channels, dtype=wide)
         if bias is not None:
             y += bias
         if used:
@@ -58,11 +65,11 @@ class _LocallyMasked(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         x, matrix, mask = ctx.saved_tensors
         (batch, channels, height, width), kernel, used = grad.shape, ctx.kernel, ctx.used
         grad = grad.permute(0, 2, 3, 1)
-        each = grad.new_empty(batch, height, width, len(used), channels)
+        each = x.new_empty(batch, height, width, len(used), channels)
         for index, (there, here) in enumerate(_moves(used, kernel, ctx.dilation, height, width)):
             part, (rows, columns) = each[:, :, :, index], there
             torch.mul(grad[:, here[0], here[1]], mask[index, here[0], here[1]], out=part[:, rows, columns])
@@ -81,14 +88,7 @@ class _LocallyMasked(torch.autograd.Function):
             of_weight = of_weight.unflatten(2, (kernel, kernel))
         if ctx.biased and ctx.needs_input_grad[2]:
             of_bias = grad.sum((0, 1, 2))
-        return of_x, of_weight, of_bias, None, None
-
-
-def _used(weight: Tensor, seen: Tensor) -> tuple[list[int], Tensor, Tensor]:
-    """The places that any pixel sees, their weights (C_in, places * C_out), and where seen (places, H, W, 1)."""
-    used = seen.flatten(1).any(1).nonzero()[:, 0].tolist()
-    matrix = weight.flatten(2)[:, :, used].permute(1, 2, 0).flatten(1)
-    return used, matrix, seen[used, :, :, None].to(weight.dtype)
+        return of_x, of_weight, of_bias, None, None, None
 
 
 Spans = tuple[slice, slice]  # of rows and of columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,7 @@ class Order:
             )
 
     @classmethod
+    @lru_cache(maxsize=16)
     def raster(cls, height: int, width: int) -> Order:
         """Rows from top to bottom, each from left to right."""
         return cls((height, width))
@@ -93,10 +94,11 @@ class Order:
     @cached_property
     def ranks(self) -> Tensor:
         """When each pixel is generated: (H, W) int64, 0 for the first."""
-        sequence = self.along
-        ranks = torch.empty_like(sequence)
-        ranks[sequence] = torch.arange(len(sequence))
-        return ranks.view(self.size)
+        with torch.inference_mode(False):  # it is kept, and may later be needed for gradients
+            sequence = self.along.clone()
+            ranks = torch.empty_like(sequence)
+            ranks[sequence] = torch.arange(len(sequence))
+            return ranks.view(self.size)
 
     def runs(self) -> Iterator[Tensor]:
         """The flat indices of each run, in generation order."""
@@ -114,9 +116,17 @@ class Order:
                 [0, 0, 0],
                 [0, 0, 0]], dtype=torch.int32)
         """
-        ranks = self.neighbour_ranks(kernel, dilation)
-        own = self.ranks + int(itself)
-        return (ranks >= 0) & (ranks < own)
+        key = (kernel, dilation, itself)
+        if key not in self._neighbours:
+            with torch.inference_mode(False):  # as for `ranks`
+                ranks = self.neighbour_ranks(kernel, dilation)
+                self._neighbours[key] = (ranks >= 0) & (ranks < self.ranks + int(itself))
+        return self._neighbours[key]
+
+    @cached_property
+    def _neighbours(self) -> dict[tuple[int, int, bool], Tensor]:
+        """Those that have been asked for: every layer of a network asks for the same."""
+        return {}
 
     def neighbour_ranks(self, kernel: int, dilation: int) -> Tensor:
         """The ranks of the places around each pixel: (kernel**2, H, W), -1 outside the image."""
@@ -164,6 +174,15 @@ def known_first(known: Tensor, base: Order | None = None) -> Order:
     return Order(order.size, sequence[later.argsort(stable=True)])
 
 
+def checked_order_name(name: str) -> str:
+    """The name of an order, as it is.
+
+    Raises: ConfigError if there is none
+    """
+    Order.named(name, 1, 1)
+    return name
+
+
 ORDERS = "raster, s-curve-0 to s-curve-7, random-SEED"
 
 
@@ -180,11 +199,11 @@ def _s_curve(variant: int, height: int, width: int) -> Tensor:
     return ranks.T.contiguous() if variant & 4 else ranks
 
 
-def orders_of(family: str, size: tuple[int, int], chance: torch.Generator) -> Order:
+def orders_of(family: str, size: tuple[int, int], chance: torch.Generator, base: Order | None = None) -> Order:
     """One order, drawn from a family, to train on.
 
-    Families: "raster" alone; "s-curves", one of the eight; "random", any; "completion", in raster order what a random
-    mask shows, and then the rest: halves, rectangles and scattered pixels, as in `known_first`
+    Families: "raster" alone; "s-curves", one of the eight; "random", any; "completion", in the order `base` (None:
+    raster) what a random mask shows, and then the rest: halves, rectangles and scattered pixels, as in `known_first`
 
     Raises: ConfigError for an unknown family
     """
@@ -202,7 +221,7 @@ def orders_of(family: str, size: tuple[int, int], chance: torch.Generator) -> Or
     if family != "completion":
         raise unknown("family of orders", family, FAMILIES)
     if draw(4) == 0:
-        return known_first(torch.rand(height, width, generator=chance) < torch.rand((), generator=chance))
+        return known_first(torch.rand(height, width, generator=chance) < torch.rand((), generator=chance), base)
     top, left = draw(height), draw(width)
     down, right = top + 1 + draw(height - top), left + 1 + draw(width - left)
     inside = torch.zeros(height, width, dtype=torch.bool)
@@ -213,7 +232,7 @@ def orders_of(family: str, size: tuple[int, int], chance: torch.Generator) -> Or
             inside[:, left:] = True
         case _:
             inside[top:down, left:right] = True
-    return known_first(inside if draw(2) else ~inside)
+    return known_first(inside if draw(2) else ~inside, base)
 
 
 FAMILIES = ("raster", "s-curves", "random", "completion")

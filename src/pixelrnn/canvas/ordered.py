@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from pixelrnn.canvas.base import Canvas, Convolvable, LocallyMasked, Made, Placed, Reach, Scannable
-from pixelrnn.canvas.locally_masked import along_a_line
+from pixelrnn.canvas.base import Canvas, Convolvable, LocallyMasked, Made, MakePositions, Reach, Scannable
+from pixelrnn.canvas.locally_masked import locally_masked_pixels
 from pixelrnn.canvas.order import Order
 from pixelrnn.canvas.stores import Past
 
@@ -80,13 +80,15 @@ class Ordered(Canvas):
     def before(self) -> Tensor:
         return self._at_work(self._pixels)[:, :, None, self.rank : self.rank + self.width]
 
-    def placed(self, key: Hashable, make: Placed) -> Tensor:
+    def positions(self, key: Hashable, make: MakePositions) -> Tensor:
+        self._claim((key, "positions"))
+
         def everywhere() -> Tensor:
             assert self.order is not None
             here, there = (each.to(self._along.device) for each in self.order.places())
             return make(here, there, self.order.size).to(self._pixels.dtype)
 
-        return self.once((key, "placed"), everywhere)[None, :, None, self.rank : self.rank + self.width]
+        return self.once((key, "positions"), everywhere)[None, :, None, self.rank : self.rank + self.width]
 
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
         self._claim(key)
@@ -109,7 +111,7 @@ class Ordered(Canvas):
         seen = (conv.weight.shape[2], conv.step, conv.itself)
         places = self.once(seen, lambda: self._places_of_neighbours(*seen))[:, self.rank : self.rank + self.width]
         near = self._at_work(maps)[:, :, places]  # (B, C, kernel**2, w)
-        return along_a_line(conv, near, self.once(conv, conv.weight.flatten(1).contiguous))
+        return locally_masked_pixels(conv, near, self.once(conv, conv.weight.flatten(1).contiguous))
 
     def _places_of_neighbours(self, kernel: int, dilation: int, itself: bool) -> Tensor:
         """Where the maps of the neighbours of each pixel are kept: (kernel**2, H * W), in generation order."""

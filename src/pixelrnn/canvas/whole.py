@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelrnn.canvas.base import Canvas, Convolvable, LocallyMasked, Made, Placed, Reach, Scannable
+from pixelrnn.canvas.base import Canvas, Convolvable, LocallyMasked, Made, MakePositions, Reach, Scannable
 from pixelrnn.canvas.locally_masked import locally_masked
 from pixelrnn.canvas.order import Order
 
@@ -77,7 +77,8 @@ class Whole(Canvas):
     def before(self) -> Tensor:
         return self._moved(self.image)
 
-    def placed(self, key: Hashable, make: Placed) -> Tensor:
+    def positions(self, key: Hashable, make: MakePositions) -> Tensor:
+        self._claim((key, "positions"))
         size = (self.image.shape[2], self.image.shape[3])
         order = self.order or Order.raster(*size)
         here, there = (each.to(self.image.device) for each in order.places())
@@ -101,7 +102,7 @@ class Whole(Canvas):
         x = self.image if x is None else x
         order = self.order or Order.raster(*x.shape[2:])
         seen = order.earlier_neighbours(conv.weight.shape[2], conv.step, conv.itself)
-        return locally_masked(x, conv.weight, conv.bias, seen.to(x.device), conv.step)
+        return locally_masked(x, conv.weight, conv.bias, seen, conv.step)
 
     def attend(self, key: Hashable, query: Tensor, keys: Tensor, values: Tensor, heads: int, window: int = 0) -> Tensor:
         """In generation order, with a causal mask."""

@@ -147,8 +147,13 @@ def _note_orders(model: PixelModel, orders: list[str]) -> None:
     settings = model.about.get("preset", {}).get("training")
     if settings is None:  # nobody says how it was trained
         return
-    trained = settings.get("orders") or "raster"
-    others = [name for name in orders or [model.network.own_order] if family_of(name) != trained]
+    own, trained = model.network.own_order, settings.get("orders")
+    if not trained:
+        others = [name for name in orders if name != own]
+        if others:
+            note(f"the model was trained in {own} order; its likelihood in the order {others[0]} is likely far worse")
+        return
+    others = [name for name in orders or [own] if family_of(name) != trained]
     if trained == "completion":  # of which the raster order is one
         others = [name for name in others if family_of(name) != "raster"]
     if others:

@@ -129,12 +129,9 @@ def run(
     if out is not None:
         _write(rows, out)
     if maps is not None:
-        from pixelrnn.measure.scores import averaged
         from pixelrnn.report.maps import save_maps
 
-        if smooth > 1:
-            strangest = [each._replace(scores=averaged(each.scores[None], smooth)[0]) for each in strangest]
-        save_maps(strangest, maps, model.levels, kind)
+        save_maps(strangest, maps, model.levels, kind, smooth=smooth)
     for name, scores in rows[:SHOWN]:
         typer.echo(f"{name}   " + "   ".join(f"{each} {value:.4f}" for each, value in scores.items()))
     written = "".join(f"{path}  " for path in (out, maps) if path)

@@ -21,13 +21,14 @@ from pixelrnn.layers.gates import Elu
 
 
 class Limits(NamedTuple):
-    """What a kind of numbers can carry: integers up to `exact`; layers put out `largest`, of which a hundred can be
-    added."""
+    """What a kind of numbers can carry: integers up to `exact`; layers put out `largest`, of which `MOST_ADDITIONS` can
+    be added."""
 
     exact: int
     largest: int
 
 
+MOST_ADDITIONS = 100
 SINGLE, DOUBLE = Limits(1 << 24, 1 << 17), Limits(1 << 53, 1 << 30)
 
 

@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pixelrnn.errors import ConfigError
 from pixelrnn.exact.heads import IntegerHead, integer_head
-from pixelrnn.exact.layers import SINGLE, IntegerConv2d, IntegerElu, IntegerGate, IntegerSigmoidGate
+from pixelrnn.exact.layers import MOST_ADDITIONS, SINGLE, IntegerConv2d, IntegerElu, IntegerGate, IntegerSigmoidGate
 from pixelrnn.exact.recurrence import IntegerRecurrence
 from pixelrnn.fields import Strict
 from pixelrnn.heads import Head
@@ -59,6 +59,8 @@ def check_quantisable(network: Network, head: Head, condition: Condition | None)
         )
     if not isinstance(network, Stack | SpatialLSTM | GatedPixelCNN | LocalPixelCNN | PixelCNNpp):
         raise ConfigError(f"{type(network).__name__} has no exact form.")
+    if any(isinstance(each, Resolution) and each.additions > MOST_ADDITIONS for each in network.modules()):
+        raise ConfigError(f"A PixelCNN++ of more than {(MOST_ADDITIONS - 5) // 2} layers has no exact form.")
     if condition is not None and (condition.vector_size or condition.map_channels or condition.deconvolution):
         raise ConfigError(
             "A model with a vector, a condition map or condition_spatial has no exact form: they are not whole "

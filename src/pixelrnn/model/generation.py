@@ -287,7 +287,8 @@ class GenerationMixin(nn.Module):
                 event.write_to(images)
             yield event
         if known is None and method != "naive":
-            self._choice.learn(method, images=len(walked), pixels=len(walked) * pixels, seconds=spent[0])
+            count = len(walked)
+            self._choice.learn(method, images=count, area=pixels, pixels=count * pixels, seconds=spent[0])
 
     def _method(
         self, settings: SamplingSettings, condition_map: Tensor | None, images: int, area: int, total: int

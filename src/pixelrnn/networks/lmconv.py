@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Canvas, Order
+from pixelrnn.canvas import Canvas, checked_order_name
 from pixelrnn.fields import Count, Dropout, Kernel, Layers, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
@@ -119,8 +119,7 @@ class LMConv(Network):
         order: str = "raster",
     ) -> None:
         super().__init__()
-        Order.named(order, 1, 1)  # raises ConfigError if there is none of that name
-        self.own_order = order
+        self.own_order = checked_order_name(order)
         same: dict[str, Any] = {"dropout": dropout, "condition_width": condition_width}
         self.first = LocallyMaskedConv2d(head.channels, width, kernel, itself=False)
         self.down = nn.ModuleList(

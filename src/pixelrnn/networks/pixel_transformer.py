@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Canvas, Order, Reach
+from pixelrnn.canvas import Canvas, Reach, checked_order_name
 from pixelrnn.fields import Dropout, Layers, OptionalWidth, Width
 from pixelrnn.heads import Head
 from pixelrnn.layers.condition import ConditionBias
@@ -122,8 +122,7 @@ class PixelTransformer(Network):
         order: str = "raster",
     ) -> None:
         super().__init__()
-        Order.named(order, 1, 1)  # raises ConfigError if there is none of that name
-        self.own_order = order
+        self.own_order = checked_order_name(order)
         self.size = -(-width // (4 * heads)) * 4  # of a head: rows and columns turn pairs of feature maps
         hidden = hidden or -(-width // 3) * 8
         self.window = window
@@ -138,8 +137,8 @@ class PixelTransformer(Network):
         self.params = Pointwise(width, head.num_params, groups=head.groups)
 
     def forward(self, canvas: Canvas) -> Tensor:
-        pixels, placed = canvas.before(), canvas.placed(self, partial(_placed, head_size=self.size))
-        first, waves, turns_here, turns_there = placed.split([1, 8 * _FREQUENCIES, self.size, self.size], 1)
+        pixels, positions = canvas.before(), canvas.positions(self, partial(_positions, head_size=self.size))
+        first, waves, turns_here, turns_there = positions.split([1, 8 * _FREQUENCIES, self.size, self.size], 1)
         first = first.expand(len(pixels), -1, -1, -1)
         x = self.value(torch.cat([pixels, first], 1), canvas) + self.place(waves, canvas)  # (B, width, h, w)
         for block in self.blocks:
@@ -176,7 +175,7 @@ def turned(x: Tensor, turns: Tensor, heads: int) -> Tensor:
     return torch.cat([one * cosine - other * sine, one * sine + other * cosine], 2).flatten(1, 2)
 
 
-def _placed(here: Tensor, there: Tensor, size: tuple[int, int], *, head_size: int) -> Tensor:
+def _positions(here: Tensor, there: Tensor, size: tuple[int, int], *, head_size: int) -> Tensor:
     """Whether a pixel is the first; waves of where it is and where the one before it was; the turns of both."""
     turns = [_angles(places, 1.0, head_size // 4) for places in (here, there)]
     waves = [_angles(places, 2.0, _FREQUENCIES) for places in (here, there)]

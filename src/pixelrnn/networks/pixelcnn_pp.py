@@ -69,6 +69,11 @@ class Resolution(nn.Module):
             mask[:, 0, :, :, :, 1] = False
             self.grow_above.mask = mask.flatten(0, 2)
 
+    @property
+    def additions(self) -> int:
+        """Outputs of layers that are added up in a stream, with four of the first convolutions and a bias."""
+        return len(self.down_along) + len(self.up_along) + 5
+
     def biases(self) -> list[nn.Parameter]:
         """Those that are added to what comes from the coarser resolution, if there is one."""
         return [] if self.deeper is None else [self.bias_above, self.bias_along]

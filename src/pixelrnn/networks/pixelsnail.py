@@ -52,12 +52,12 @@ class SnailBlock(nn.Module):
         self.query = NormalisedConv2d(width + 2, keys, ITSELF)
         self.join = GatedResidual(width, ITSELF, aside=max(1, width // 2), **told)
 
-    def forward(self, x: Tensor, canvas: Canvas, pixels: Tensor, placed: Tensor) -> Tensor:
+    def forward(self, x: Tensor, canvas: Canvas, pixels: Tensor, positions: Tensor) -> Tensor:
         for layer in self.layers:
             x = layer(x, canvas)
         # A pixel is known when the next one is at work, so that one works out what its predecessor offers. The first
         # one has none: nobody attends to what stands in its place, but for itself, and it gets zeros.
-        here, there, nothing = placed.expand(len(x), -1, -1, -1).split([2, 2, 1], 1)
+        here, there, nothing = positions.expand(len(x), -1, -1, -1).split([2, 2, 1], 1)
         content = torch.cat([pixels.to(x.dtype), canvas.earlier((self, "earlier"), x), there], 1)
         offered = self.offer(self.content(content, canvas), canvas)
         key, value = offered[:, : self.keys], offered[:, self.keys :]
@@ -71,7 +71,7 @@ class SnailBlock(nn.Module):
 _NEVER = -1e9
 
 
-def _placed(here: Tensor, there: Tensor, size: tuple[int, int]) -> Tensor:
+def _positions(here: Tensor, there: Tensor, size: tuple[int, int]) -> Tensor:
     """Rows and columns of a pixel and of the one before it as numbers in -0.5..0.5; whether there is none before."""
     whole = torch.tensor(size, device=here.device, dtype=torch.float64)[:, None]
     return torch.cat([(here - whole / 2) / whole, (there - whole / 2) / whole, (there[:1] < 0).double()])
@@ -124,9 +124,9 @@ class PixelSNAIL(Network):
 
     def forward(self, canvas: Canvas) -> Tensor:
         over = canvas.per_row(self, lambda: [self.first_over(canvas)])[0]
-        x, pixels, placed = self.first_left(canvas, over), canvas.before(), canvas.placed(self, _placed)
+        x, pixels, positions = self.first_left(canvas, over), canvas.before(), canvas.positions(self, _positions)
         for block in self.blocks:
-            x = block(x, canvas, pixels, placed)
+            x = block(x, canvas, pixels, positions)
         return cast("Tensor", self.readout(x, canvas))
 
     def field(self, row: int, column: int, height: int, width: int) -> Tensor:

@@ -10,7 +10,7 @@ from pixelrnn.program.elementary import OPTIONS, largest, place, total
 from pixelrnn.program.formulas import Vectors, elementwise
 from pixelrnn.program.vectors import VECTOR_BYTES, get, product, put, view
 
-_PRODUCT_APART = product(1, apart=True)
+_PRODUCT = product(1)
 _COPY = elementwise(1, 1, lambda v, a: a)
 _EXP_OF_DIFFERENCE = elementwise(2, 1, Vectors.exp_of_difference)
 
@@ -29,7 +29,7 @@ def to_planes(line, at, steps, memory, image, column, lanes, across):
 
 
 @njit(**OPTIONS)
-def pick(line, at, steps, memory, image, column, lanes, across):
+def gather_earlier(line, at, steps, memory, image, column, lanes, across):
     """All n channels of a kept map at some earlier pixels; b says how many pixels before, 0 for zeros."""
     n, out, a, b, count = get(line, 1), get(line, 2), get(line, 3), get(line, 5), get(line, 10)
     y, x = place(out, at, steps, image, column), place(a, at, steps, image, column)
@@ -56,14 +56,15 @@ def multiply_apart(memory, y, n, x, inputs, weight, apart):
     step = np.int64(0)
     while n > 0:
         panels = min(ops.PANELS, (n + width - 1) // width)
-        _PRODUCT_APART(memory, memory, y, step, x, step, inputs, weight, panels, n - (panels - 1) * width, apart)
+        valid = n - (panels - 1) * width
+        _PRODUCT(memory, memory, y, step, x, step, inputs, (weight, apart), panels, valid)
         n, y, weight = n - panels * width, y + panels * width, weight + panels * width
 
 
 @njit(**OPTIONS)
 def attend(line, at, steps, places, memory, image, column, lanes, across):
-    """Attention of a pixel: a, b, c are query, keys in planes and values; places hold the scores, the rank and the
-    second channel of the keys."""
+    """Attention of a pixel: a, b, c are query, keys in planes and values; their units are the heads, the maps of a head
+    and the window. places hold the scores, the rank and the second channel of the keys."""
     out, a, b, c, first = get(line, 2), get(line, 3), get(line, 5), get(line, 7), 2 * get(line, 9)
     heads, size, window = get(line, 4), get(line, 6), get(line, 8)
     count = get(line, 1) // heads  # maps of a head

@@ -202,15 +202,16 @@ def draw(state, drawing, row, column, columns, width, image, images):
 def draw_ahead(state, drawing, row, column, columns, width, image, images, pace):
     """As `draw`, for images of one colour, one after the other: several pixels at a time, on guesses.
 
-    What is drawn is right up to and including the first pixel that is not what was guessed, as in
-    `sampling.settle`; all of it is the next guess. So one read of the weights serves several pixels.
+    The first guess is the pixel above, or 0 in the first row. What is drawn is right up to and including the first
+    pixel that is not what was guessed, as in `sampling.settle`; all of it is the next guess. So one read of the weights
+    serves several pixels.
 
     pace      (2,): pixels that were settled, and guesses that were wrong, of late
     """
     pixels, known, copies = drawing.pixels, drawing.known, drawing.copies
     end = column + columns
     for i in range(image, image + images, copies):
-        for x in range(column, end):  # the first guess is the pixel above
+        for x in range(column, end):
             spot = row * width + x
             for copy in range(i, i + copies):
                 if not known[i, spot]:

@@ -17,10 +17,10 @@ from pixelrnn.program.steps import (
     Cell,
     Elements,
     Gather,
+    GatherEarlier,
     IntegerCell,
     Linear,
     Map,
-    Pick,
     Pointwise,
     Reduce,
     Spread,
@@ -77,9 +77,9 @@ class Instructions:
             self._spread(step, chosen)
         elif isinstance(step, Gather):
             self._gather(step, chosen)
-        elif isinstance(step, (Pick, Attend)):
+        elif isinstance(step, (GatherEarlier, Attend)):
             if chosen.all():
-                self._pick(step) if isinstance(step, Pick) else self._attend(step)
+                self._gather_earlier(step) if isinstance(step, GatherEarlier) else self._attend(step)
         else:
             for begin, end in _ranges(chosen):
                 if isinstance(step, Pointwise):
@@ -201,10 +201,10 @@ class Instructions:
                 following = self.operand(own[min(begin + first + 1, len(own) - 1)])
                 self._instruction(step, ops.TO_PLANES, last - first, out, a=a, b=following)
 
-    def _pick(self, step: Pick) -> None:
+    def _gather_earlier(self, step: GatherEarlier) -> None:
         out, count = self.operand(step.out.elements()[0]), len(step.back)
         a, b = self.operand(step.inputs[0]), self.operand(step.back[0])
-        self._instruction(step, ops.PICK, len(step.inputs), out, a=a, b=b, count=count)
+        self._instruction(step, ops.GATHER_EARLIER, len(step.inputs), out, a=a, b=b, count=count)
 
     def _attend(self, step: Attend) -> None:
         heads, at = step.scores.channels, len(self.places)

@@ -10,8 +10,8 @@ In `code` an instruction is a row of integers:
     14 15 16 of how many rows and columns it is done in one; in which row of them; how far from the first column
 
 out, a, b and c are operands: places in memory, looked up in `at` for the row at work. A unit of 1 says that an operand
-is n consecutive numbers, 0 that it is one number. Operands of an instruction that is done in every second column have
-steps of two columns, and so on.
+is n consecutive numbers, 0 that it is one number; the kernels of `attention` have other numbers there, as they say.
+Operands of an instruction that is done in every second column have steps of two columns, and so on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 
 from pixelrnn.program import operations as ops
-from pixelrnn.program.attention import attend, pick, to_planes
+from pixelrnn.program.attention import attend, gather_earlier, to_planes
 from pixelrnn.program.elementary import OPTIONS, largest, log_ndtr, place, total
 from pixelrnn.program.formulas import Vectors, elementwise, lstm
 from pixelrnn.program.vectors import LANES, VECTOR_BYTES, get, product, put, view
@@ -41,10 +41,10 @@ def linear(memory, weights, y, y_step, n, x, x_step, inputs, weight, lanes):
         while lane < lanes:
             out, here = y + lane * y_step, x + lane * x_step
             if lane + LANES <= lanes:
-                _PRODUCT_OF_LANES(memory, weights, out, y_step, here, x_step, inputs, weight, panels, valid)
+                _PRODUCT_OF_LANES(memory, weights, out, y_step, here, x_step, inputs, (weight,), panels, valid)
                 lane += LANES
             else:
-                _PRODUCT(memory, weights, out, y_step, here, x_step, inputs, weight, panels, valid)
+                _PRODUCT(memory, weights, out, y_step, here, x_step, inputs, (weight,), panels, valid)
                 lane += 1
         n -= panels * width
         y += panels * width
@@ -354,8 +354,8 @@ def run(state, begin, end, row, image, images, column, columns):
                 recur(line, at, steps, state.places, memory, i, first, lanes, across)
             elif operation == ops.INTEGER_CELL:
                 recur_in_integers(line, at, steps, state.places, memory, i, first, lanes, across)
-            elif operation == ops.PICK:
-                pick(line, at, steps, memory, i, first, lanes, across)
+            elif operation == ops.GATHER_EARLIER:
+                gather_earlier(line, at, steps, memory, i, first, lanes, across)
             elif operation == ops.TO_PLANES:
                 to_planes(line, at, steps, memory, i, first, lanes, across)
             elif operation == ops.ATTEND:

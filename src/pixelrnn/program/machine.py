@@ -21,7 +21,7 @@ from pixelrnn.program.tables import Tables
 
 _WORTH_A_THREAD = 20e6  # multiplications
 _FEW = 2  # images of a thread: one read of the weights serves more pixels of a row than images
-_LONGEST = 4096  # pixels of a row that is drawn ahead: all maps of all its pixels are in memory
+_MOST_AHEAD = 1 << 24  # numbers that are kept for it
 # Multiplications of a row's part that are worth a second thread: starting it takes a tenth of a millisecond.
 _TEAMWORK = 10e6
 
@@ -30,7 +30,8 @@ class Machine:
     """Draws a batch of images with a program, rows one after the other.
 
     Every image has memory of its own: for each map so many rows, each with its margins, all channels of a pixel side by
-    side. Maps that other pixels do not read have room for one pixel only, unless pixels are drawn ahead.
+    side. Maps that other pixels do not read have room for one pixel only, unless pixels are drawn ahead. Kept maps have
+    all pixels, one after the other, with one before the first; in planes, all pixels of a channel are side by side.
 
     Threads share the images. If there are more threads than images, each image has a team of them, which shares the
     columns of what is computed for a row at once.
@@ -66,7 +67,9 @@ class Machine:
         shares = max(1, min(threads, images))
         cuts = [copies * (images * part // shares) for part in range(shares + 1)]
         self._shares = [(begin, end - begin) for begin, end in pairwise(cuts)]
-        self.ahead = tables.ahead and -(-images // shares) <= _FEW and width <= _LONGEST
+        # Drawing ahead needs memory for all maps of all pixels of a row, which may be the whole image.
+        everywhere = sum(each.channels for each in tables.maps) * width * batch
+        self.ahead = tables.ahead and -(-images // shares) <= _FEW and everywhere <= _MOST_AHEAD
         members = min(threads // shares, width) if tables.products[0] * width > _TEAMWORK else 1
         self._members = max(1, members)
         self._meetings = [np.zeros(1, dtype=np.int64) for _ in self._shares]
@@ -74,8 +77,8 @@ class Machine:
         self.threads = shares * self._members
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self._lay_out(np.float64 if dtype == torch.float64 else np.float32)
-        for each, make in tables.placed:
-            self._place(each, make(Order.raster(height, width) if order is None else order).numpy())
+        for each, make in tables.of_order:
+            self._bring_of_order(each, make(Order.raster(height, width) if order is None else order).numpy())
         self.scaled = scaled.numpy()
         self._begun = False
         self._condition = np.zeros((batch, height, 0), self.memory.dtype)
@@ -123,7 +126,8 @@ class Machine:
         sizes = [-(-size // 16) * 16 for size in sizes]
         kinds = (number, np.float64)
         needed = sum(self.batch * size * np.dtype(kind).itemsize for size, kind in zip(sizes, kinds, strict=True))
-        check_memory(f"To draw {self.batch} images of {self._area} pixels at a time", needed, torch.device("cpu"))
+        what = f"A compiled walk over {self.batch} images of {self._area} pixels"
+        check_memory(what, needed, torch.device("cpu"))
         narrow, wide = (  # 16 more: vectors may reach beyond the last number
             np.zeros(self.batch * size + more + 16, kind) for size, more, kind in zip(sizes, shared, kinds, strict=True)
         )
@@ -151,7 +155,7 @@ class Machine:
         self._at = [np.zeros(len(places), dtype=np.int64) for _ in self._shares]
         self.steps = np.array(steps, dtype=np.int64).ravel()
 
-    def _place(self, map_: Map, numbers: npt.NDArray[np.float64]) -> None:
+    def _bring_of_order(self, map_: Map, numbers: npt.NDArray[np.float64]) -> None:
         """Put numbers (channels, H * W) of places into the memory of every image."""
         first = self._maps[map_.index][0]
         images = self.memory[: self.batch * self._sizes[0]].reshape(self.batch, -1)

@@ -1,4 +1,4 @@
-"""The third canvas: it runs a network once, on nothing, and writes down what the network does (`recorder`)."""
+"""The recording canvas: it runs a network once, on nothing, and writes down what the network does (`recorder`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pixelrnn.canvas import Canvas, Order, Reach
-from pixelrnn.canvas.base import Convolvable, LocallyMasked, Made, Placed, Scannable
+from pixelrnn.canvas.base import Convolvable, LocallyMasked, Made, MakePositions, Scannable
 from pixelrnn.exact import IntegerHead
 from pixelrnn.exact.recurrence import IntegerRecurrence
 from pixelrnn.heads import Head
@@ -21,11 +21,11 @@ from pixelrnn.program.steps import (
     Cell,
     Elements,
     Gather,
+    GatherEarlier,
     IntegerCell,
-    MakePlaced,
+    MakeOfOrder,
     Map,
     Phase,
-    Pick,
     Program,
     Spread,
     UnknownStepError,
@@ -69,7 +69,7 @@ def record(
         recording.image,
         recording.pixels,
         recording.condition,
-        recording.of_places,
+        recording.of_order,
         params.flat(),
         pmf,
     )
@@ -88,7 +88,7 @@ class Recording(Recorder, Canvas):
     ) -> None:
         super().__init__(dtype)
         self.any_order = any_order
-        self.of_places: list[tuple[Map, MakePlaced]] = []
+        self.of_order: list[tuple[Map, MakeOfOrder]] = []
         colours = np.arange(1, channels + 1)  # colour c can be read at the pixel itself once c + 1 colours are known
         self.image = self._new_map(Phase.PIXEL, colours, double=False)
         self.pixels = self._new_map(Phase.PIXEL, colours, double=dtype != torch.float64)
@@ -217,18 +217,20 @@ class Recording(Recorder, Canvas):
             self._before = shifted(self._kept(self.image.elements()), 0, -1)
         return self.stand_in(self._before, (1, -1, 1, 1), self.dtype)
 
-    def placed(self, key: Hashable, make: Placed) -> Tensor:
+    def positions(self, key: Hashable, make: MakePositions) -> Tensor:
+        self._claim((key, "positions"))
+
         def along(order: Order) -> Tensor:
             return make(*order.places(), order.size)
 
-        return self.stand_in(self._placed(along), (1, -1, 1, 1), self.dtype)
+        return self.stand_in(self._of_order(along), (1, -1, 1, 1), self.dtype)
 
-    def _placed(self, make: MakePlaced) -> Elements:
+    def _of_order(self, make: MakeOfOrder) -> Elements:
         """A map of what depends on the place alone."""
         self._check_all_pixels()
         channels = len(make(Order.raster(1, 1)))
         made = self._new_map(Phase.ROW, np.zeros(channels, dtype=np.int64), double=False, kept=True)
-        self.of_places.append((made, make))
+        self.of_order.append((made, make))
         return made.elements()
 
     def earlier(self, key: Hashable, x: Tensor) -> Tensor:
@@ -244,11 +246,11 @@ class Recording(Recorder, Canvas):
         here = self.image.elements() if x is None else elements_of(x, self)
         kept = self._kept(here)
         if (kernel, step) not in self._neighbours:
-            self._neighbours[kernel, step] = self._placed(partial(_back, kernel=kernel, step=step))
+            self._neighbours[kernel, step] = self._of_order(partial(_back, kernel=kernel, step=step))
         back = self._neighbours[kernel, step]
         nothing = np.zeros((kernel**2 - 1) * len(kept), dtype=np.int64)
         out = self._new_map(Phase.PIXEL, nothing, double=False)
-        self._add(Pick(out=out, inputs=kept, back=back))
+        self._add(GatherEarlier(out=out, inputs=kept, back=back))
         for each in self.steps[-1].reads():
             self._read(each)
         weight = conv.weight.flatten(2).transpose(1, 2)  # (C_out, kernel**2, C_in)
@@ -266,7 +268,7 @@ class Recording(Recorder, Canvas):
         self._claim(key)
         self._check_all_pixels()
         if self._rank is None:
-            self._rank = self._placed(_ranks)
+            self._rank = self._of_order(_ranks)
         asked = self.consecutive(elements_of(query * (keys.shape[1] // heads) ** -0.5, self), double=False)
         found = [self._kept(elements_of(keys, self), planes=True), self._kept(elements_of(values, self))]
         level = max(int(self._level(each).max()) for each in (asked, *found))
@@ -282,8 +284,8 @@ class Recording(Recorder, Canvas):
     def _kept(self, elements: Elements, *, planes: bool = False) -> Elements:
         """The same numbers in a map that is kept of all pixels: of a single row, every map is."""
         sources = [self.maps[int(each)] for each in np.unique(parts(elements)[0])]
-        together = len(sources) == 1 and bool((np.diff(elements) == 1).all())
-        if self.any_order and not planes and together and sources[0].phase == Phase.PIXEL:
+        whole = len(sources) == 1 and len(elements) == sources[0].channels and bool((np.diff(elements) == 1).all())
+        if self.any_order and not planes and whole and sources[0].phase == Phase.PIXEL:
             return elements
         out = self._new_map(Phase.PIXEL, self._level(elements), double=False, kept=True, planes=planes)
         self._add(Gather(out=out, inputs=self._read(elements)))

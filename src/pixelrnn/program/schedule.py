@@ -68,7 +68,7 @@ def needed(steps: list[Step], wanted: list[Elements]) -> list[Step]:
         maps |= more
 
 
-def is_kept(source: Map) -> bool:
+def is_read_by_others(source: Map) -> bool:
     """Whether other pixels read it."""
     return source.phase == Phase.PIXEL and max(source.up, source.left, source.right) > 0
 

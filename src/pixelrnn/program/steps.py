@@ -9,7 +9,7 @@ Every map has a phase, the earliest moment at which it can be computed, which fo
     CONST   from the weights alone
     IMAGE   once per image: from a condition that is the same at every pixel
     ROW     once per row, for all of its pixels: from finished rows, or from a condition map
-    PIXEL   at the pixel: from pixels to its left, or from its own earlier colours
+    PIXEL   at the pixel: from pixels to its left, from all earlier ones, or from its own earlier colours
 
 and every channel of it has a level: how many colours of the pixel itself must be known before it can be computed.
 """
@@ -185,7 +185,7 @@ class Gather(Step):
 
 
 @dataclass(eq=False, kw_only=True)
-class Pick(Step):
+class GatherEarlier(Step):
     """A kept map at some earlier pixels: out holds all its channels at the first of them, at the second, ...
 
     `back` says how many pixels each of them is before, 0 for none, which gives zeros.
@@ -275,7 +275,7 @@ class IntegerCell(Cell):
         return [*super().reads(), self.cuts, self.table]
 
 
-MakePlaced: TypeAlias = Callable[[Order], Tensor]
+MakeOfOrder: TypeAlias = Callable[[Order], Tensor]
 """Makes the numbers of a map from the generation order alone: (channels, H * W), in that order."""
 
 
@@ -285,7 +285,7 @@ class Program:
 
     image      the map of the pixels as the network sees them; pixels: as integers
     condition  the map of the condition, None without one
-    placed     maps that depend on the place alone, and what makes them
+    of_order   maps that depend on the place alone, and what makes them
     params     the network's parameters, (num_params,)
     pmf        of every colour the probabilities of its levels, (levels,) consecutive channels of one map; of a head in
                whole numbers the parameters that it needs for them
@@ -296,7 +296,7 @@ class Program:
     image: Map
     pixels: Map
     condition: Map | None
-    placed: list[tuple[Map, MakePlaced]]
+    of_order: list[tuple[Map, MakeOfOrder]]
     params: Elements
     pmf: list[Elements]
 

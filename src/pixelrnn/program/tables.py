@@ -19,8 +19,8 @@ import numpy.typing as npt
 from pixelrnn.program import operations as ops
 from pixelrnn.program.fusion import fused
 from pixelrnn.program.instructions import Instructions, Integers, Operand, consecutive_ranges
-from pixelrnn.program.schedule import can_look_ahead, is_kept, needed, segments, split
-from pixelrnn.program.steps import Attend, Elements, MakePlaced, Map, Phase, Program, Step, UnknownStepError, parts
+from pixelrnn.program.schedule import can_look_ahead, is_read_by_others, needed, segments, split
+from pixelrnn.program.steps import Attend, Elements, MakeOfOrder, Map, Phase, Program, Step, UnknownStepError, parts
 
 
 @dataclass(eq=False)
@@ -39,7 +39,7 @@ class Tables:
     checks: Integers
     drawn: Integers
     condition: int  # the operand of the condition map, -1 if it is not read
-    placed: list[tuple[Map, MakePlaced]]  # maps that depend on the place alone
+    of_order: list[tuple[Map, MakeOfOrder]]  # maps that depend on the place alone
     products: tuple[int, int]  # multiplications per pixel: in the row's part, and at the pixel
     attention: list[tuple[int, int]]  # of every attention: multiplications for an earlier pixel, and the window
     ahead: bool  # whether several pixels of a row can be computed at once, from guesses
@@ -64,7 +64,7 @@ def tables(program: Program, number: npt.DTypeLike, vector: int, *, in_rows: boo
     steps = fused(needed(split(program) if in_rows else program.steps, program.pmf), [program.params, *program.pmf])
     sources = {int(each) for step in steps for read in step.reads() for each in np.unique(parts(read)[0])}
     made = Instructions(program.maps, np.dtype(number), vector)
-    kept = [made.maps[index].elements() for index in sorted(sources) if is_kept(made.maps[index])]
+    kept = [made.maps[index].elements() for index in sorted(sources) if is_read_by_others(made.maps[index])]
     kept_steps = set(map(id, needed(steps, kept)))
 
     def written(some: list[Step], colour: int | None = None) -> tuple[int, int]:
@@ -110,7 +110,7 @@ def tables(program: Program, number: npt.DTypeLike, vector: int, *, in_rows: boo
         _integers(checks, 3),
         _integers(drawn, 3),
         condition,
-        [(each, make) for each, make in program.placed if each.index in read],
+        [(each, make) for each, make in program.of_order if each.index in read],
         (in_row, at_the_pixel),
         [(step.query.size + step.values.size, step.window) for step in steps if isinstance(step, Attend)],
         can_look_ahead(program, at_pixel, passes),

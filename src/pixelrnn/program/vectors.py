@@ -165,30 +165,17 @@ def as_float(typing: Any, bits: Any) -> Any:
     return kind(bits), build
 
 
-def product(lanes: int, *, apart: bool = False) -> Any:
+def product(lanes: int) -> Any:
     """A function that adds weights @ inputs to some lanes of a flat memory.
 
     (memory, weights, y, y_step, x, x_step, inputs, weight, panels, valid): lane l reads its inputs from x + l * x_step
-    on and adds to the outputs from y + l * y_step on. The weights stand from `weight` on, input by input, `panels`
-    vectors of outputs each, `PANELS` at most. Of the last vector `valid` numbers are written; memory must go on for a
-    vector behind the outputs. With `apart` there is one more argument: how far the weights of an input are from those
-    of the one before.
+    on and adds to the outputs from y + l * y_step on. `weight` is where the weights stand, (first,) input by input or
+    (first, apart) those of an input so far from those of the one before: `panels` vectors of outputs each, `PANELS` at
+    most. Of the last vector `valid` numbers are written; memory must go on for a vector behind the outputs.
 
     Where a lane has few vectors of outputs, the inputs are dealt out to several sums, so that additions do not wait for
     each other. How depends on `panels` alone: an output is the same in every company of lanes.
     """
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        done = builder.append_basic_block()
-        cases = builder.switch(arguments[8], done)
-        for count in range(1, PANELS + 1):
-            case = builder.append_basic_block()
-            cases.add_case(_int(count), case)
-            builder.position_at_end(case)
-            _Tile(context, builder, signature, arguments, lanes, count).build()
-            builder.branch(done)
-        builder.position_at_end(done)
-        return context.get_dummy_value()
 
     @intrinsic
     def multiply(
@@ -204,26 +191,21 @@ def product(lanes: int, *, apart: bool = False) -> Any:
         panels: Any,
         valid: Any,
     ) -> Any:
-        return types.void(memory, weights, *[types.intp] * 8), build
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            done = builder.append_basic_block()
+            cases = builder.switch(arguments[8], done)
+            for count in range(1, PANELS + 1):
+                case = builder.append_basic_block()
+                cases.add_case(_int(count), case)
+                builder.position_at_end(case)
+                _Tile(context, builder, signature, arguments, lanes, count).build()
+                builder.branch(done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
 
-    @intrinsic
-    def multiply_apart(
-        typing: Any,
-        memory: Any,
-        weights: Any,
-        y: Any,
-        y_step: Any,
-        x: Any,
-        x_step: Any,
-        inputs: Any,
-        weight: Any,
-        panels: Any,
-        valid: Any,
-        stride: Any,
-    ) -> Any:
-        return types.void(memory, weights, *[types.intp] * 9), build
+        return types.void(memory, weights, *[types.intp] * 5, weight, *[types.intp] * 2), build
 
-    return multiply_apart if apart else multiply
+    return multiply
 
 
 class _Tile:
@@ -239,7 +221,8 @@ class _Tile:
             context.make_array(kind)(context, builder, each).data
             for kind, each in zip(signature.args[:2], arguments[:2], strict=True)
         )
-        y, y_step, x, x_step, self.inputs, weight, _, self.valid, *apart = arguments[2:]
+        y, y_step, x, x_step, self.inputs, weight, _, self.valid = arguments[2:]
+        first, *apart = cgutils.unpack_tuple(builder, weight)
         self.apart = apart[0] if apart else _int(panels * self.v.width)
 
         def lane(first: Any, step: Any, index: int) -> Any:
@@ -247,7 +230,7 @@ class _Tile:
 
         self.outputs = [lane(y, y_step, index) for index in range(lanes)]
         self.sources = [lane(x, x_step, index) for index in range(lanes)]
-        self.weights = builder.gep(weights, [weight])
+        self.weights = builder.gep(weights, [first])
 
     def build(self) -> None:
         zero = self.v.constant(0.0)

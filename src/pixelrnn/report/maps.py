@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from pixelrnn.data import save_picture
+from pixelrnn.measure.scores import averaged
 from pixelrnn.report.sheets import in_bytes
 
 _ROWS = 4  # pairs of image and map in a column, at most
@@ -22,8 +23,10 @@ class Map(NamedTuple):
     scores: Tensor
 
 
-def save_maps(shown: list[Map], path: Path, levels: int, kind: str) -> None:
+def save_maps(shown: list[Map], path: Path, levels: int, kind: str, *, smooth: int = 1) -> None:
     """Draw each image beside its map, in bits per dimension; a colour bar shows the scale, which is the same for all.
+
+    Arguments: smooth, an odd number: maps are averaged over so many pixels in both directions
 
     Raises: DataError if the picture cannot be written
     """
@@ -36,7 +39,8 @@ def save_maps(shown: list[Map], path: Path, levels: int, kind: str) -> None:
     width, height = _panel(shown, columns)
     figure = Figure(figsize=(2 * width * columns + 0.8, (height + 0.2) * rows + 0.3), dpi=_DPI, layout="constrained")
     panels = figure.subplots(rows, 2 * columns, squeeze=False)
-    every = np.concatenate([strange.numpy().ravel() for _, _, strange in shown])
+    drawn_maps = [averaged(strange[None], smooth)[0].numpy() for _, _, strange in shown]
+    every = np.concatenate([each.ravel() for each in drawn_maps])
     low, high = float(np.quantile(every, 0.002)), float(np.quantile(every, 0.998))
     if kind == "ratio":  # on either side of 0
         low, high = -max(-low, high), max(-low, high)
@@ -49,7 +53,7 @@ def save_maps(shown: list[Map], path: Path, levels: int, kind: str) -> None:
         panels[row, column].imshow(pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels, interpolation="nearest")
         panels[row, column].set_title(_short(name), fontsize=8)
         drawn = panels[row, column + 1].imshow(
-            strange.numpy(),
+            drawn_maps[index],
             vmin=low,
             vmax=high,
             cmap="RdBu_r" if kind == "ratio" else "inferno",

@@ -62,6 +62,7 @@ def walk(
                  once all of it is final
     Raises:      ModelError if the network gives parameters that are not finite
     """
+    order = network.checked_order(order, (images.shape[2], images.shape[3]))
     known = torch.zeros_like(images[:, :1], dtype=torch.bool) if known is None else known.clone()
     work = Work(head, images, known, chooser, dtype, order, condition_map)
     if method == "naive":

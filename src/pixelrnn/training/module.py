@@ -101,7 +101,8 @@ class PixelTraining(lightning.LightningModule):
         if not self.settings.orders:
             return None
         chance = torch.Generator().manual_seed(_mixed_seed(self.settings.seed, number, _OF_ORDERS))
-        return orders_of(self.settings.orders, self.model.size, chance)
+        size = self.model.size
+        return orders_of(self.settings.orders, size, chance, self.model.network.order(*size))
 
     def _drawn(self, pixels: Tensor, share: Share) -> Tensor:
         """The levels of the images of a batch, randomly binarised, mirrored and mutated if the settings say so."""

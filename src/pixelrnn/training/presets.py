@@ -102,7 +102,7 @@ class TrainingSettings(Strict):
     orders: Literal["", "raster", "s-curves", "random", "completion"] = Field(
         default="",
         description='generation orders of a network that takes any, a new one for each batch: "raster", "s-curves", '
-        '"random", or "completion" (what a random mask shows first); "" for raster',
+        '"random", or "completion" (what a random mask shows first); "" for its own, the option "order" of the model',
     )
     mirror: bool = Field(default=False, description="mirror each image left to right with probability 1/2")
     mutation: Dropout = Field(

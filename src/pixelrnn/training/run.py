@@ -25,6 +25,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
+from pixelrnn.canvas import family_of
 from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape
 from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
@@ -117,6 +118,12 @@ def train(
         raise ConfigError(
             f"{preset.model['network']} goes in {model.network.orders} order only: leave training.orders out, or train "
             "pixel-transformer, which takes any order."
+        )
+    if settings.orders in ("raster", "s-curves") and settings.orders != family_of(model.network.own_order):
+        own = "s-curve-0" if settings.orders == "s-curves" else "raster"
+        raise ConfigError(
+            f"The network would be trained on {settings.orders} orders, but validated and sampled in its own, "
+            f"{model.network.own_order}, which is none of them: add  --set order={own}"
         )
     check_fits_memory(preset, (len(train_data), train_data.channels, *train_data.size), machine)
     batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 
@@ -33,10 +33,20 @@ def compressed(model: PixelModel, name: str, data: bytes, of_picture: str = "") 
         raise CodecError(f"The picture is {kind}, but {name} is for {model.channels} channel(s). Choose another model.")
     file = io.BytesIO()
     writer = Writer(file, model, name)
-    stem = "".join(each for each in PureWindowsPath(of_picture).stem if each.isprintable())  # either kind of slash
-    write_images(writer, [Image(f"{stem.strip('. ') or 'picture'}.png", pixels)], _nothing)
+    write_images(writer, [Image(f"{_stem(of_picture)}.png", pixels)], _nothing)
     writer.close()
     return file.getvalue(), {"pixelrnn": len(file.getvalue()), **_sizes(pixels)}
+
+
+def _stem(name: str) -> str:
+    """The name of a file without its folder and its kind, as every file system takes it.
+
+    >>> _stem("C:\\\\scans\\\\a slice 12:30.tif"), _stem("../..")
+    ('a slice 12-30', 'picture')
+    """
+    stem = name.replace("\\", "/").rpartition("/")[2].rpartition(".")[0] or name
+    kept = "".join("-" if each in '/\\:*?"<>|' else each for each in stem if each.isprintable())
+    return kept.encode()[:200].decode(errors="ignore").strip(". -") or "picture"
 
 
 def decompressed(model: PixelModel, data: bytes) -> tuple[str, int, bytes]:

@@ -104,6 +104,32 @@ class Sheet {
   }
 }
 
+// An image of a sheet is chosen by a click, or by the arrow keys and Enter; `sheet` gives null while it is drawn.
+function choosable(id, sheet, choose) {
+  let at = 0; // the image that the keyboard is at
+  $(id).addEventListener("click", (event) => {
+    const image = sheet()?.imageAt(event);
+    if (image < sheet()?.head.images) choose(sheet(), image);
+  });
+  $(id).addEventListener("keydown", (event) => {
+    const found = sheet();
+    if (!found) return;
+    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -found.columns, ArrowDown: found.columns };
+    at = Math.min(at, found.head.images - 1);
+    if (event.key === "Enter") {
+      choose(found, at);
+      $("picture").focus();
+    } else if (moves[event.key]) {
+      at = Math.max(0, Math.min(found.head.images - 1, at + moves[event.key]));
+      found.mark(at);
+      $(id).setAttribute("aria-label", `Image ${at + 1} of ${found.head.images}`);
+    } else return;
+    event.preventDefault();
+  });
+  $(id).addEventListener("focus", () => { at = 0; });
+  $(id).addEventListener("blur", () => sheet()?.draw());
+}
+
 // Shows pixels in the order in which they became final, at a speed; the walk itself is not slowed down.
 class Player {
   constructor(onProgress) { Object.assign(this, { onProgress, queue: [], shown: 0, paused: false, owed: 0, last: 0 }); }
@@ -188,7 +214,6 @@ async function sample(event) {
   $("sheet").dataset.state = "drawing";
   stopSampling = walk(request, {
     onBegin: (head) => {
-      chosen = 0;
       player.begin(Object.assign(new Sheet($("sheet"), head, 560), { label }));
       $("command").textContent = head.command;
       $("copy").hidden = !head.command;
@@ -213,26 +238,7 @@ $("copy").addEventListener("click", async () => {
   $("copy").textContent = "Copied";
   setTimeout(() => { $("copy").textContent = "Copy"; }, 1500);
 });
-$("sheet").addEventListener("click", (event) => {
-  const image = player.sheet?.imageAt(event);
-  if (image < player.sheet?.head.images && player.shown === player.total) lookInto(player.sheet, image);
-});
-let chosen = 0; // the image of the sheet that the keyboard is at
-$("sheet").addEventListener("keydown", (event) => {
-  const { sheet } = player;
-  if (!sheet || player.shown < player.total) return;
-  const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -sheet.columns, ArrowDown: sheet.columns };
-  if (event.key === "Enter") {
-    lookInto(sheet, chosen);
-    $("picture").focus();
-  } else if (moves[event.key]) {
-    chosen = Math.max(0, Math.min(sheet.head.images - 1, chosen + moves[event.key]));
-    sheet.mark(chosen);
-    $("sheet").setAttribute("aria-label", `Image ${chosen + 1} of ${sheet.head.images}`);
-  } else return;
-  event.preventDefault();
-});
-$("sheet").addEventListener("blur", () => player.sheet?.draw());
+choosable("sheet", () => (player.shown === player.total ? player.sheet : null), lookInto);
 
 function pause(wanted) {
   player.paused = wanted;
@@ -465,10 +471,7 @@ $("picture-label").addEventListener("change", () => {
 
 let stopCompleting = () => {};
 let completions = null; // the sheet of them, once all are drawn
-$("completions").addEventListener("click", (event) => {
-  const image = completions?.imageAt(event);
-  if (image < completions?.head.images) picture.set(completions.bytes(image));
-});
+choosable("completions", () => completions, (sheet, image) => picture.set(sheet.bytes(image)));
 $("complete").addEventListener("click", () => {
   say("");
   if (!$("picture-seed").reportValidity()) return;
