@@ -94,3 +94,14 @@ def attend(line, at, steps, places, memory, image, column, lanes, across):
                 scores + plane,
                 values + count,
             )
+
+
+@njit(**OPTIONS)
+def look_back(operation, line, at, steps, places, memory, image, column, lanes, across):
+    """One of these instructions."""
+    if operation == ops.GATHER_EARLIER:
+        gather_earlier(line, at, steps, memory, image, column, lanes, across)
+    elif operation == ops.TO_PLANES:
+        to_planes(line, at, steps, memory, image, column, lanes, across)
+    else:
+        attend(line, at, steps, places, memory, image, column, lanes, across)

@@ -22,10 +22,10 @@ import numpy as np
 from numba import njit
 
 from pixelrnn.program import operations as ops
-from pixelrnn.program.attention import attend, gather_earlier, to_planes
+from pixelrnn.program.attention import look_back
 from pixelrnn.program.elementary import OPTIONS, largest, log_ndtr, place, total
 from pixelrnn.program.formulas import Vectors, elementwise, lstm
-from pixelrnn.program.vectors import LANES, VECTOR_BYTES, get, product, put, view
+from pixelrnn.program.vectors import LANES, VECTOR_BYTES, apart, get, product, put, view
 
 _PRODUCT, _PRODUCT_OF_LANES = product(1), product(LANES)
 
@@ -354,12 +354,8 @@ def run(state, begin, end, row, image, images, column, columns):
                 recur(line, at, steps, state.places, memory, i, first, lanes, across)
             elif operation == ops.INTEGER_CELL:
                 recur_in_integers(line, at, steps, state.places, memory, i, first, lanes, across)
-            elif operation == ops.GATHER_EARLIER:
-                gather_earlier(line, at, steps, memory, i, first, lanes, across)
-            elif operation == ops.TO_PLANES:
-                to_planes(line, at, steps, memory, i, first, lanes, across)
-            elif operation == ops.ATTEND:
-                attend(line, at, steps, state.places, memory, i, first, lanes, across)
+            elif operation >= ops.GATHER_EARLIER:
+                apart(look_back, (operation, line, at, steps, state.places, memory, i, first, lanes, across))
             elif operation == ops.GATHER or operation == ops.CAST or operation == ops.UNCAST:
                 move(operation, line, at, steps, state.places, memory, wide, i, first, lanes, across)
             elif get(line, 12) == 1:
