@@ -184,7 +184,7 @@ def test_an_order_can_be_named() -> None:
 
 
 @of_any_order
-def test_a_network_has_an_order_of_its_own_that_is_taken_when_none_is_asked_for(network: str) -> None:
+def test_a_network_has_an_order_of_its_own_that_is_taken_when_none_is_asked_for(network: str, tmp_path: Path) -> None:
     size, own = (4, 5), Order.named("s-curve-3", 4, 5)
     model = built(network, size, 1, 3, order="s-curve-3").requires_grad_(False)
     images, known = model.sample(3, seed=0), torch.zeros(size, dtype=torch.bool)
@@ -210,6 +210,9 @@ def test_a_network_has_an_order_of_its_own_that_is_taken_when_none_is_asked_for(
             event.write_to(drawn)
         walks.append(drawn)
     assert all(torch.equal(walks[0], each) for each in walks)
+    model.save(tmp_path / "model")
+    loaded = pixelrnn.load(tmp_path / "model").double()
+    assert torch.equal(loaded.sample(3, seed=0, method="naive"), images)
     with pytest.raises(ConfigError, match="There is no order 'spiral'"):
         built(network, size, order="spiral")
 

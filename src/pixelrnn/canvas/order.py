@@ -76,15 +76,13 @@ class Order:
         >>> Order.named("s-curve-0", 2, 3).ranks.tolist()
         [[0, 1, 2], [5, 4, 3]]
         """
-        kind, _, number = name.rpartition("-")
+        kind, _, number = checked_order_name(name).rpartition("-")
         if name == "raster":
             return cls.raster(height, width)
-        if kind == "s-curve" and number in tuple("01234567"):
+        if kind == "s-curve":
             return cls.from_ranks(_s_curve(int(number), height, width))
-        if kind == "random" and number.isdecimal() and len(number) < 19:  # what a seed can be
-            chance = torch.Generator().manual_seed(int(number))
-            return cls((height, width), torch.randperm(height * width, generator=chance))
-        raise ConfigError(f"There is no order {name!r}. Orders: {ORDERS}.")
+        chance = torch.Generator().manual_seed(int(number))
+        return cls((height, width), torch.randperm(height * width, generator=chance))
 
     @property
     def is_raster(self) -> bool:
@@ -179,7 +177,11 @@ def checked_order_name(name: str) -> str:
 
     Raises: ConfigError if there is none
     """
-    Order.named(name, 1, 1)
+    kind, _, number = name.rpartition("-")
+    s_curve = kind == "s-curve" and number in tuple("01234567")
+    random = kind == "random" and number.isascii() and number.isdecimal() and len(number) < 19  # what a seed can be
+    if not (name == "raster" or s_curve or random):
+        raise ConfigError(f"There is no order {name!r}. Orders: {ORDERS}.")
     return name
 
 
