@@ -157,6 +157,7 @@ def test_an_image_does_not_depend_on_its_company(
 ) -> None:
     monkeypatch.setattr(machine, "_WORTH_A_THREAD", 1)  # also of images as small as these
     monkeypatch.setattr(machine, "_TEAMWORK", 0)
+    monkeypatch.setattr(machine, "_REMEMBERED", 2)
     torch.set_num_threads(threads)
     five = model.sample(5, seed=3, method="compiled")
     for batch_size in (1, 2, 4):

@@ -21,6 +21,7 @@ from pixelrnn.program.tables import Tables
 
 _WORTH_A_THREAD = 20e6  # multiplications
 _FEW = 2  # images of a thread: one read of the weights serves more pixels of a row than images
+_REMEMBERED = 4  # images that go through the pixels together, if keys and values of all pixels are read again
 _MOST_AHEAD = 1 << 24  # numbers that are kept for it
 # Multiplications of a row's part that are worth a second thread: starting it takes a tenth of a millisecond.
 _TEAMWORK = 10e6
@@ -70,6 +71,7 @@ class Machine:
         # Drawing ahead needs memory for all maps of all pixels of a row, which may be the whole image.
         everywhere = sum(each.channels for each in tables.maps) * width * batch
         self.ahead = tables.ahead and -(-images // shares) <= _FEW and everywhere <= _MOST_AHEAD
+        self._together = copies * max(1, _REMEMBERED // copies) if tables.attention else batch
         members = min(threads // shares, width) if tables.products[0] * width > _TEAMWORK else 1
         self._members = max(1, members)
         self._meetings = [np.zeros(1, dtype=np.int64) for _ in self._shares]
@@ -203,7 +205,12 @@ class Machine:
         def draw(share: int) -> int:
             work = block.DRAW_AHEAD if self.ahead else block.DRAW
             settings = {"begins": begins, "column": column, "columns": columns, "rows": count}
-            return self._call(self._blocks[share][0], work, row=row, **settings)
+            one, (first, images) = self._blocks[share][0], self._shares[share]
+            for image in range(first, first + images, self._together):
+                one[[block.IMAGE, block.IMAGES]] = image, min(self._together, first + images - image)
+                if (bad := self._call(one, work, row=row, **settings)) >= 0:
+                    return bad
+            return -1
 
         shares, members = range(len(self._shares)), range(self._members)
         end, count = row + rows, rows if self._members == 1 else 1

@@ -52,7 +52,7 @@ _SOURCES = (
     "coding_block",
     "coding_entry",
 )
-_LOADING, _COMPILING = 0.1, 12.0  # seconds
+_LOADING, _COMPILING = 0.1, 15.0  # seconds
 _lock = threading.Lock()
 _entries: dict[str, Entry] = {}
 _failed: dict[str, str] = {}
