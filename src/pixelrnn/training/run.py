@@ -120,10 +120,10 @@ def train(
             "pixel-transformer, which takes any order."
         )
     if settings.orders in ("raster", "s-curves") and settings.orders != family_of(model.network.own_order):
-        own = "s-curve-0" if settings.orders == "s-curves" else "raster"
+        name = "s-curve-0" if settings.orders == "s-curves" else "raster"
         raise ConfigError(
             f"The network would be trained on {settings.orders} orders, but validated and sampled in its own, "
-            f"{model.network.own_order}, which is none of them: add  --set order={own}"
+            f"{model.network.own_order}, which is none of them: add  --set order={name}"
         )
     check_fits_memory(preset, (len(train_data), train_data.channels, *train_data.size), machine)
     batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
