@@ -240,7 +240,7 @@ def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_pat
     expected = -pixelrnn.load(tmp_path / "model").log_prob(images, order=orders).detach().double().mean()
     assert found["nats"] == pytest.approx(float(expected), rel=1e-6)
     assert found["protocol"].endswith(", raster + random-1 order")
-    assert "trained on raster orders; its likelihood in the order random-1 is likely far worse" in result.err
+    assert "trained in raster order; its likelihood in the order random-1 is likely far worse" in result.err
     model.about = {"preset": {"training": {"orders": "random"}}}
     model.save(tmp_path / "random")
     result = cli("evaluate", tmp_path / "random", "--data", "digits", "--count", 2, "--order", "random-1")
