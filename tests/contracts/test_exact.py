@@ -294,6 +294,19 @@ def test_the_table_of_a_gate_is_that_of_its_functions(places: int) -> None:
     assert float(x[-1].sigmoid()) > 1 - 0.5 / 2**places - 1e-4
 
 
+@pytest.mark.parametrize("places", [3, 7, 11])
+def test_products_of_a_gate_are_exact_whatever_it_reads(places: int) -> None:
+    torch.set_default_dtype(torch.float32)
+    gate, limit = IntegerSigmoidGate(places, double=False), 1 << 24
+    content = np.array([-limit, -(1 << 17), -8191, -3, 0, 5, 8190, (1 << 17) - 1, limit - 1]).repeat(5)
+    opening = np.tile([-limit, -7, 0, 9, limit], 9)
+    found = gate(torch.from_numpy(np.concatenate([content, opening])).float().view(1, -1, 1, 1)).flatten()
+    sigmoid = tables.gates(places)[2 * gate.range + 1 :][opening.clip(-gate.range, gate.range) + gate.range]
+    product = content.clip(-gate.most, gate.most) * sigmoid
+    assert abs(product).max() + (1 << places - 1) <= limit
+    assert found.long().tolist() == ((product + (1 << places - 1)) >> places).tolist()
+
+
 @pytest.mark.parametrize("places", [3, 8, 12])
 def test_the_table_of_an_elu_is_that_of_its_function(places: int) -> None:
     x = -torch.arange(tables.gate_range(places) + 1, dtype=torch.float64) / 2**places

@@ -292,5 +292,10 @@ def _ranges(chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
 
 
 def consecutive_ranges(elements: Elements) -> Iterator[tuple[int, int]]:
+    """Where there is one channel after the other, at the same pixel of the same map.
+
+    >>> list(consecutive_ranges(np.array([4, 5, 6, 9])))
+    [(0, 3), (3, 4)]
+    """
     cuts = [0, *(np.flatnonzero(np.diff(elements) != 1) + 1).tolist(), len(elements)]
     yield from pairwise(cuts)
