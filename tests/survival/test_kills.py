@@ -53,9 +53,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(
     assert not list(folder.rglob("*.tmp")), "what a kill left half written was cleared away"
 
 
-def test_a_signal_to_all_processes_is_heard_by_the_one_that_saves(
-    unbroken: tuple[Path, float], tmp_path: Path
-) -> None:
+def test_a_signal_to_all_processes_is_heard_by_the_one_that_saves(unbroken: tuple[Path, float], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = begin(folder, *ALWAYS_SAVING, "--workers", 2)
     wait_for(folder / "training" / "last.ckpt", process)
