@@ -127,12 +127,12 @@ def test_labels_are_kept_with_the_images(cli: Cli, classes: Path, here: Path) ->
     data = ("--data", "digits", "--split", "test")
     result = cli("quantise", classes, "--out", "exact", "--data", "digits", "--count", "20")
     assert result.status == DONE, result.err
-    assert cli("compress", *data, "--model", "exact", "-o", "digits.prnn").status == DONE
+    assert cli("compress", *data, "--count", "50", "--model", "exact", "-o", "digits.prnn").status == DONE
     assert "labels of 10 classes" in cli("inspect", "digits.prnn").out
     result = cli("decompress", "digits.prnn", "-o", "back", "--model", "exact")
     assert result.status == DONE, result.err
     labels = load_data("digits", "test").labels
-    rows = [f"{index},{label}" for index, label in enumerate(labels)]
+    rows = [f"{index},{label}" for index, label in enumerate(labels[:50])]
     assert Path("back/labels.csv").read_text().splitlines() == ["image,label", *rows]
     again = cli("decompress", "digits.prnn", "-o", "back", "--model", "exact")
     assert (again.status, "is there already" in again.err) == (FAILED, True)

@@ -228,6 +228,7 @@ def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_pat
         "sample", tmp_path / "model", "-n", 2, "--seed", 3, "--order", "s-curve-3", "--array", array, "-o", out
     )
     assert result.status == 0, result.err
+    assert "trained in raster order; in the order s-curve-3, images are likely far worse" in result.err
     drawn = pixelrnn.load(tmp_path / "model").sample(2, seed=3, order="s-curve-3")
     assert (np.load(array) == drawn.numpy()).all()
     orders = ["raster", "random-1"]
@@ -240,11 +241,32 @@ def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_pat
     expected = -pixelrnn.load(tmp_path / "model").log_prob(images, order=orders).detach().double().mean()
     assert found["nats"] == pytest.approx(float(expected), rel=1e-6)
     assert found["protocol"].endswith(", raster + random-1 order")
-    assert "trained in raster order; its likelihood in the order random-1 is likely far worse" in result.err
+    assert "trained in raster order; in the order random-1, its likelihood is likely far worse" in result.err
     model.about = {"preset": {"training": {"orders": "random"}}}
     model.save(tmp_path / "random")
     result = cli("evaluate", tmp_path / "random", "--data", "digits", "--count", 2, "--order", "random-1")
     assert (result.status, "trained on" in result.err) == (0, False)
+    for command in ("sample", "evaluate"):
+        wrong = cli(command, "mnist", "--order", "s-curve-0")
+        assert (wrong.status, "in raster order only" in wrong.err, "worse" in wrong.err) == (2, True, False)
+
+
+def test_a_mask_may_have_the_size_of_the_picture_before_it_is_resized(cli: Cli, run: Path, tmp_path: Path) -> None:
+    large, mask = tmp_path / "large.png", tmp_path / "mask.png"
+    Image.fromarray(np.kron(pixels_of(digit(tmp_path / "one.png")), np.ones((2, 2), np.uint8))).save(large)
+    Image.fromarray(np.kron(np.triu(np.full((8, 8), 255, np.uint8)), np.ones((2, 2), np.uint8))).save(mask)
+    drawn = []
+    for name, resized in (("a.png", mask), ("b.png", tmp_path / "small.png")):
+        Image.open(mask).resize((8, 8)).save(tmp_path / "small.png")
+        result = cli("complete", run, large, "-o", tmp_path / name, "--size", "8x8", "--mask", resized, "--seed", 1)
+        assert result.status == 0, result.err
+        drawn.append(pixels_of(tmp_path / name))
+    assert (drawn[0] == drawn[1]).all()
+
+
+def test_inspect_refuses_options_that_say_nothing(cli: Cli, run: Path) -> None:
+    result = cli("inspect", run, "--set", "layers=3")
+    assert (result.status, "is a trained model: leave --set out" in result.err) == (2, True)
 
 
 def test_a_picture_that_would_take_forever_is_refused_unless_its_size_is_given(cli: Cli, tmp_path: Path) -> None:

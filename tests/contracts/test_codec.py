@@ -76,7 +76,7 @@ def test_what_is_encoded_is_decoded(name: str, size: tuple[int, int], on_pytorch
     assert 0 <= 8 * sum(map(len, streams)) - bits_of(exact, images) <= 96 * len(streams)
 
 
-@models_in_turn("name, size, threads, dtype", list(itertools.product(SIZES, *WORKERS)), each=4)
+@models_in_turn("name, size, threads, dtype", list(itertools.product(SIZES, *WORKERS)), each=2)
 def test_compiled_code_leaves_the_same_bytes(
     name: str, size: tuple[int, int], threads: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:

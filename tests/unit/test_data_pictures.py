@@ -190,6 +190,16 @@ def test_a_mask_of_another_size_names_both(tmp_path: Path) -> None:
         read_mask(path, (5, 3))
 
 
+def test_a_mask_of_the_size_before_is_brought_to_size_as_its_picture_is(tmp_path: Path) -> None:
+    gray = np.full((8, 10), 255, np.uint8)  # of 10 columns the middle 8 are kept, and 2 x 2 pixels become one
+    gray[0, 1] = gray[5, 0] = gray[7, 8] = 0  # the second lies beside what is kept
+    path = save(tmp_path, Image.fromarray(gray))
+    mask = read_mask(path, (4, 4), before=(8, 10))
+    assert np.argwhere(~mask).tolist() == [[0, 0], [3, 3]], "a pixel is known if all that it is made of is"
+    with pytest.raises(ImageError, match="but 4 x 4, or 7 x 7 as before they are resized, was expected"):
+        read_mask(path, (4, 4), before=(7, 7))
+
+
 def test_a_missing_mask_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is no file"):
         read_mask(tmp_path / "nowhere.png", (3, 3))

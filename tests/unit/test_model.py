@@ -85,7 +85,7 @@ def test_the_head_follows_the_levels() -> None:
     assert pixelrnn.build("pixelcnn", **{**SIZE, "levels": 2}, head="categorical").config["head"] == "categorical"
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [2, 4])  # 1 and 3 are those of the contracts
 @pytest.mark.parametrize("network", NETWORKS)
 def test_any_number_of_colours_is_modelled(network: str, channels: int) -> None:
     model = small(network, channels=channels, levels=2)

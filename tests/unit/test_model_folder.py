@@ -21,8 +21,7 @@ from pixelrnn.errors import ModelFolderError, RunFolderError
 from pixelrnn.networks import NETWORKS, options_of
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "dtype"), [(1, torch.float64), (3, torch.float32)])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_saved_model_comes_back_bit_for_bit(network: str, channels: int, dtype: torch.dtype, tmp_path: Path) -> None:
     torch.set_default_dtype(torch.float32)  # as users have it

@@ -12,7 +12,7 @@ import torch
 
 from pixelrnn.data import BINARISATIONS, ImageData, Levels, data_names
 from pixelrnn.errors import ConfigError
-from pixelrnn.training.prepare import build_model
+from pixelrnn.training.prepare import build_model, check_orders
 from pixelrnn.training.presets import (
     DataSettings,
     Preset,
@@ -58,6 +58,7 @@ def test_a_shipped_preset_is_whole_and_its_model_gives_likelihoods(name: str) ->
     model = build_model(preset, data)
     assert (model.size, model.channels, model.levels) == ((8, 8), colours, preset.data.levels)
     assert model.config["network"] == preset.model["network"]
+    check_orders(preset, model)
     for key, value in preset.model.items():
         assert key in ("network", "head") or model.config["options"][key] == value
     levels = Levels(data.values, preset.data.levels, preset.data.binarise or None)

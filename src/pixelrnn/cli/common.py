@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -166,6 +166,29 @@ def note_what_is_left_out(model: PixelModel, condition: Iterable[str]) -> None:
         note("the model is conditioned on codes, but no code is set; pixelrnn sample --like PICTURE sets one")
     if map_channels:
         note("the model is conditioned on degraded pictures, but samples without one here; see pixelrnn restore")
+
+
+def note_untrained_orders(model: PixelModel, orders: Sequence[str], what: str) -> None:
+    """Notes that the model was not trained in one of the orders; without any, they are its own.
+
+    Arguments: what, of the model is worse there, with its verb: "its likelihood is"
+    Raises:    ConfigError for an order that there is none of, or that the network cannot take
+    """
+    from pixelrnn.canvas import family_of
+
+    for name in orders:
+        model.network.checked_order(name, model.size)
+    settings = model.about.get("preset", {}).get("training")
+    if settings is None or model.network.orders != "any":  # nobody says how it was trained, or there is but one order
+        return
+    own, trained = model.network.own_order, settings.get("orders")
+    if trained in (None, "", "completion"):  # completions begin with the known pixels, and go in its own order
+        others = [name for name in orders if name != own]
+    else:
+        others = [name for name in orders or [own] if family_of(name) != trained]
+    if others:
+        how = f"on {trained} orders" if trained else f"in {own} order"
+        note(f"the model was trained {how}; in the order {others[0]}, {what} likely far worse")
 
 
 def note_layout(data: ImageData) -> None:

@@ -40,7 +40,8 @@ EXAMPLE = (
     "  pixelrnn complete runs/mine a.png b.png -o out.png --mask known.png\n"
     "  pixelrnn complete mnist three.png -o out.png --keep top --label 3 --size 28x28\n"
     "  pixelrnn complete mnist-any-order three.png -o out.png --keep bottom --size 28x28\n"
-    "\n\nThe mask has the size of the pictures, and is white where they are known. Transparent counts as white."
+    "\n\nThe mask has the size of the pictures, before or after --size, and is white where they are known. Transparent "
+    "counts as white."
 )
 
 
@@ -76,6 +77,7 @@ def run(
     them: with --keep left, each row of the right half is sampled without regard to the rows below.
     """
     from pixelrnn.data import save_picture
+    from pixelrnn.data.decode import read_header
     from pixelrnn.model import PixelModel
     from pixelrnn.report.sheets import completion_sheet
 
@@ -88,7 +90,8 @@ def run(
     number = _label(model, label, guidance)
     images = read_pictures(model, pictures, parse_size(size))
     height, width = images.shape[2:]
-    known = _known(mask, keep, height, width)
+    before = {read_header(path).size for path in pictures}
+    known = _known(mask, keep, (height, width), before.pop() if len(before) == 1 else None)
     if label is None:
         note_what_is_left_out(model, ())
     if size is None and model.network.remembers and height * width > _MUCH * model.size[0] * model.size[1]:
@@ -150,13 +153,14 @@ def _label(model: PixelModel, label: str | None, guidance: float) -> int | None:
     return None
 
 
-def _known(mask: Path | None, keep: str | None, height: int, width: int) -> Tensor:
+def _known(mask: Path | None, keep: str | None, size: tuple[int, int], before: tuple[int, int] | None) -> Tensor:
     import torch
 
     from pixelrnn.data import read_mask
 
     if mask is not None:
-        return torch.from_numpy(read_mask(mask, (height, width)))
+        return torch.from_numpy(read_mask(mask, size, before))
+    height, width = size
     rows, columns = torch.arange(height)[:, None].expand(-1, width), torch.arange(width).expand(height, -1)
     upper, left = rows < height // 2, columns < width // 2
     return {"top": upper, "left": left, "bottom": ~upper, "right": ~left}[str(keep)]

@@ -33,7 +33,7 @@ EXAMPLE = (
     "\b\nExamples:\n"
     "  pixelrnn compress holiday/ -o holiday.prnn\n"
     "  pixelrnn compress a.png b.png -o two.prnn --model runs/mine-exact\n"
-    "  pixelrnn compress --data mnist --split test --model runs/digits-exact -o digits.prnn\n"
+    "  pixelrnn compress --data digits --split test --model runs/digits-exact -o digits.prnn\n"
     "  pixelrnn decompress holiday.prnn -o back\n"
 )
 PHOTO, PHOTO_GRAY = "photo", "photo-gray"

@@ -57,7 +57,7 @@ def run(
     with opened(file) as reader:
         used = model_of(reader, file, model)
         note_compiling(used)
-        out.mkdir(parents=True, exist_ok=True)
+        _made(out)
         try:
             with pixel_bar("decompressing", 0) as progress:
                 for image in read_images(reader, used, progress, only=only, on_damage=on_damage):
@@ -103,10 +103,11 @@ def opened(file: Path) -> Iterator[Reader]:
     from pixelrnn.codec import Reader
 
     try:
-        with file.open("rb") as stream:
-            yield Reader(stream)
+        stream = file.open("rb")
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
+    with stream:
+        yield Reader(stream)
 
 
 def model_of(reader: Reader, file: Path, model: str | None) -> PixelModel:
@@ -127,6 +128,16 @@ def model_of(reader: Reader, file: Path, model: str | None) -> PixelModel:
     return used
 
 
+def _made(folder: Path) -> None:
+    """Raises: DataError if the folder is not there and cannot be made"""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be made: {error.strerror or error}. Choose another folder with -o."
+        ) from error
+
+
 def _save(image: Image, out: Path) -> None:
     """Write a picture as PNG under its name, in the folder."""
     from PIL import Image as Pictures
@@ -140,7 +151,7 @@ def _save(image: Image, out: Path) -> None:
         raise DataError(f"{path} is there already. Choose another folder with -o.")
     if len(image.pixels) not in (1, 3):
         raise CodecError(f"{image.name} has {len(image.pixels)} channels, which no PNG file holds.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _made(path.parent)
     pixels = image.pixels[0] if len(image.pixels) == 1 else image.pixels.transpose(1, 2, 0)
     save_picture(Pictures.fromarray(pixels), path)
 

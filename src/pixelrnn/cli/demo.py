@@ -27,7 +27,12 @@ def run(
 
     try:
         result = run_demo(
-            out, preset, epochs=epochs, bar=sys.stderr.isatty(), on_training=_announce, on_validation=_report
+            out,
+            preset,
+            epochs=epochs,
+            bar=sys.stderr.isatty(),
+            on_training=lambda: _announce(preset),
+            on_validation=_report,
         )
     except KeyboardInterrupt:
         typer.echo("Stopped. Run the same command again to continue.", err=True)
@@ -36,8 +41,10 @@ def run(
     typer.echo(f"\nSee {out / 'report.html'}  (and samples.png, completions.png, receptive_field.png in that folder)")
 
 
-def _announce() -> None:
-    typer.echo("Training a Gated PixelCNN on the handwritten digits of scikit-learn (8 x 8, no download).", err=True)
+def _announce(preset: str) -> None:
+    from pixelrnn.training.presets import load_preset
+
+    typer.echo(f"Training the preset {preset}: {load_preset(preset).description}.", err=True)
 
 
 def _report(progress: Progress) -> None:

@@ -75,10 +75,13 @@ def _version(package: str) -> str:
 def _data_sets() -> list[str]:
     """The built-in data sets that can be read without a download."""
     from pixelrnn.data import data_names
+    from pixelrnn.data.builtin import is_here
+    from pixelrnn.errors import DataError
 
-    chosen = os.environ.get("PIXELRNN_DATA")
-    files = {"mnist": "mnist.npz", "cifar10": "cifar10.npz", "faces": "orl_faces.npz"}
-    return [name for name in data_names() if name == "digits" or (chosen and (Path(chosen) / files[name]).is_file())]
+    try:
+        return [name for name in data_names() if is_here(name)]
+    except DataError:  # PIXELRNN_DATA names no folder
+        return [name for name in data_names() if name == "digits"]
 
 
 def _short(path: Path) -> str:

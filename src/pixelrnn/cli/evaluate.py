@@ -15,9 +15,9 @@ from pixelrnn.cli.common import (
     bar,
     data_set,
     download_bar,
-    note,
     note_layout,
     note_split,
+    note_untrained_orders,
     pick_device,
     several,
 )
@@ -27,7 +27,6 @@ from pixelrnn.errors import ConfigError
 if TYPE_CHECKING:
     from pixelrnn.measure.evaluation import Accuracy, Evaluation
     from pixelrnn.measure.verification import Verification
-    from pixelrnn.model import PixelModel
 
 EXAMPLE = (
     "\b\nExamples:\n"
@@ -35,7 +34,7 @@ EXAMPLE = (
     "  pixelrnn evaluate mnist --classify --count 1000\n"
     "  pixelrnn evaluate runs/mnist --processes 4\n"
     "  pixelrnn evaluate faces --verify\n"
-    "  pixelrnn evaluate mnist-any-order --order s-curve-0 --order s-curve-5 --count 500\n"
+    "  pixelrnn evaluate runs/lmconv --order s-curve-0 --order s-curve-5 --count 500\n"
 )
 
 
@@ -83,13 +82,15 @@ def run(
     _check_alone()
     if classify and no_condition:
         raise ConfigError("--classify conditions on every class in turn, --no-condition on none: use one of them.")
+    if classify and orders:
+        raise ConfigError("--classify goes in the order in which the model was trained: leave --order out.")
     with Workers(run, pick_device(device), processes) as workers:
         with download_bar() as download:
             images = load_like(workers.model, data, split, values=values, progress=download)
         if data is not None:
             note_layout(images)
             note_split(images)
-        _note_orders(workers.model, orders)
+        note_untrained_orders(workers.model, orders, "its likelihood is")
         with bar(f"{images.name}, {split}") as update:
             result = evaluate(
                 workers,
@@ -138,26 +139,6 @@ def _lines(result: Evaluation, classified: Accuracy | None, verified: Verificati
             f"the same class {100 * verified.nearest:.0f} %   {verified.images} images of {verified.classes} classes, "
             f"{verified.same_pairs} pairs of one and {verified.other_pairs} of two"
         )
-
-
-def _note_orders(model: PixelModel, orders: list[str]) -> None:
-    """Say so if an order is of a family on which the model was not trained."""
-    from pixelrnn.canvas import family_of
-
-    settings = model.about.get("preset", {}).get("training")
-    if settings is None:  # nobody says how it was trained
-        return
-    own, trained = model.network.own_order, settings.get("orders")
-    if not trained:
-        others = [name for name in orders if name != own]
-        if others:
-            note(f"the model was trained in {own} order; its likelihood in the order {others[0]} is likely far worse")
-        return
-    others = [name for name in orders or [own] if family_of(name) != trained]
-    if trained == "completion":  # of which the raster order is one
-        others = [name for name in others if family_of(name) != "raster"]
-    if others:
-        note(f"the model was trained on {trained} orders; its likelihood in the order {others[0]} is likely far worse")
 
 
 def _check_alone() -> None:

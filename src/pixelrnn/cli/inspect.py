@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pixelrnn.cli.common import ORDER_HELP, parse_size, run_folder, several
+from pixelrnn.errors import ConfigError
 
 if TYPE_CHECKING:
     from pixelrnn.measure.inspection import CausalityReport
@@ -45,6 +46,8 @@ def run(
     Of a compressed file: what is in it, without decompressing it.
     """
     if len(what) == 1 and Path(what[0]).is_file():
+        if plot or size or pixel or order or changes:
+            raise ConfigError(f"{what[0]} is a compressed file, which takes no options of a network.")
         _archive(Path(what[0]))
         return
     import pixelrnn
@@ -89,7 +92,7 @@ def _proved(model: PixelModel, order: str | None) -> CausalityReport:
 
     if model.network.orders != "any":
         return prove_causal(model, order=order)
-    names = [order or model.network.own_order, *(f"random-{seed}" for seed in range(5))]
+    names = dict.fromkeys([order or model.network.own_order, *(f"random-{seed}" for seed in range(5))])
     reports = [prove_causal(model, order=name) for name in names]
     return dataclasses.replace(
         reports[0],
@@ -188,7 +191,9 @@ def _model(what: str, changes: dict[str, Any], *, of_many: bool) -> PixelModel:
     from pixelrnn.model.model_folder import shipped
     from pixelrnn.networks import NOT_NETWORKS, options_of
 
-    if Path(what).is_dir() or what in shipped():
+    if Path(what).is_dir() or what in shipped() or what.startswith("hf://"):
+        if changes and not of_many:
+            raise ConfigError(f"--set builds networks by name, and {what} is a trained model: leave --set out.")
         return pixelrnn.load(what)
     if what not in [*pixelrnn.network_names(), *NOT_NETWORKS]:
         raise unknown("model folder or network", what, pixelrnn.network_names())

@@ -23,6 +23,7 @@ from pixelrnn.cli.common import (
     check_not_an_input,
     class_of,
     classes_of,
+    note_untrained_orders,
     note_what_is_left_out,
     parse_size,
     pick_device,
@@ -42,7 +43,7 @@ EXAMPLE = (
     "  pixelrnn sample runs/digits -n 16 --seed 0 -o samples.png\n"
     "  pixelrnn sample mnist --label 3 --guidance 1.5 -o threes.png\n"
     "  pixelrnn sample mnist --label all -n 10 -o classes.png\n"
-    "  pixelrnn sample mnist-any-order --order s-curve-3 -o samples.png\n"
+    "  pixelrnn sample runs/lmconv --order s-curve-3 -o samples.png\n"
     "  pixelrnn sample faces --like photo.png -n 8 -o alike.png\n"
     "  pixelrnn sample runs/mnist -n 100000 --shards many --processes 4\n"
     "  srun --ntasks 8 pixelrnn sample runs/mnist -n 100000 --shards many\n"
@@ -98,6 +99,7 @@ def run(
     with Workers(run, pick_device(device), processes) as workers:
         if label is None and like is None:
             check_guidance(workers.model, guidance, "--label or --like")
+        note_untrained_orders(workers.model, [order] if order else [], "images are")
         request = _request(workers.model, n, label, like)
         options = {
             "size": parse_size(size) or workers.model.size,

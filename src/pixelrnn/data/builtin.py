@@ -69,6 +69,20 @@ def load_builtin(name: str, split: str, progress: ProgressCallback | None = None
     return ImageData(name, split, images, labels, entry.class_names, entry.values)
 
 
+def is_here(name: str) -> bool:
+    """Whether a data set of BUILT_IN needs no download: a file of it is in the folder of PIXELRNN_DATA.
+
+    Raises:  DataError if PIXELRNN_DATA names no folder
+    """
+    idx = [str(Path(folder) / f"train-images-idx3-ubyte{end}") for folder in _IDX_FOLDERS for end in ("", ".gz")]
+    files = {
+        "mnist": ["mnist.npz", *idx],
+        "cifar10": ["cifar10.npz", _CIFAR_FOLDER, _CIFAR_TAR],
+        "faces": ["orl_faces.npz"],
+    }
+    return name not in files or any(_local(each) is not None for each in files[name])
+
+
 def builtin_splits(name: str) -> tuple[str, ...]:
     """The splits of a data set of BUILT_IN: all of them, unless the only file found lacks some.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from pixelrnn.data.images import Pixels
 from pixelrnn.errors import ConfigError, DataError, ImageError
@@ -208,6 +209,14 @@ def _flattened(picture: Image.Image, path: Path) -> Image.Image:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture
+
+
+def fitted_mask(known: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """A mask cropped and resized as its picture is: a pixel is known if all that it is made of is."""
+    from PIL import Image, ImageOps
+
+    mask = Image.fromarray(np.where(known, 255, 0).astype(np.uint8))
+    return np.asarray(ImageOps.fit(mask, (size[1], size[0]), method=Image.Resampling.BOX)) == 255
 
 
 def _fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelrnn.data.decode import decode
+from pixelrnn.data.decode import decode, fitted_mask
 from pixelrnn.data.images import Pixels, check_requested
 from pixelrnn.errors import ConfigError, DataError, ImageError
 from pixelrnn.files import replacing
@@ -38,20 +38,25 @@ def read_picture(
     return decode(Path(path), channels=channels, size=size, pixel_limit=pixel_limit)
 
 
-def read_mask(path: str | Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def read_mask(path: str | Path, size: tuple[int, int], before: tuple[int, int] | None = None) -> npt.NDArray[np.bool_]:
     """Which pixels are known: white (128 or more as gray) in a picture of any format; transparent counts as white.
 
+    before:  the size (rows, columns) of the picture that the mask is for, before it was resized to `size`: a mask of
+             that size is cropped and resized alike
     Shapes:  -> (H, W) bool, True = known
-    Raises:  ImageError if the picture is not `size` (rows, columns); DataError if it is missing or unreadable
+    Raises:  ImageError if the picture has neither size; DataError if it is missing or unreadable
     """
     check_requested(size, None)
     gray = decode(Path(path), channels=1)[0]
-    if gray.shape != tuple(size):
-        raise ImageError(
-            f"The mask {path} is {gray.shape[0]} x {gray.shape[1]} (rows x columns), but {size[0]} x {size[1]} "
-            "was expected. Make it the size of the image."
-        )
-    return np.asarray(gray >= 128)
+    if gray.shape == tuple(size):
+        return np.asarray(gray >= 128)
+    if before is not None and gray.shape == tuple(before):
+        return fitted_mask(gray >= 128, size)
+    original = f", or {before[0]} x {before[1]} as before they are resized," if before not in (None, size) else ""
+    raise ImageError(
+        f"The mask {path} is {gray.shape[0]} x {gray.shape[1]} (rows x columns), but {size[0]} x {size[1]}{original} "
+        "was expected. Make it the size of the image."
+    )
 
 
 def grid(

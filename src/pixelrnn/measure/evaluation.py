@@ -230,14 +230,18 @@ def _nats(model: PixelModel, batch: Batch, use_condition: bool, orders: list[str
     condition = condition_of(model, condition_kind(model), images, labels) if use_condition else {}
     nats = -model.log_prob(images, order=orders or None, **condition).double().cpu()
     if not bool(nats.isfinite().all()):
-        raise _not_finite(model, images, condition)
+        raise _not_finite(model, images, condition, orders)
     found: npt.NDArray[np.float64] = nats.numpy()
     return found
 
 
-def _not_finite(model: PixelModel, images: Tensor, condition: dict[str, Any]) -> ModelError:
+def _not_finite(model: PixelModel, images: Tensor, condition: dict[str, Any], orders: list[str]) -> ModelError:
     """The error for a model whose parameters are not finite, with the first pixel where it shows."""
-    image, _, row, column = (~model.log_prob(images, **condition, reduce=False).isfinite()).nonzero()[0].tolist()
+    for order in orders or (None,):
+        pixels = model.log_prob(images, order=order, **condition, reduce=False)
+        if not bool(pixels.isfinite().all()):
+            break
+    image, _, row, column = (~pixels.isfinite()).nonzero()[0].tolist()
     return ModelError(
         f"{type(model.network).__name__} gave no finite log-probability to the pixel in row {row}, column {column} of "
         f"image {image} of a batch: its weights are damaged or its training diverged. Load an earlier checkpoint, or "

@@ -40,7 +40,7 @@ class DiagonalBlock(nn.Module):
 
 
 class DiagonalBiLSTM(Stack):
-    r"""A 7 x 7 convolution with mask A, Diagonal BiLSTM blocks, two 1 x 1 convolutions, the output parameters.
+    r"""A k x k convolution with mask A, Diagonal BiLSTM blocks, two 1 x 1 convolutions, the output parameters.
 
     Each direction reads the states of the previous pixel of its row and of the pixel above: in the paper's skewed image
     that is a 2 x 1 kernel on the previous column. The right-to-left feature map is shifted down by one row before the

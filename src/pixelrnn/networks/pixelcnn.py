@@ -39,7 +39,7 @@ class ConvolutionBlock(nn.Module):
 
 
 class PixelCNN(Stack):
-    r"""A 7 x 7 convolution with mask A, residual blocks with mask B, two 1 x 1 convolutions, the output parameters.
+    r"""A k x k convolution with mask A, residual blocks with mask B, two 1 x 1 convolutions, the output parameters.
 
     Like every stack of masked convolutions it has a blind spot above and to the right of the pixel (`pixelrnn inspect`
     draws it); `GatedPixelCNN` has none.

@@ -35,7 +35,7 @@ class RowBlock(nn.Module):
 
 
 class RowLSTM(Stack):
-    r"""A 7 x 7 convolution with mask A, Row LSTM blocks, two 1 x 1 convolutions, the output parameters.
+    r"""A k x k convolution with mask A, Row LSTM blocks, two 1 x 1 convolutions, the output parameters.
 
     Besides its input, every LSTM reads the states of the k nearest pixels of the row above; that row is finished, so
     the state-to-state kernel has no mask. The receptive field is a triangle above the pixel, never all earlier pixels.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import pixelrnn
+from pixelrnn.canvas import family_of
 from pixelrnn.checks import check_memory
 from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape, a_few, load_data, without_classes
 from pixelrnn.errors import ConfigError
@@ -105,6 +106,22 @@ def check_levels(preset: Preset, name: str, batches: PixelBatches) -> None:
         raise ConfigError(
             f"Every pixel of {name} is quantised to the same one of {preset.data.levels} levels. If the values are not "
             "bytes 0..255, set their number, for example 4 for 0..3:  --set values=4 --set levels=4"
+        )
+
+
+def check_orders(preset: Preset, model: PixelModel) -> None:
+    """Raises: ConfigError if the network cannot go in the orders of the training, or never goes in them afterwards"""
+    orders, network = preset.training.orders, model.network
+    if orders and network.orders != "any":
+        raise ConfigError(
+            f"{preset.model['network']} goes in {network.orders} order only: leave training.orders out, or train "
+            "pixel-transformer, which takes any order."
+        )
+    if orders in ("raster", "s-curves") and orders != family_of(network.own_order):
+        name = "s-curve-0" if orders == "s-curves" else "raster"
+        raise ConfigError(
+            f"The network would be trained on {orders} orders, but validated and sampled in its own, "
+            f"{network.own_order}, which is none of them: add  --set order={name}"
         )
 
 

@@ -25,7 +25,6 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 import pixelrnn
-from pixelrnn.canvas import family_of
 from pixelrnn.data import ImageData, Levels, ProgressCallback, Shape
 from pixelrnn.errors import ConfigError, TrainingError, unknown
 from pixelrnn.files import write_atomic
@@ -41,7 +40,14 @@ from pixelrnn.training.loggers import check_loggers, loggers_of
 from pixelrnn.training.machine import Machine
 from pixelrnn.training.memory import keep_freed_memory
 from pixelrnn.training.module import PixelTraining
-from pixelrnn.training.prepare import build_model, check_fits_memory, check_levels, fit_initial_weights, load_for
+from pixelrnn.training.prepare import (
+    build_model,
+    check_fits_memory,
+    check_levels,
+    check_orders,
+    fit_initial_weights,
+    load_for,
+)
 from pixelrnn.training.presets import Preset
 from pixelrnn.training.run_folder import FINISHED, check_folder, locked, prepare_folder
 
@@ -114,7 +120,7 @@ def train(
     train_data, valid_data = data or (load_for(preset, split, download, check_pictures) for split in ("train", "valid"))
     levels = Levels(train_data.values, preset.data.levels, preset.data.binarise or None)
     model, settings = model or build_model(preset, train_data), preset.training
-    _check_orders(preset, model)
+    check_orders(preset, model)
     check_fits_memory(preset, (len(train_data), train_data.channels, *train_data.size), machine)
     batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
     check_levels(preset, train_data.name, batches)
@@ -150,22 +156,6 @@ def train(
 def is_first() -> bool:
     """Whether this process writes files: the only process, or rank 0."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
-
-
-def _check_orders(preset: Preset, model: PixelModel) -> None:
-    """Raises: ConfigError if the network cannot go in the orders of the training, or never goes in them afterwards"""
-    orders, network = preset.training.orders, model.network
-    if orders and network.orders != "any":
-        raise ConfigError(
-            f"{preset.model['network']} goes in {network.orders} order only: leave training.orders out, or train "
-            "pixel-transformer, which takes any order."
-        )
-    if orders in ("raster", "s-curves") and orders != family_of(network.own_order):
-        name = "s-curve-0" if orders == "s-curves" else "raster"
-        raise ConfigError(
-            f"The network would be trained on {orders} orders, but validated and sampled in its own, "
-            f"{network.own_order}, which is none of them: add  --set order={name}"
-        )
 
 
 class _Own(NamedTuple):
