@@ -97,6 +97,10 @@ def test_a_folder_comes_back_picture_by_picture(cli: Cli, colour: Path, here: Pa
     assert [str(path) for path in Path("one").rglob("*.*")] == ["one/deep/c.png"]
     again = cli("decompress", "all.prnn", "-o", "back", "--model", colour)
     assert (again.status, "is there already" in again.err) == (FAILED, True)
+    file = cli("decompress", "all.prnn", "-o", "all/a.png", "--model", colour)
+    assert (file.status, "all/a.png cannot be made: File exists" in file.err) == (FAILED, True)
+    useless = cli("inspect", "all.prnn", "--pixel", "0,0")
+    assert (useless.status, "is a compressed file, which takes no options" in useless.err) == (2, True)
     none = cli("decompress", "all.prnn", "-o", "x", "--model", colour, "--only", "d.png")
     assert (none.status, "has no image 'd.png'" in none.err) == (FAILED, True)
 

@@ -210,6 +210,7 @@ def test_inspect_proves_a_network_of_any_order_in_several(cli: Cli) -> None:
     small = ("--set", "layers=1", "--set", "width=8", "--size", "6x6")
     result = cli("inspect", "pixel-transformer", *small, "--order", "s-curve-3")
     assert "causal: verified in 6 orders" in result.out
+    assert "verified in 5 orders" in cli("inspect", "pixel-transformer", *small, "--order", "random-4").out
     assert re.search(r"sees (\d+) of \1 earlier pixels", result.out)
     assert "causal: verified. In" in cli("inspect", "pixelcnn", *small, "--order", "raster").out
     wrong = cli("inspect", "pixelcnn", *small, "--order", "s-curve-3")
@@ -246,6 +247,14 @@ def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_pat
     model.save(tmp_path / "random")
     result = cli("evaluate", tmp_path / "random", "--data", "digits", "--count", 2, "--order", "random-1")
     assert (result.status, "trained on" in result.err) == (0, False)
+    model = pixelrnn.build("pixel-transformer", size=(8, 8), levels=17, layers=1, width=8, order="s-curve-0")
+    model.about = {"preset": {"training": {"orders": "completion"}}}
+    model.save(tmp_path / "completion")
+    for flags, worse in (([], False), (["--order", "raster"], True)):
+        result = cli("evaluate", tmp_path / "completion", "--data", "digits", "--count", 2, *flags)
+        assert (result.status, "in the order raster, its likelihood is likely far worse" in result.err) == (0, worse)
+    both = cli("evaluate", "mnist", "--classify", "--order", "raster")
+    assert (both.status, "leave --order out" in both.err) == (2, True)
     for command in ("sample", "evaluate"):
         wrong = cli(command, "mnist", "--order", "s-curve-0")
         assert (wrong.status, "in raster order only" in wrong.err, "worse" in wrong.err) == (2, True, False)
@@ -346,7 +355,8 @@ def test_the_hidden_part_of_a_binary_picture_is_gray_on_the_sheet() -> None:
 
 
 def test_doctor_says_on_what_it_runs(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "mnist.npz").touch()
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    (tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte.gz").touch()
     monkeypatch.setenv("PIXELRNN_DATA", str(tmp_path))
     result = cli("doctor", "--json")
     assert result.status == 0, result.err
@@ -355,6 +365,8 @@ def test_doctor_says_on_what_it_runs(cli: Cli, monkeypatch: pytest.MonkeyPatch, 
     assert found["data sets"] == "digits, mnist"
     assert found["PIXELRNN_DATA"] == str(tmp_path)
     assert re.search(rf"^torch +{re.escape(found['torch'])}$", cli("doctor").out, re.MULTILINE)
+    monkeypatch.setenv("PIXELRNN_DATA", str(tmp_path / "nowhere"))
+    assert json.loads(cli("doctor", "--json").out)["data sets"] == "digits"
 
 
 def test_the_shell_can_complete_commands(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,6 @@ def run(
     them: with --keep left, each row of the right half is sampled without regard to the rows below.
     """
     from pixelrnn.data import save_picture
-    from pixelrnn.data.decode import read_header
     from pixelrnn.model import PixelModel
     from pixelrnn.report.sheets import completion_sheet
 
@@ -90,8 +89,7 @@ def run(
     number = _label(model, label, guidance)
     images = read_pictures(model, pictures, parse_size(size))
     height, width = images.shape[2:]
-    before = {read_header(path).size for path in pictures}
-    known = _known(mask, keep, (height, width), before.pop() if len(before) == 1 else None)
+    known = _known(mask, keep, (height, width), pictures)
     if label is None:
         note_what_is_left_out(model, ())
     if size is None and model.network.remembers and height * width > _MUCH * model.size[0] * model.size[1]:
@@ -153,13 +151,16 @@ def _label(model: PixelModel, label: str | None, guidance: float) -> int | None:
     return None
 
 
-def _known(mask: Path | None, keep: str | None, size: tuple[int, int], before: tuple[int, int] | None) -> Tensor:
+def _known(mask: Path | None, keep: str | None, size: tuple[int, int], pictures: list[Path]) -> Tensor:
+    """The known pixels (H, W) of pictures that have been brought to `size`."""
     import torch
 
     from pixelrnn.data import read_mask
+    from pixelrnn.data.decode import read_header
 
     if mask is not None:
-        return torch.from_numpy(read_mask(mask, size, before))
+        before = {read_header(path).size for path in pictures}
+        return torch.from_numpy(read_mask(mask, size, before.pop() if len(before) == 1 else None))
     height, width = size
     rows, columns = torch.arange(height)[:, None].expand(-1, width), torch.arange(width).expand(height, -1)
     upper, left = rows < height // 2, columns < width // 2
