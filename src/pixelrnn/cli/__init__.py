@@ -80,7 +80,7 @@ def _options(
 def main() -> NoReturn:
     """Run the command line; the package's own errors are printed on standard error without a traceback."""
     try:
-        app()
+        app(prog_name="pixelrnn")  # also when a test runner or `python -m` started it
     except PixelRNNError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)

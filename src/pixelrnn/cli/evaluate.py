@@ -85,12 +85,12 @@ def run(
     if classify and orders:
         raise ConfigError("--classify goes in the order in which the model was trained: leave --order out.")
     with Workers(run, pick_device(device), processes) as workers:
+        note_untrained_orders(workers.model, orders, "its likelihood is")
         with download_bar() as download:
             images = load_like(workers.model, data, split, values=values, progress=download)
         if data is not None:
             note_layout(images)
             note_split(images)
-        note_untrained_orders(workers.model, orders, "its likelihood is")
         with bar(f"{images.name}, {split}") as update:
             result = evaluate(
                 workers,
