@@ -39,6 +39,12 @@ WALKED = [
 """Cases for what a walk does with its parameters: every network, both numbers of colours, every head."""
 assert {case[1] for case in WALKED} == set(NETWORKS)
 assert {case[3] for case in WALKED} == set(HEADS)
+ONE_EACH = [
+    next(case for case in WALKED if case[1:3] == (network, 1 + 2 * (index % 2)))
+    for index, network in enumerate(NETWORKS)
+]
+each_network = pytest.mark.parametrize("model", ONE_EACH, ids=[case[0] for case in ONE_EACH], indirect=True)
+"""For what a walk does whatever the head is: one case of every network, with one colour and three in turn."""
 SMALL = (4, 5)
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from cases import CASES, SMALL, WALKED, RecordedRows, enlarge, in_turn, make, some_images
+from cases import CASES, SMALL, WALKED, RecordedRows, each_network, enlarge, in_turn, make, some_images
 from close import assert_close
 from conditions import CONDITIONAL, CONDITIONS, conditional, something
 from test_completion import masks
@@ -151,6 +151,7 @@ def test_compiled_and_cached_sampling_give_the_same_images_of_any_size(
     assert torch.equal(compiled, model.sample(3, size=size, seed=1, method="cached"))
 
 
+@each_network
 def test_an_image_does_not_depend_on_its_company(model: PixelModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor on the number of threads."""
     monkeypatch.setattr(machine, "_WORTH_A_THREAD", 1)  # also of images as small as these
@@ -164,6 +165,7 @@ def test_an_image_does_not_depend_on_its_company(model: PixelModel, monkeypatch:
     assert torch.equal(model.sample(2, seed=3, start=3, method="compiled"), five[3:])
 
 
+@each_network
 @pytest.mark.parametrize("span", [1, 3])
 def test_an_image_does_not_depend_on_what_is_drawn_between_two_events(
     model: PixelModel, span: int, monkeypatch: pytest.MonkeyPatch
@@ -197,6 +199,7 @@ def test_compiled_and_cached_sampling_give_the_same_images_for_the_same_conditio
     )
 
 
+@each_network
 def test_two_threads_walk_one_model_at_the_same_time(model: PixelModel) -> None:
     alone = [model.sample(2, seed=seed, method="compiled") for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -210,6 +213,7 @@ def test_float32_draws_what_float64_draws_nearly_everywhere(model: PixelModel) -
     assert (exact == single).double().mean() > 0.98
 
 
+@each_network
 def test_rows_come_as_they_are_finished(model: PixelModel) -> None:
     recorded = RecordedRows(5, model)
     images = model.sample(5, seed=0, batch_size=2, method="compiled", on_row=recorded)
@@ -232,6 +236,7 @@ def test_images_do_not_depend_on_whether_there_is_memory_to_draw_ahead(
 # ---- programs
 
 
+@each_network
 def test_a_program_is_made_anew_when_the_weights_have_changed(model: PixelModel) -> None:
     before = model.sample(4, seed=0, method="compiled")
     with torch.no_grad():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from cases import CASES, SMALL, WALKED, RecordedRows, in_turn, make, some_images
+from cases import CASES, SMALL, WALKED, RecordedRows, each_network, in_turn, make, some_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -76,6 +76,7 @@ def test_a_completion_does_not_depend_on_its_company(model: PixelModel, name: st
     assert torch.equal(model.complete(images[:1], known[:1], seed=1), whole[:1])
 
 
+@each_network
 def test_what_stands_at_unknown_pixels_does_not_matter(model: PixelModel) -> None:
     images, known = some_images(model, 3), masks(3)["each its own"]
     others = torch.where(known, images, some_images(model, 3))
@@ -83,6 +84,7 @@ def test_what_stands_at_unknown_pixels_does_not_matter(model: PixelModel) -> Non
     assert torch.equal(model.complete(images, known, seed=1), model.complete(others, known, seed=1))
 
 
+@each_network
 def test_a_known_pixel_further_on_is_kept_and_not_seen(model: PixelModel) -> None:
     if len(model.network.stages()) > 1:
         pytest.skip("a network with an order of its own")
@@ -91,6 +93,7 @@ def test_a_known_pixel_further_on_is_kept_and_not_seen(model: PixelModel) -> Non
     assert torch.equal(whole[:, :, :2], model.sample(2, seed=1)[:, :, :2])
 
 
+@each_network
 def test_unknown_pixels_are_drawn_given_the_known_ones_before_them(model: PixelModel) -> None:
     first, other = some_images(model, 1), some_images(model, 1)
     known = masks(1)["the upper rows"]
@@ -101,6 +104,7 @@ def test_unknown_pixels_are_drawn_given_the_known_ones_before_them(model: PixelM
     assert not torch.equal(*drawn)
 
 
+@each_network
 def test_a_mask_may_be_one_for_all_images_or_one_for_each(model: PixelModel) -> None:
     images = some_images(model, 3)
     known = torch.zeros(SMALL, dtype=torch.bool)
@@ -117,12 +121,14 @@ def test_a_mask_may_be_one_for_all_images_or_one_for_each(model: PixelModel) -> 
         assert torch.equal(model.complete(images, shape(known), seed=0), expected)
 
 
+@each_network
 def test_temperature_zero_completes_the_same_whatever_the_seed(model: PixelModel) -> None:
     images, known = some_images(model, 2), masks(2)["spans"]
     first, second = (model.complete(images, known, seed=seed, temperature=0) for seed in (1, 2))
     assert torch.equal(first, second)
 
 
+@each_network
 @pytest.mark.parametrize("name", ["the lower rows", "the upper rows", "each its own"])
 def test_on_row_gets_known_rows_too(model: PixelModel, name: str) -> None:
     recorded = RecordedRows(3, model)

@@ -44,8 +44,7 @@ def test_the_walk_of_a_conditional_model_gives_the_parameters_of_the_whole_pass(
     assert_walked_as_whole(case, name, 3)
 
 
-@pytest.mark.parametrize(("span", "by_colour"), [(1, True), (7, False)])
-@every_case
+@in_turn("case, span, by_colour", CONDITIONAL, [(1, True), (7, False)], each=1)
 @torch.no_grad()
 def test_that_holds_for_spans_of_any_width(case: tuple, span: int, by_colour: bool) -> None:
     assert_walked_as_whole(case, "all three", span, by_colour=by_colour)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from cases import SMALL, WALKED, RecordedRows, enlarge, in_turn, make, some_images
+from cases import SMALL, WALKED, RecordedRows, each_network, enlarge, in_turn, make, some_images
 from torch import Tensor
 
 from pixelrnn.model import PixelModel
@@ -28,12 +28,14 @@ def test_an_image_does_not_depend_on_how_many_are_made_or_in_which_batches(model
     assert len({bytes(image.numpy()) for image in five}) == 5, "different images in a batch"
 
 
+@each_network
 def test_another_seed_gives_other_images_and_the_same_seed_the_same(model: PixelModel) -> None:
     assert torch.equal(model.sample(2, seed=4), model.sample(2, seed=4))
     assert not torch.equal(model.sample(2, seed=4), model.sample(2, seed=5))
     assert not torch.equal(model.sample(2), model.sample(2)), "no seed: new images every time"
 
 
+@each_network
 def test_a_sample_neither_reads_nor_moves_the_global_random_numbers_when_it_has_a_seed(model: PixelModel) -> None:
     torch.manual_seed(1)
     before, first = torch.get_rng_state(), model.sample(1, seed=0)
@@ -64,6 +66,7 @@ def test_images_may_be_larger_or_smaller_than_the_trained_size(model: PixelModel
         assert torch.equal(images, model.sample(2, size=size, seed=0, method="naive"))
 
 
+@each_network
 def test_a_model_with_dropout_samples_as_in_evaluation_and_stays_in_training(model: PixelModel) -> None:
     network, channels, head, levels = (model.config[key] for key in ("network", "channels", "head", "levels"))
     if "dropout" not in model.config["options"]:
@@ -78,6 +81,7 @@ def test_a_model_with_dropout_samples_as_in_evaluation_and_stays_in_training(mod
     assert not doubtful.training
 
 
+@each_network
 def test_a_sampling_that_is_broken_off_leaves_the_model_in_training(model: PixelModel) -> None:
     def stop(first: int, row: int, pixels: Tensor) -> None:
         raise KeyboardInterrupt
@@ -88,6 +92,7 @@ def test_a_sampling_that_is_broken_off_leaves_the_model_in_training(model: Pixel
     assert all(each.training for each in model.modules())
 
 
+@each_network
 def test_two_walks_side_by_side_on_one_model_give_the_images_that_they_give_alone(model: PixelModel) -> None:
     expected = [model.sample(2, seed=seed) for seed in (1, 2)]
     meet = threading.Barrier(2, timeout=20)
@@ -112,6 +117,7 @@ def test_float32_draws_what_float64_draws_nearly_everywhere(model: PixelModel) -
     assert (exact == single).double().mean() > 0.98
 
 
+@each_network
 @pytest.mark.parametrize("method", ["cached", "naive"])
 def test_on_row_gets_every_row_of_every_batch_once_and_finished(model: PixelModel, method: str) -> None:
     recorded = RecordedRows(5, model)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from cases import SMALL, enlarge, make, some_images
+from cases import SMALL, each_network, enlarge, make, some_images
 from close import assert_close
 from torch import Tensor
 from toys import TwoResolutions, with_network
@@ -22,6 +22,7 @@ def test_a_sample_is_the_same_for_every_span(model: PixelModel, span: int) -> No
     assert torch.equal(model.sample(5, seed=1, span=span), model.sample(5, seed=1, method="naive"))
 
 
+@each_network
 @pytest.mark.parametrize("span", [2, SMALL[1]])
 def test_a_completion_is_the_same_for_every_span(model: PixelModel, span: int) -> None:
     images, known = some_images(model, 4), torch.rand(4, 1, *SMALL) < 0.5
@@ -125,6 +126,7 @@ def test_what_resting_images_keep_is_there_again_in_the_next_row(network: str) -
     assert_close(params, whole)
 
 
+@each_network
 def test_a_span_below_one_is_refused(model: PixelModel) -> None:
     for span in (0, -1, 1.5):
         with pytest.raises(ConfigError, match="span"):

@@ -49,14 +49,6 @@ def assert_as_one(folder: Path, one: Path) -> None:
     assert (two["images"], two["step"]) == (single["images"], single["step"])
 
 
-def test_two_processes_take_the_steps_of_one_and_only_the_first_writes(one: Path, tmp_path: Path) -> None:
-    err = complete(tmp_path / "run", *TWO, preset=SAME)
-    assert_as_one(tmp_path / "run", one)
-    assert err.count("epoch   1") == 1
-    assert len(list((tmp_path / "run" / "logs").glob("version_*"))) == 1
-    assert_no_orphan(tmp_path / "run")
-
-
 def test_two_processes_that_are_stopped_go_on_as_if_nothing_had_happened(one: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = begin(folder, *TWO, "--save-minutes", 0, preset=SAME)
@@ -85,7 +77,7 @@ def test_a_killed_process_ends_the_whole_run_with_a_clear_message(tmp_path: Path
     pixelrnn.load(folder)
 
 
-def test_torchrun_starts_the_same_training(one: Path, tmp_path: Path) -> None:
+def test_two_processes_of_torchrun_take_the_steps_of_one_and_only_the_first_writes(one: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -106,6 +98,9 @@ def test_torchrun_starts_the_same_training(one: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert_as_one(tmp_path / "run", one)
+    assert done.stderr.count("epoch   1") == 1
+    assert len(list((tmp_path / "run" / "logs").glob("version_*"))) == 1
+    assert_no_orphan(tmp_path / "run")
 
 
 def test_a_second_training_in_the_folder_is_refused_while_the_first_goes_on(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""A PixelModel is a module like any other: it is pickled, compiled, and its weights are cut among processes."""
+"""A PixelModel is a module like any other: it is compiled, and its weights are cut among processes."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +11,6 @@ import pytest
 import torch
 
 import pixelrnn
-from pixelrnn.networks import NETWORKS, options_of
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_model_is_pickled_to_other_processes(network: str) -> None:
-    options = {key: value for key, value in {"layers": 2, "width": 4}.items() if key in options_of(network)}
-    model = pixelrnn.build(network, size=(4, 5), levels=2, **options)
-    images = torch.randint(0, 2, (2, 1, 4, 5))
-    again = pickle.loads(pickle.dumps(model))
-    assert torch.equal(again.log_prob(images), model.log_prob(images))
 
 
 @pytest.mark.parametrize("network", ["pixelcnn", "gated-pixelcnn"])

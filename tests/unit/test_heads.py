@@ -10,6 +10,7 @@ import torch
 from close import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import small
 from torch import Tensor
 
 import pixelrnn
@@ -163,6 +164,5 @@ def test_every_head_says_how_many_parameters_and_colour_groups_it_has() -> None:
 @pytest.mark.parametrize("network", pixelrnn.network_names())
 @pytest.mark.parametrize("head", HEADS)
 def test_no_images_have_no_likelihoods(network: str, head: str) -> None:
-    options = {"layers": 1, "width": 3} if network != "mcgsm" else {}
-    model = pixelrnn.build(network, size=(3, 4), levels=2, head=head, **options)
+    model = small(network, size=(3, 4), levels=2, head=head)
     assert model.log_prob(torch.zeros(0, 1, 3, 4, dtype=torch.uint8)).shape == (0,)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,14 @@ def test_any_number_of_colours_is_modelled(network: str, channels: int) -> None:
     images = model.sample(2, seed=0)
     assert images.shape == (2, channels, 5, 4)
     assert torch.equal(images, model.sample(2, seed=0, method="naive"))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_model_is_copied_and_sent_to_other_processes(network: str) -> None:
+    model = small(network)
+    images = images_of(model)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other.log_prob(images), model.log_prob(images))
 
 
 # ---- learning

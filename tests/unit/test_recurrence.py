@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
-
 import pytest
 import torch
+from models import small
 
 import pixelrnn
 from pixelrnn.canvas import Incremental, Region, Whole, batch_last
@@ -77,20 +75,10 @@ def test_a_walk_of_a_recurrence_keeps_two_rows_whatever_the_height() -> None:
     assert kept(20) == kept(3) == 2 * 2 * 2 * (6 + 2) + 6  # h and c, and a row of the image
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_recurrent_model_can_be_copied_and_sent_to_another_process(network: str) -> None:
-    model = pixelrnn.build(network, size=(5, 4), levels=2, layers=2, width=4)
-    images = torch.randint(0, 2, (3, 1, 5, 4))
-    nats = model.log_prob(images)
-    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert torch.equal(other.log_prob(images), nats)
-
-
 @pytest.mark.parametrize("network", pixelrnn.network_names())
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 3), (11, 6)], ids=str)
 def test_images_of_any_other_size_are_scored_sampled_and_completed(network: str, size: tuple[int, int]) -> None:
-    known = {"layers": 2, "width": 4} if network != "mcgsm" else {}
-    model = pixelrnn.build(network, size=(5, 4), levels=2, **known)
+    model = small(network, levels=2)
     images = torch.randint(0, 2, (1, 1, *size))
     assert model.log_prob(images).isfinite().all()
     assert model.sample(1, size=size, seed=0).shape == images.shape
