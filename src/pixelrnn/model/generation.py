@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Incremental, Order, Ordered, Region, known_first
+from pixelrnn.canvas import Order, known_first
 from pixelrnn.checks import Images, Labels, Numbers, at_least, check_memory, checked_images, checked_mask, pair
 from pixelrnn.errors import ConditionError, ConfigError
 from pixelrnn.exact import IntegerHead
@@ -20,6 +20,7 @@ from pixelrnn.program import Programs, Tables, UnknownStepError, native
 from pixelrnn.sampling.choice import Choice
 from pixelrnn.sampling.choosers import Chooser, Draw, Guide, uniforms
 from pixelrnn.sampling.events import OnProgress, OnRow, Row, counted, rows, timed
+from pixelrnn.sampling.memory import check_walk_fits
 from pixelrnn.sampling.pace import Pace
 from pixelrnn.sampling.settings import SamplingSettings
 from pixelrnn.sampling.stage import Settled
@@ -220,8 +221,11 @@ class GenerationMixin(nn.Module):
             raise ConditionError(
                 "guidance exaggerates a condition, but there is none: give label, vector or condition_map."
             )
-        self._check_walk_fits(images, settings)
-        total = len(images) * (2 if settings.guidance != 1 else 1)  # that will be walked over
+        copies = 2 if settings.guidance != 1 else 1
+        batch, total = (
+            count * copies for count in (min(len(images), settings.batch_size), len(images))
+        )  # to walk over
+        check_walk_fits(self.network, batch, (self.channels, *size), self.dtype, self.device)
         seed = int(torch.randint(2**62, ()).item()) if settings.seed is None else int(settings.seed)
 
         def events() -> Iterator[Settled]:
@@ -385,47 +389,6 @@ class GenerationMixin(nn.Module):
         check_memory(f"{n} images of {height} x {width}", n * self.channels * height * width, self.device)
         return torch.zeros(shape, dtype=torch.uint8, device=self.device)
 
-    def _check_walk_fits(self, images: Tensor, settings: SamplingSettings) -> None:
-        """Raises MemoryLimitError if a batch and the cache of a walk over it would not fit into memory."""
-        batch = min(len(images), settings.batch_size) * (2 if settings.guidance != 1 else 1)
-        _, channels, height, width = images.shape
-        needed = batch * height * width * (8 * channels + 4 * channels + 2)  # random numbers; guesses and masks
-        if batch * height * width > _MANY_COLUMNS and any(stage.network.remembers for stage in self.network.stages()):
-            # Twice what is kept of all pixels: the memory of keys and values is copied when it grows.
-            one, two = (self._kept_of_pixels(count) for count in (1, 2))
-            needed += 2 * batch * height * width * (two - one) * self.dtype.itemsize
-        if batch * width > _MANY_COLUMNS:
-            narrow, wide = (self._kept_by_a_walk(columns) for columns in (1, 2))
-            needed += batch * (narrow + (wide - narrow) * (width - 1)) * self.dtype.itemsize
-        check_memory(f"To draw {batch} images of {height} x {width} at a time", needed, self.device)
-
-    @torch.inference_mode()
-    def _kept_by_a_walk(self, width: int) -> int:
-        """The number of values that a walk over one image of this width caches."""
-        kept = 0
-        for stage in self.network.stages():
-            if stage.network.orders == "any":
-                continue
-            canvas = Incremental((1, self.channels, 1, width), self.dtype, self.device)
-            canvas.begin(Region(0, 0, width))
-            canvas.run(stage.network)
-            kept += canvas.memory
-        return kept
-
-    @torch.inference_mode()
-    def _kept_of_pixels(self, count: int) -> int:
-        """The number of values that a walk over so many pixels keeps of them until its end."""
-        shape = (1, self.channels, 1, count)
-        if self.network.orders == "any":
-            ordered = Ordered(shape, self.dtype, self.device, Order.raster(1, count))
-            ordered.begin(0, count)
-            self.network(ordered)
-            return ordered.memory
-        canvas = Incremental(shape, self.dtype, self.device)
-        canvas.begin(Region(0, 0, count))
-        self.network(canvas)
-        return canvas.memory_of_pixels
-
     def _checked_condition(
         self, n: int, size: tuple[int, int], label: Any, vector: Any, condition_map: Any
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -452,9 +415,6 @@ def _batches(count: int, batch_size: int, masks: Tensor | None) -> Iterator[slic
         if index == count or index - first == batch_size or changes:
             yield slice(first, index)
             first = index
-
-
-_MANY_COLUMNS = 100_000  # of all images of a batch together: above this, it is worth measuring the cache of a walk
 
 
 def _evaluating(model: nn.Module, events: Iterator[Settled]) -> Iterator[Settled]:

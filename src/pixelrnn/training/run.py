@@ -103,49 +103,31 @@ def train(
                        Ctrl-C or SIGTERM
     """
     folder, first, machine = Path(out), is_first(), machine or Machine()
-    if max_minutes is not None and not max_minutes > 0:
-        raise ConfigError(f"--max-minutes must be above 0, not {max_minutes}.")
-    check_loggers(loggers)
-    for name in trainer or ():
-        if name not in (arguments := inspect.signature(lightning.Trainer).parameters):
-            raise unknown("argument of lightning.Trainer", name, arguments)
+    own = _Own(callbacks, loggers, trainer or {})
+    limit = _seconds(max_minutes)
+    own.check()
     if first:
         check_folder(folder, preset, resume=resume, overwrite=overwrite)
     keep_freed_memory()
     torch.manual_seed(preset.training.seed)
-
-    def check_pictures(shape: Shape) -> None:
-        check_fits_memory(preset, shape, machine, decoded=math.prod(shape))
-
-    train_data, valid_data = data or (load_for(preset, split, download, check_pictures) for split in ("train", "valid"))
-    levels = Levels(train_data.values, preset.data.levels, preset.data.binarise or None)
-    model, settings = model or build_model(preset, train_data), preset.training
-    check_orders(preset, model)
-    check_fits_memory(preset, (len(train_data), train_data.channels, *train_data.size), machine)
-    batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
-    check_levels(preset, train_data.name, batches)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves a step on a CPU
+    task = _task(preset, model, data, machine, download)
     # The folder has not been touched so far: errors in the preset or its data have been found by now.
     with locked(folder) if first else nullcontext():
         if first:
             check_folder(folder, preset, resume=resume, overwrite=overwrite)  # again, now that it is locked
             prepare_folder(folder, preset, overwrite=overwrite)
-            on_data(train_data)
+            on_data(task.train)
         last = folder / "training" / "last.ckpt"
         checkpoint = last if resume and last.is_file() else None
-        about = _about(preset, train_data, valid_data, levels, machine, command)
-        if settings.encoder_steps:
-            about["verification"] = _embed(
-                model, train_data, valid_data, levels, preset, folder if checkpoint else None, on_encoder
-            )
-        limit = max_minutes * 60 if max_minutes else None
+        about = _about(preset, task, machine, command)
+        if preset.training.encoder_steps:
+            about["verification"] = _embed(preset, task, folder if checkpoint else None, on_encoder)
         if not checkpoint:
-            fit_initial_weights(model, train_data, levels, preset)
-        module = PixelTraining(model, settings, levels, limit, preset.data.condition)
+            fit_initial_weights(task.model, task.train, task.levels, preset)
+        module = PixelTraining(task.model, preset.training, task.levels, limit, preset.data.condition)
         keep = KeepBest(folder, about, on_validation)
         more: list[Callback] = [TimeLimit(limit, on_time_limit)] if limit else []
-        own = _Own(callbacks, loggers, trainer or {})
-        _fit(folder, preset, module, batches, [keep, *more], checkpoint, own, machine=machine, bar=bar)
+        _fit(folder, preset, module, task.batches, [keep, *more], checkpoint, own, machine=machine, bar=bar)
         if not (folder / "config.json").is_file():
             raise TrainingError(f"No validation of {folder} had a finite likelihood, so there is no model.")
         if first:
@@ -164,6 +146,55 @@ class _Own(NamedTuple):
     callbacks: Sequence[Callback]
     loggers: Sequence[str | Logger]
     trainer: Mapping[str, Any]
+
+    def check(self) -> None:
+        """Raises ConfigError for loggers and arguments that there are none of."""
+        check_loggers(self.loggers)
+        for name in self.trainer:
+            if name not in (arguments := inspect.signature(lightning.Trainer).parameters):
+                raise unknown("argument of lightning.Trainer", name, arguments)
+
+
+class _Task(NamedTuple):
+    """What is trained, and on what."""
+
+    model: PixelModel
+    train: ImageData
+    valid: ImageData
+    levels: Levels
+    batches: PixelBatches
+
+
+def _task(
+    preset: Preset,
+    model: PixelModel | None,
+    data: tuple[ImageData, ImageData] | None,
+    machine: Machine,
+    download: ProgressCallback | None,
+) -> _Task:
+    """Raises ConfigError if model and data do not fit each other, MemoryLimitError if a step would not fit."""
+
+    def check_pictures(shape: Shape) -> None:
+        check_fits_memory(preset, shape, machine, decoded=math.prod(shape))
+
+    train_data, valid_data = data or (load_for(preset, split, download, check_pictures) for split in ("train", "valid"))
+    levels = Levels(train_data.values, preset.data.levels, preset.data.binarise or None)
+    model, settings = model or build_model(preset, train_data), preset.training
+    check_orders(preset, model)
+    check_fits_memory(preset, (len(train_data), train_data.channels, *train_data.size), machine)
+    batches = PixelBatches(train_data, valid_data, levels, settings.batch_size, settings.seed, machine.workers)
+    check_levels(preset, train_data.name, batches)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves a step on a CPU
+    return _Task(model, train_data, valid_data, levels, batches)
+
+
+def _seconds(max_minutes: float | None) -> float | None:
+    """Raises ConfigError for no time at all."""
+    if max_minutes is None:
+        return None
+    if not max_minutes > 0:
+        raise ConfigError(f"--max-minutes must be above 0, not {max_minutes}.")
+    return max_minutes * 60
 
 
 def _fit(
@@ -231,53 +262,45 @@ def _trainer(
     return lightning.Trainer(**(arguments | dict(own.trainer)))
 
 
-def _about(
-    preset: Preset, train_data: ImageData, valid_data: ImageData, levels: Levels, machine: Machine, command: str
-) -> dict[str, Any]:
+def _about(preset: Preset, task: _Task, machine: Machine, command: str) -> dict[str, Any]:
     """The `about` of the model folder: how the model was trained."""
     return {
         "pixelrnn": pixelrnn.__version__,
         "preset": preset.as_dict(),
-        "protocol": levels.protocol,
-        "data": train_data.name,
-        "values": train_data.values,
-        "train_images": len(train_data),
-        **({"skipped_pictures": train_data.skipped} if train_data.skipped else {}),
-        "valid_images": len(valid_data),
+        "protocol": task.levels.protocol,
+        "data": task.train.name,
+        "values": task.train.values,
+        "train_images": len(task.train),
+        **({"skipped_pictures": task.train.skipped} if task.train.skipped else {}),
+        "valid_images": len(task.valid),
         "machine": machine.described(),
         "torch": torch.__version__,
-        **_classes(preset, train_data),
+        **_classes(preset, task.train),
         "command": command or f"pixelrnn train {preset.name} --out FOLDER",
     }
 
 
-def _embed(
-    model: PixelModel,
-    train_data: ImageData,
-    valid_data: ImageData,
-    levels: Levels,
-    preset: Preset,
-    resumed: Path | None,
-    on_step: Callable[[int, int], None],
-) -> dict[str, Any]:
+def _embed(preset: Preset, task: _Task, resumed: Path | None, on_step: Callable[[int, int], None]) -> dict[str, Any]:
     """Train the encoder with the triplet loss, and measure how well it verifies classes on the validation split.
 
     A resumed run has its encoder in the checkpoint, and the measurement in the model folder.
     """
     if resumed is not None and holds_model(resumed):
-        freeze(model)
+        freeze(task.model)
         found: dict[str, Any] = read_config(resumed)["about"].get("verification", {})
         return found
     pairs = []
-    for data in (train_data, valid_data):
+    for data in (task.train, task.valid):
         if data.labels is None:
             raise ConfigError(f"{data.name} has no labels, so no embedding can be learned. {LABELS_HINT}")
-        pairs.append((torch.from_numpy(np.ascontiguousarray(levels.fixed(data.images))), torch_labels(data.labels)))
+        pairs.append(
+            (torch.from_numpy(np.ascontiguousarray(task.levels.fixed(data.images))), torch_labels(data.labels))
+        )
     (images, labels), valid = pairs
     assert labels is not None
     assert valid[1] is not None
-    train_encoder(model, images, labels, preset.training, on_step)
-    return verify(model, valid[0], valid[1]).as_dict()
+    train_encoder(task.model, images, labels, preset.training, on_step)
+    return verify(task.model, valid[0], valid[1]).as_dict()
 
 
 def _classes(preset: Preset, data: ImageData) -> dict[str, Any]:
