@@ -142,11 +142,15 @@ def test_levels_are_packed_as_levels(cli: Cli, run: Path, here: Path) -> None:
     assert_refused(cli("pack", "mine.npy", "--out", "other", "--values", 3), FAILED, "0..2")
 
 
-def test_a_mask_without_a_known_pixel_is_noted(cli: Cli, run: Path, here: Path) -> None:
+def test_a_mask_without_a_known_or_an_unknown_pixel_is_noted(cli: Cli, run: Path, here: Path) -> None:
     Image.fromarray(np.eye(8, dtype=np.uint8)).save("mask.png")  # 0 and 1: all black
     result = cli("complete", run, picture(here / "a.png"), "--mask", "mask.png", "-n", 1)
     assert result.status == DONE
     assert "no pixel of the mask is known" in result.err
+    Image.new("L", (8, 8), 255).save("mask.png")
+    result = cli("complete", run, picture(here / "a.png"), "--mask", "mask.png", "-n", 1)
+    assert result.status == DONE
+    assert "every pixel of the mask is known; there is nothing to complete" in result.err
 
 
 def test_a_missing_condition_is_noted_in_completions_too(

@@ -213,6 +213,8 @@ def test_inspect_proves_a_network_of_any_order_in_several(cli: Cli) -> None:
     assert "verified in 5 orders" in cli("inspect", "pixel-transformer", *small, "--order", "random-4").out
     assert re.search(r"sees (\d+) of \1 earlier pixels", result.out)
     assert "causal: verified. In" in cli("inspect", "pixelcnn", *small, "--order", "raster").out
+    both = cli("inspect", "pixelcnn", "pixel-transformer", *small, "--order", "s-curve-3")
+    assert (both.status, both.out.count("causal: verified"), "verified in 6 orders" in both.out) == (0, 2, True)
     wrong = cli("inspect", "pixelcnn", *small, "--order", "s-curve-3")
     assert (wrong.status, "in raster order only" in wrong.err) == (2, True)
     unknown = cli("inspect", "pixel-transformer", *small, "--order", "s-curve-8")
@@ -232,6 +234,11 @@ def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_pat
     assert "trained in raster order; in the order s-curve-3, images are likely far worse" in result.err
     drawn = pixelrnn.load(tmp_path / "model").sample(2, seed=3, order="s-curve-3")
     assert (np.load(array) == drawn.numpy()).all()
+    model.about = {"preset": {"training": {"orders": "s-curves"}}}
+    model.save(tmp_path / "curves")
+    curves = cli("evaluate", tmp_path / "curves", "--data", "digits", "--count", 2, "--order", "s-curves", "--json")
+    assert (curves.status, "worse" in curves.err) == (0, False)
+    assert json.loads(curves.out)["protocol"].endswith(", s-curves order")
     orders = ["raster", "random-1"]
     flags = [part for order in orders for part in ("--order", order)]
     result = cli("evaluate", tmp_path / "model", "--data", "digits", "--count", 5, "--json", *flags)
@@ -273,9 +280,11 @@ def test_a_mask_may_have_the_size_of_the_picture_before_it_is_resized(cli: Cli, 
     assert (drawn[0] == drawn[1]).all()
 
 
-def test_inspect_refuses_options_that_say_nothing(cli: Cli, run: Path) -> None:
+def test_inspect_refuses_options_and_files_that_say_nothing(cli: Cli, run: Path) -> None:
     result = cli("inspect", run, "--set", "layers=3")
     assert (result.status, "is a trained model: leave --set out" in result.err) == (2, True)
+    result = cli("inspect", run, run / "config.json")
+    assert (result.status, "Compressed files are inspected one at a time" in result.err) == (2, True)
 
 
 def test_a_picture_that_would_take_forever_is_refused_unless_its_size_is_given(cli: Cli, tmp_path: Path) -> None:
@@ -294,8 +303,15 @@ def test_a_picture_that_would_take_forever_is_refused_unless_its_size_is_given(c
 def test_complete_says_which_known_pixels_are_not_seen(cli: Cli, tmp_path: Path) -> None:
     picture, out = tmp_path / "a.png", tmp_path / "out.png"
     Image.new("L", (8, 8), 255).save(picture)
-    for network, notes in (("pixelcnn", True), ("pixel-transformer", False)):
-        pixelrnn.build(network, size=(8, 8), levels=2, layers=1, width=8).save(tmp_path / network)
+    for network, orders, notes in (
+        ("pixelcnn", "", True),
+        ("pixel-transformer", "completion", False),
+        ("pixel-transformer", "raster", True),
+        ("lmconv", "s-curves", False),
+    ):
+        model = pixelrnn.build(network, size=(8, 8), levels=2, layers=1, width=8)
+        model.about = {"preset": {"training": {"orders": orders}}}
+        model.save(tmp_path / network)
         run = ("complete", tmp_path / network, picture, "-n", 1, "-o", out)
         result = cli(*run, "--keep", "left")
         assert result.status == 0, result.err

@@ -14,8 +14,8 @@ from pixelrnn.model import PixelModel
 from pixelrnn.model.options import CONDITION
 from pixelrnn.networks import NETWORKS, options_of
 
-MIXED = ("pixelcnn", "diagonal-bilstm", "local-pixelcnn", "pixelcnn-pp", "pixelsnail")
-"""The networks that meet the logistic mixture: a stack of convolutions, a recurrence, its own."""
+MIXED = ("pixelcnn", "diagonal-bilstm", "local-pixelcnn", "pixelcnn-pp", "pixelsnail", "lmconv", "pixel-transformer")
+"""The networks that meet the logistic mixture: a stack of convolutions, a recurrence, and those with presets of it."""
 
 DEEP = ("pixelcnn-pp", "pixelsnail", "lmconv")
 """The networks of which one layer at every resolution, or in every block, is deep already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pixelrnn.errors import ConfigError, MemoryLimitError
 from pixelrnn.measure.inspection import pmf_at, prove_causal, seen_by
 from pixelrnn.model import PixelModel
 from pixelrnn.model.options import CONDITION
+from pixelrnn.model.orders import completion_order, unseen_known
 from pixelrnn.networks import NETWORKS, options_of
 from pixelrnn.sampling.choosers import Draw
 from pixelrnn.sampling.walk import walk
@@ -124,6 +126,68 @@ def test_completions_are_as_frequent_as_the_exact_conditional_probability(
     assert not as_often(found, n * raster)
 
 
+@pytest.mark.parametrize("known", ["the lower half", "every other pixel", "what is around"])
+def test_a_transformer_sees_every_known_pixel_at_every_hidden_one(known: str) -> None:
+    """Also where the known ones are far away; and no hidden one that comes later."""
+    size, model = (9, 7), transformer((9, 7), layers=2)
+    mask = torch.zeros(size, dtype=torch.bool)
+    if known == "every other pixel":
+        mask.view(-1)[::2] = True
+    elif known == "the lower half":
+        mask[5:] = True
+    else:
+        mask[:] = True
+        mask[2:6, 2:5] = False
+    order = completion_order(model.network, {"preset": {"training": {"orders": "completion"}}}, mask)
+    for row, column in (~mask).nonzero().tolist():
+        seen = seen_by(model, row, column, size, order)
+        assert seen[mask].all()
+        assert torch.equal(seen, order.ranks < order.ranks[row, column])
+
+
+def trained_on(model: PixelModel, orders: str) -> PixelModel:
+    model.about = {"preset": {"training": {"orders": orders}}}
+    return model
+
+
+@of_any_order
+def test_a_completion_goes_in_orders_like_those_of_the_training(network: str) -> None:
+    """Known pixels first, if the model has seen that; of S-curves, the one that grows out of them."""
+    size = (4, 5)
+    model, lower = built(network, size, 1, 3), torch.arange(4)[:, None].expand(size) >= 2
+    images = model.sample(2, seed=0)
+
+    def drawn(orders: str, **order: object) -> Tensor:
+        return trained_on(model, orders).complete(images, lower, seed=1, **order)
+
+    for own_alone in ("", "raster"):
+        assert torch.equal(drawn(own_alone), drawn(own_alone, order="raster"))
+    for several in ("completion", "random"):
+        assert torch.equal(drawn(several), drawn(several, order=known_first(lower)))
+    upwards = [Order.named(name, *size) for name in ("s-curve-1", "s-curve-3")]
+    assert any(torch.equal(drawn("s-curves"), drawn("s-curves", order=order)) for order in upwards)
+    assert not torch.equal(drawn("s-curves"), drawn("random"))
+    for middle in (torch.zeros(size, dtype=torch.bool), torch.ones(size, dtype=torch.bool)):
+        middle[1:3, 1:4] = ~middle[1:3, 1:4]
+        order = completion_order(model.network, model.about, middle)
+        assert order is not None
+        assert unseen_known(order, middle) == 0
+
+
+def test_a_locally_masked_completion_begins_beside_what_is_known() -> None:
+    """So that every hidden pixel has an earlier neighbour through which the known half reaches it."""
+    size = (8, 6)
+    model = trained_on(built("lmconv", size), "s-curves")
+    for along in range(4):
+        mask = torch.zeros(size, dtype=torch.bool)
+        mask[[slice(4), slice(4, 8)][along % 2] if along < 2 else slice(None)] = along < 2
+        if along >= 2:
+            mask[:, [slice(3), slice(3, 6)][along % 2]] = True
+        order = completion_order(model.network, model.about, mask)
+        for row, column in (~mask).nonzero().tolist():
+            assert seen_by(model, row, column, size, order)[mask].any(), f"({row}, {column}) is drawn blind"
+
+
 def test_a_completion_of_several_masks_is_that_of_each() -> None:
     model = transformer((3, 4), 1, 3)
     images, known = model.sample(5, seed=0), torch.zeros(5, 1, 3, 4, dtype=torch.bool)
@@ -144,6 +208,8 @@ def test_the_probability_under_several_orders_is_the_mean_of_theirs() -> None:
     with torch.no_grad():
         found = model.log_prob(every, order=orders)
         assert_close(found.exp(), torch.stack([model.log_prob(every, order=order).exp() for order in orders]).mean(0))
+        assert torch.equal(found, model.log_prob(every, order="s-curves"))
+        assert_close(model.bits_per_dim(every, order=orders), -found / (6 * math.log(2)))
     assert_close(found.exp().sum(), torch.tensor(1.0))
     for wrong in ({"order": []}, {"order": orders, "reduce": False}):
         with pytest.raises(ConfigError, match="Several orders give one probability"):

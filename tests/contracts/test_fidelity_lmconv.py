@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from cases import make
 from close import assert_close
 from loops import Array, array, assert_seen, assert_the_same, condition
-from loops_shifted import concat_elu, elu
+from loops_shifted import concat_elu, elu, readout
 from torch import nn
 
+import pixelrnn
 from pixelrnn.canvas import Order, Whole, scale
 from pixelrnn.canvas.locally_masked import locally_masked
 from pixelrnn.model import PixelModel
@@ -66,6 +67,8 @@ def lmconv(
         for one in block:
             x = layer(one, x, maps.pop())
     assert not maps
+    if model.head.groups > 1:
+        return readout(model, x, image)
     last = net.readout.params
     return np.tensordot(array(last.weight)[:, :, 0, 0], elu(x), 1) + array(last.bias)[:, None, None]
 
@@ -76,14 +79,16 @@ LOOPS = {"lmconv": lmconv}
 def compared(
     mistake: str = "",
     *,
+    channels: int = 1,
+    head: str = "categorical",
     size: tuple[int, int] = (4, 5),
     shuffled: bool = True,
     conditions: int = 0,
     **options: object,
 ) -> tuple[Array, Array]:
     """The parameters of a random image by the package, and by the loop."""
-    model = make(("", "lmconv", 1, "categorical", 4), size, vector_size=conditions, **{"width": 4, **options})
-    images = torch.randint(0, 4, (1, 1, *size))
+    model = make(("", "lmconv", channels, head, 4), size, vector_size=conditions, **{"width": 4, **options})
+    images = torch.randint(0, 4, (1, channels, *size))
     s = model.embed_condition(1, size, vector=torch.randn(1, conditions)) if conditions else None
     count = size[0] * size[1]
     order = Order.from_ranks(torch.randperm(count).view(size)) if shuffled else None
@@ -98,7 +103,17 @@ def compared(
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("size", [(4, 5), (5, 1), (1, 5), (1, 1)], ids=str)
 @pytest.mark.parametrize(
-    "options", [{}, {"blocks": 3}, {"layers": 2, "blocks": 1}, {"kernel": 5}, {"conditions": 3}], ids=str
+    "options",
+    [
+        {},
+        {"blocks": 3},
+        {"layers": 2, "blocks": 1},
+        {"kernel": 5},
+        {"conditions": 3},
+        {"channels": 3, "width": 7},
+        {"channels": 3, "head": "logistic-mixture"},
+    ],
+    ids=str,
 )
 def test_lmconv_is_the_loop_of_its_equations(options: dict, size: tuple[int, int], shuffled: bool) -> None:
     assert_the_same(*compared(size=size, shuffled=shuffled, **options))
@@ -107,6 +122,19 @@ def test_lmconv_is_the_loop_of_its_equations(options: dict, size: tuple[int, int
 @pytest.mark.parametrize("mistake", ["own pixel seen", "raster order", "no dilation", "not normalised", "no short-cut"])
 def test_one_mistake_would_be_seen(mistake: str) -> None:
     assert_seen(*compared(mistake))
+
+
+def test_the_paper_s_network_has_its_number_of_weights() -> None:
+    """Counted from the equations: three blocks of 5 layers on each way, 160 feature maps, mixtures of 10."""
+    n, mixtures = 160, 100
+
+    def conv(inputs: int, outputs: int, taps: int = 9) -> int:
+        return inputs * outputs * taps + outputs
+
+    layer, short_cut = conv(2 * n, n) + conv(2 * n, 2 * n), conv(2 * n, n, 1)
+    down, up = 15 * layer + 2 * conv(n, n), 17 * (layer + short_cut) + 2 * conv(n, n)
+    model = pixelrnn.build("lmconv", size=(32, 32), channels=3, levels=256, head="logistic-mixture", layers=5, width=n)
+    assert sum(each.numel() for each in model.network.parameters()) == conv(3, n) + down + up + conv(n, mixtures, 1)
 
 
 def test_a_pixel_that_sees_nothing_gets_the_bias_and_no_gradient() -> None:

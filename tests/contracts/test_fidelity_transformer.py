@@ -146,5 +146,14 @@ def test_one_mistake_would_be_seen(mistake: str) -> None:
     assert_seen(*compared(mistake, shuffled=True))
 
 
+def test_a_network_has_the_number_of_weights_of_its_equations() -> None:
+    """Tokens of a value, a mark, and 32 waves of each of two places; blocks of four products and two norms."""
+    n, hidden, levels = 64, 176, 2
+    tokens = (2 * n + n) + (64 * n + n)
+    block = 3 * n * n + n * n + 2 * n * hidden + hidden * n + 2 * n
+    model = pixelrnn.build("pixel-transformer", size=(28, 28), levels=levels, layers=4, width=n, heads=2)
+    assert model.num_parameters == tokens + 4 * block + n + (n * n + n) + (n + 1)
+
+
 def test_a_wider_window_would_be_seen() -> None:
     assert_seen(*compared("one more", window=4))

@@ -2,13 +2,24 @@
 
 from pixelrnn.canvas.base import Canvas, Prepared, Reach, Region, scale
 from pixelrnn.canvas.incremental import Incremental
-from pixelrnn.canvas.order import FAMILIES, ORDERS, Order, checked_order_name, family_of, known_first, orders_of
+from pixelrnn.canvas.order import (
+    FAMILIES,
+    ORDERS,
+    S_CURVES,
+    Order,
+    checked_order_name,
+    each_order,
+    family_of,
+    known_first,
+    orders_of,
+)
 from pixelrnn.canvas.ordered import Ordered
 from pixelrnn.canvas.whole import Whole, batch_last
 
 __all__ = [
     "FAMILIES",
     "ORDERS",
+    "S_CURVES",
     "Canvas",
     "Incremental",
     "Order",
@@ -19,6 +30,7 @@ __all__ = [
     "Whole",
     "batch_last",
     "checked_order_name",
+    "each_order",
     "family_of",
     "known_first",
     "orders_of",

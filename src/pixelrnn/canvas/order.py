@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -159,7 +159,7 @@ class Order:
 def known_first(known: Tensor, base: Order | None = None) -> Order:
     """The order that generates the known pixels first, then the others, both in the order of `base` (None: raster).
 
-    A network that takes any order then sees every known pixel when it completes an image.
+    A completion in this order is conditioned on every known pixel, as far as the network reaches.
 
     Shapes: known (H, W) bool
 
@@ -178,7 +178,7 @@ def checked_order_name(name: str) -> str:
     Raises: ConfigError if there is none
     """
     kind, _, number = name.rpartition("-")
-    s_curve = kind == "s-curve" and number in tuple("01234567")
+    s_curve = name in S_CURVES
     random = kind == "random" and number.isascii() and number.isdecimal() and len(number) < 19  # what a seed can be
     if not (name == "raster" or s_curve or random):
         raise ConfigError(f"There is no order {name!r}. Orders: {ORDERS}.")
@@ -186,6 +186,16 @@ def checked_order_name(name: str) -> str:
 
 
 ORDERS = "raster, s-curve-0 to s-curve-7, random-SEED"
+S_CURVES = tuple(f"s-curve-{number}" for number in range(8))
+
+
+def each_order(orders: Iterable[Order | str]) -> list[Order | str]:
+    """The orders one by one: "s-curves" stands for all eight.
+
+    >>> len(each_order(["raster", "s-curves"]))
+    9
+    """
+    return [each for order in orders for each in (S_CURVES if order == "s-curves" else (order,))]
 
 
 def _s_curve(variant: int, height: int, width: int) -> Tensor:
@@ -217,7 +227,7 @@ def orders_of(family: str, size: tuple[int, int], chance: torch.Generator, base:
     if family == "raster":
         return Order.raster(height, width)
     if family == "s-curves":
-        return Order.named(f"s-curve-{draw(8)}", height, width)
+        return Order.named(S_CURVES[draw(8)], height, width)
     if family == "random":
         return Order((height, width), torch.randperm(height * width, generator=chance))
     if family != "completion":

@@ -174,18 +174,19 @@ def note_untrained_orders(model: PixelModel, orders: Sequence[str], what: str) -
     Arguments: what, of the model is worse there, with its verb: "its likelihood is"
     Raises:    ConfigError for an order that there is none of, or that the network cannot take
     """
-    from pixelrnn.canvas import family_of
+    from pixelrnn.canvas import each_order, family_of
+    from pixelrnn.model.orders import trained_orders
 
-    for name in orders:
+    names = [str(name) for name in each_order(orders)]
+    for name in names:
         model.network.checked_order(name, model.size)
-    settings = model.about.get("preset", {}).get("training")
-    if settings is None or model.network.orders != "any":  # nobody says how it was trained, or there is but one order
+    own, trained = model.network.own_order, trained_orders(model.about)
+    if trained is None or model.network.orders != "any":  # nobody says how it was trained, or there is but one order
         return
-    own, trained = model.network.own_order, settings.get("orders")
-    if trained in (None, "", "completion"):  # completions begin with the known pixels, and go in its own order
-        others = [name for name in orders if name != own]
+    if trained in ("", "completion"):  # completions begin with the known pixels, and go in its own order
+        others = [name for name in names if name != own]
     else:
-        others = [name for name in orders or [own] if family_of(name) != trained]
+        others = [name for name in names or [own] if family_of(name) != trained]
     if others:
         how = f"on {trained} orders" if trained else f"in {own} order"
         note(f"the model was trained {how}; in the order {others[0]}, {what} likely far worse")

@@ -70,8 +70,9 @@ def run(
 ) -> None:
     """Complete partly known pictures: each row shows the picture, its known pixels, and the completions.
 
-    Pixels are sampled in the network's generation order, each conditioned on all earlier ones. A network that takes any
-    order (pixel-transformer, lmconv) takes the known pixels first, so it sees all of them. Others go in raster order,
+    Pixels are sampled in the network's generation order, each conditioned on earlier ones. A network that takes any
+    order (pixel-transformer, lmconv), and was trained in more than its own, takes the known pixels first: attention
+    sees all of them, convolutions those that their layers reach. Others go in raster order,
     or for a multi-scale network with the small image first: a completion is an exact sample if the known pixels come
     before the unknown ones, as with --keep top. Later known pixels are kept, but earlier ones are not conditioned on
     them: with --keep left, each row of the right half is sampled without regard to the rows below.
@@ -130,14 +131,13 @@ _MUCH = 4  # times as many pixels as the model was trained on
 
 def _note_unseen(model: PixelModel, known: Tensor) -> None:
     """Say that the network does not see some known pixels."""
-    ranks = model.network.order(*known.shape).ranks
-    if model.network.orders == "any" or known.all():
-        return
-    unseen = int((known & (ranks > ranks[~known].min())).sum())
-    if unseen:
+    from pixelrnn.model.orders import completion_order, unseen_known
+
+    order = completion_order(model.network, model.about, known) or model.network.order(*known.shape)
+    if unseen := unseen_known(order, known):
         note(
             f"{several(unseen, 'known pixel')} come later in generation order than an unknown one: they are kept, but "
-            "what comes before them is sampled without regard to them; a network that takes any order, such as "
+            "what comes before them is sampled without regard to them; a model that was trained to complete, such as "
             "mnist-any-order, sees them all"
         )
 

@@ -34,7 +34,7 @@ EXAMPLE = (
     "  pixelrnn evaluate mnist --classify --count 1000\n"
     "  pixelrnn evaluate runs/mnist --processes 4\n"
     "  pixelrnn evaluate faces --verify\n"
-    "  pixelrnn evaluate runs/lmconv --order s-curve-0 --order s-curve-5 --count 500\n"
+    "  pixelrnn evaluate runs/lmconv --order s-curves --count 500\n"
 )
 
 
@@ -60,7 +60,7 @@ def run(
     orders: list[str] = typer.Option(
         [],
         "--order",
-        help=f"{ORDER_HELP}. Repeatable: the mean of the probabilities.",
+        help=f"{ORDER_HELP}. Repeatable, and s-curves for all eight: the mean of the probabilities.",
     ),
     no_condition: bool = typer.Option(False, "--no-condition", help="Leave the condition of a conditional model out."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object instead of a line."),

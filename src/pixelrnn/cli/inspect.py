@@ -37,7 +37,7 @@ def run(
     order: str | None = typer.Option(
         None,
         "--order",
-        help=f"{ORDER_HELP}; five random ones are proved in any case.",
+        help=f"{ORDER_HELP}; five random ones are proved in any case. Of several networks, for those.",
     ),
     changes: list[str] = typer.Option([], "--set", help="KEY=VALUE, an option of networks by name: layers=7."),
 ) -> None:
@@ -62,10 +62,12 @@ def run(
     models = [_model(name, options, of_many=len(names) > 1) for name in names]
     wanted = parse_size(size)
     places = [_place(pixel, wanted or model.size) for model in models]
-    for model, (row, column) in zip(models, places, strict=True):
-        report = _proved(model, order)
+    of_any = [model.network.orders == "any" for model in models]
+    orders = [order if taken or not any(of_any) else None for taken in of_any]
+    for model, (row, column), name in zip(models, places, orders, strict=True):
+        report = _proved(model, name)
         height, width = wanted or model.size
-        along = Order.named(order, height, width) if order else model.network.order(height, width)
+        along = Order.named(name, height, width) if name else model.network.order(height, width)
         seen = seen_by(model, row, column, (height, width), along)
         past = int(along.ranks[row, column])
         built = ", ".join(f"{key}={value}" for key, value in model.config["options"].items())
@@ -82,7 +84,7 @@ def run(
             f"pixels, {past - int(seen.sum())} not seen"
         )
     if plot:
-        draw_fields(models, plot, wanted, places[0] if pixel else None, order)
+        draw_fields(models, plot, wanted, places[0] if pixel else None, orders)
         typer.echo(f"{plot}")
 
 
@@ -195,6 +197,8 @@ def _model(what: str, changes: dict[str, Any], *, of_many: bool) -> PixelModel:
         if changes and not of_many:
             raise ConfigError(f"--set builds networks by name, and {what} is a trained model: leave --set out.")
         return pixelrnn.load(what)
+    if Path(what).is_file():
+        raise ConfigError(f"{what} is a file. Compressed files are inspected one at a time:  pixelrnn inspect {what}")
     if what not in [*pixelrnn.network_names(), *NOT_NETWORKS]:
         raise unknown("model folder or network", what, pixelrnn.network_names())
     known = options_of(what)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pixelrnn.canvas import each_order
 from pixelrnn.data import (
     ImageData,
     Labels,
@@ -237,7 +238,7 @@ def _nats(model: PixelModel, batch: Batch, use_condition: bool, orders: list[str
 
 def _not_finite(model: PixelModel, images: Tensor, condition: dict[str, Any], orders: list[str]) -> ModelError:
     """The error for a model whose parameters are not finite, with the first pixel where it shows."""
-    for order in orders or (None,):
+    for order in each_order(orders) or (None,):
         pixels = model.log_prob(images, order=order, **condition, reduce=False)
         if not bool(pixels.isfinite().all()):
             break

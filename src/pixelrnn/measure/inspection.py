@@ -8,6 +8,7 @@ gradient is zero only because of a mask or the size of a kernel.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,12 +217,12 @@ def draw_fields(
     path: str | Path,
     size: tuple[int, int] | None = None,
     pixel: tuple[int, int] | None = None,
-    order: str | None = None,
+    orders: Sequence[str | None] | None = None,
 ) -> list[Tensor]:
     """Draw the receptive field of one pixel in each model side by side, with its blind spot and its future.
 
     Arguments: size (H, W) of the images, None for the training size; pixel (row, column), None for the middle;
-               order, the name of a generation order, None for each network's own
+               orders, the name of a generation order for each, None for the network's own
     Returns:   the receptive field in each model, (H, W) bool
     Raises:    DataError if the picture cannot be written
     """
@@ -240,7 +241,7 @@ def draw_fields(
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     colours = ["#d1495b", "#2e4057", "#edae49", "#e8e8e8"]
     seen_by_models = []
-    for model, axes in zip(models, panels, strict=False):
+    for model, axes, order in zip(models, panels, orders or [None] * len(models), strict=False):
         height, width = size or model.size
         row, column = pixel or (height // 2, width // 2)
         along = Order.named(order, height, width) if order else model.network.order(height, width)

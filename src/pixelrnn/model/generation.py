@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Order, known_first
+from pixelrnn.canvas import Order
 from pixelrnn.checks import Images, Labels, Numbers, at_least, check_memory, checked_images, checked_mask, pair
 from pixelrnn.errors import ConditionError, ConfigError
 from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
+from pixelrnn.model.orders import completion_order, takes_known_first
 from pixelrnn.model.renamed import accepts_map
 from pixelrnn.networks import Network
 from pixelrnn.program import Programs, Tables, UnknownStepError, native
@@ -39,6 +40,7 @@ class GenerationMixin(nn.Module):
     size: tuple[int, int]
     channels: int
     levels: int
+    about: dict[str, Any]
     _pace: Pace
     _choice: Choice
     _programs: Programs
@@ -167,16 +169,18 @@ class GenerationMixin(nn.Module):
     ) -> Tensor:
         """Images with their unknown pixels sampled: (B, C, H, W) uint8; known pixels are returned unchanged.
 
-        Every unknown pixel is conditioned on all pixels before it in the generation order. A network that takes any
-        order takes the known pixels first, so it sees all of them, and the result is an exact sample of the missing
-        part. Other networks go in raster order, or for a multi-scale network with the small image first; later known
+        Every unknown pixel is conditioned on the pixels before it in the generation order. A network that takes any
+        order, and was trained in more than its own, takes the known pixels first: the result is an exact sample of the
+        missing part. (Attention sees all known pixels, a locally masked convolution as far as its layers reach.)
+        Other networks go in raster order, or for a multi-scale network with the small image first; later known
         pixels are kept but not conditioned on, so it is an exact sample if the known pixels precede the unknown ones
         (if the top half is known, for example), and an approximation otherwise.
 
         Arguments:
             images  (B, C, H, W) integers; values at unknown pixels are ignored, but must be in range
             known   bool, broadcastable to (B, 1, H, W); True where known
-            order   as for `sample`; "auto": the known pixels first, if the network takes any order
+            order   as for `sample`; "auto": the known pixels first, if the network takes any order and was trained in
+                    more than its own
             others  as for `sample`
         Raises:     ImageError if the images or the mask do not fit; others as for `sample`
 
@@ -229,12 +233,12 @@ class GenerationMixin(nn.Module):
         seed = int(torch.randint(2**62, ()).item()) if settings.seed is None else int(settings.seed)
 
         def events() -> Iterator[Settled]:
-            known_before = self.network.orders == "any" and settings.order == "auto" and known is not None
-            for part in _batches(len(images), settings.batch_size, known if known_before else None):
+            by_itself = settings.order == "auto" and known is not None and takes_known_first(self.network, self.about)
+            for part in _batches(len(images), settings.batch_size, known if by_itself else None):
                 some = tuple(None if each is None else each[part] for each in condition)
                 mask, first, along = None if known is None else known[part], part.start, order
-                if known_before and mask is not None:
-                    along = known_first(mask[0, 0].cpu(), self.network.order(*size))
+                if by_itself and mask is not None:
+                    along = completion_order(self.network, self.about, mask[0, 0].cpu())
                 for event in self._walk(images[part], mask, some, along, settings, seed, settings.start + first, total):
                     yield event._replace(images=event.images + first)
 

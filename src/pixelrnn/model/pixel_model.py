@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelrnn.canvas import Order, Whole, scale
+from pixelrnn.canvas import Order, Whole, each_order, scale
 from pixelrnn.checks import Images, Labels, Numbers, check_memory, checked_images, class_number
 from pixelrnn.errors import ConditionError, ConfigError, ImageError, ModelFolderError
 from pixelrnn.exact import (
@@ -164,7 +164,7 @@ class PixelModel(GenerationMixin, CompressionMixin, SharingMixin, nn.Module):
             vector         (vector_size,) or (B, vector_size)
             condition_map  (map_channels, H, W) or (B, map_channels, H, W)
             order          the generation order or its name, for a network that takes any; None: the network's own;
-                           several: the mean of the probabilities of whole images
+                           several, or "s-curves" for all eight: the mean of the probabilities of whole images
             check          False skips the checks: the arguments must be tensors of the right shape, (B, ...), type
                            and range, on the model's device
         Raises:            ImageError if the images do not fit the model, ConditionError if the condition does not,
@@ -176,10 +176,10 @@ class PixelModel(GenerationMixin, CompressionMixin, SharingMixin, nn.Module):
         >>> model.log_prob(images).shape, model.log_prob(images, reduce=False).shape
         (torch.Size([5]), torch.Size([5, 1, 8, 8]))
         """
-        if isinstance(order, Sequence) and not isinstance(order, str):
-            return self._mean_over(
-                order, images, reduce, label=label, vector=vector, condition_map=condition_map, check=check
-            )
+        if order == "s-curves" or (isinstance(order, Sequence) and not isinstance(order, str)):
+            several = [order] if isinstance(order, str) else order
+            others = {"label": label, "vector": vector, "condition_map": condition_map, "check": check}
+            return self._mean_over(several, images, reduce, **others)
         pixels = checked_images(images, self.channels, self.levels, self.device) if check else torch.as_tensor(images)
         size = (pixels.shape[2], pixels.shape[3])
         s = self.embed_condition(
@@ -199,6 +199,7 @@ class PixelModel(GenerationMixin, CompressionMixin, SharingMixin, nn.Module):
 
         Source: arXiv 2006.12486: probabilities of images are averaged, not those of pixels
         """
+        orders = each_order(orders)
         if not (reduce and orders):
             raise ConfigError("Several orders give one probability of a whole image: give some, and leave reduce=True.")
         nats = torch.stack([self.log_prob(images, order=order, **others) for order in orders])
@@ -272,9 +273,10 @@ class PixelModel(GenerationMixin, CompressionMixin, SharingMixin, nn.Module):
         return (joint + (weights / weights.sum()).log()).log_softmax(1)
 
     def bits_per_dim(self, images: Images, **condition: Any) -> Tensor:
-        """Bits per pixel and colour, (B,): the negative log-probability / (H W C ln 2). Conditions: see `log_prob`."""
-        nats = self.log_prob(images, **condition, reduce=False)
-        return -nats.sum((1, 2, 3)) / (nats[0].numel() * math.log(2)) if len(nats) else nats.sum((1, 2, 3))
+        """Bits per pixel and colour, (B,): the negative log-probability / (H W C ln 2). Conditions and order: see
+        `log_prob`."""
+        nats = self.log_prob(images, **condition)
+        return -nats / (math.prod(np.shape(images)[1:]) * math.log(2))
 
     @property
     def is_exact(self) -> bool:

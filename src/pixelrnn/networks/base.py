@@ -86,8 +86,8 @@ class Network(nn.Module, ABC):
             return order
         if not torch.equal(order.ranks, self.order(*size).ranks):
             raise ConfigError(
-                f"{type(self).__name__} generates in {self.orders} order only, so it cannot take another one. "
-                "Leave order out."
+                f"The network ({type(self).__name__}) generates in {self.orders} order only: leave order out, or use "
+                "one that takes any, such as pixel-transformer or lmconv."
             )
         return None
 

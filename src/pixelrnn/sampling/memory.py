@@ -22,9 +22,9 @@ def check_walk_fits(
     needed = batch * height * width * (8 * channels + 4 * channels + 2)  # random numbers; guesses and masks
     networks = [stage.network for stage in network.stages()]
     if batch * height * width > _MANY_COLUMNS and any(each.remembers for each in networks):
-        # Twice what is kept of all pixels: the memory of keys and values is copied when it grows.
+        # Half as much again as is kept of all pixels: the memory of keys and values is doubled by copying it.
         one, two = (_kept_of_pixels(network, channels, count, dtype, device) for count in (1, 2))
-        needed += 2 * batch * height * width * (two - one) * dtype.itemsize
+        needed += 3 * batch * height * width * (two - one) * dtype.itemsize // 2
     if batch * width > _MANY_COLUMNS:
         narrow, wide = (
             sum(_kept_of_rows(each, channels, columns, dtype, device) for each in networks) for columns in (1, 2)

@@ -115,7 +115,7 @@ def check_orders(preset: Preset, model: PixelModel) -> None:
     if orders and network.orders != "any":
         raise ConfigError(
             f"{preset.model['network']} goes in {network.orders} order only: leave training.orders out, or train "
-            "pixel-transformer, which takes any order."
+            "pixel-transformer or lmconv, which take any order."
         )
     if orders in ("raster", "s-curves") and orders != family_of(network.own_order):
         name = "s-curve-0" if orders == "s-curves" else "raster"

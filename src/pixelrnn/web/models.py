@@ -19,6 +19,7 @@ from pixelrnn.measure.inspection import pmf_at, seen_by
 from pixelrnn.measure.scores import bits_of
 from pixelrnn.model import PixelModel
 from pixelrnn.model.model_folder import folder_of, read_config
+from pixelrnn.model.orders import takes_known_first
 from pixelrnn.networks import NETWORKS
 from pixelrnn.sampling.settings import SamplingSettings
 from pixelrnn.sampling.stage import Settled
@@ -40,7 +41,7 @@ class Card(BaseModel):
     parameters: int
     classes: list[str]
     any_order: bool
-    """Whether completions see every known pixel, wherever it is."""
+    """Whether completions begin with the known pixels, wherever they are."""
     encodes: bool
     """Whether it turns pictures into codes, between which samples are drawn."""
     compresses: bool
@@ -74,7 +75,7 @@ class Served:
             levels=config["levels"],
             parameters=config["parameters"],
             classes=about.get("class_names") or [str(number) for number in range(classes)] if classes else [],
-            any_order=NETWORKS[config["network"]].orders == "any" if config["network"] in NETWORKS else False,
+            any_order=config["network"] in NETWORKS and takes_known_first(NETWORKS[config["network"]], about),
             encodes=bool(options.get("code_size")),
             compresses=config["exact"] is not None,
             figures=list(_figures(about)),
