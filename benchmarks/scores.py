@@ -25,6 +25,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import pixelrnn
+from pixelrnn.canvas import S_CURVES
 from pixelrnn.data import Pixels, load_data
 from pixelrnn.measure.evaluation import levels_for
 from pixelrnn.measure.scores import Scores, averaged, bits_of, detection, every_score
@@ -201,7 +202,7 @@ def main() -> None:
     some = digits[: count // 2]
     damaged, changed = scratched(some, 2, 1, chance)
     any_order = pixelrnn.load("mnist-any-order")
-    curves = [f"s-curve-{number}" for number in range(8)]
+    curves = list(S_CURVES)
     what = f"{len(some)} digits | a line of white pixels"
     lines += [
         f"| mnist, raster order | {what} | {places(bits_of(model, damaged), changed)} |",

@@ -58,7 +58,11 @@ def check_quantisable(network: Network, head: Head, condition: Condition | None)
             "categorical, logistic-mixture."
         )
     if not isinstance(network, Stack | SpatialLSTM | GatedPixelCNN | LocalPixelCNN | PixelCNNpp):
-        raise ConfigError(f"{type(network).__name__} has no exact form.")
+        raise ConfigError(
+            f"{type(network).__name__} has no exact form: attention, norms and the small image of a multi-scale network "
+            "are not made for whole numbers. Networks that have one: pixelcnn, gated-pixelcnn, local-pixelcnn, "
+            "pixelcnn-pp, row-lstm, diagonal-bilstm, mdlstm, spatial-lstm."
+        )
     if any(isinstance(each, Resolution) and each.additions > MOST_ADDITIONS for each in network.modules()):
         raise ConfigError(f"A PixelCNN++ of more than {(MOST_ADDITIONS - 5) // 2} layers has no exact form.")
     if condition is not None and (condition.vector_size or condition.map_channels or condition.deconvolution):
