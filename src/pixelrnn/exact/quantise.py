@@ -59,8 +59,8 @@ def check_quantisable(network: Network, head: Head, condition: Condition | None)
         )
     if not isinstance(network, Stack | SpatialLSTM | GatedPixelCNN | LocalPixelCNN | PixelCNNpp):
         raise ConfigError(
-            f"{type(network).__name__} has no exact form: attention, norms and the small image of a multi-scale network "
-            "are not made for whole numbers. Networks that have one: pixelcnn, gated-pixelcnn, local-pixelcnn, "
+            f"{type(network).__name__} has no exact form: attention, norms and the small image of a multi-scale "
+            "network are not made for whole numbers. Networks that have one: pixelcnn, gated-pixelcnn, local-pixelcnn, "
             "pixelcnn-pp, row-lstm, diagonal-bilstm, mdlstm, spatial-lstm."
         )
     if any(isinstance(each, Resolution) and each.additions > MOST_ADDITIONS for each in network.modules()):
