@@ -255,9 +255,8 @@ def test_a_copy_of_a_model_has_programs_of_its_own() -> None:
     assert torch.equal(twin.sample(1, seed=0, method="compiled"), before)
 
 
-@every_case
-def test_weights_that_are_not_finite_are_an_error(case: tuple) -> None:
-    model = make(case, SMALL)
+@each_network
+def test_weights_that_are_not_finite_are_an_error(model: PixelModel) -> None:
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)
     with pytest.raises(ModelError, match="not finite for the pixel in row 0, column 0 of image 0"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import SMALL, make, some_images
+from cases import SMALL, each_network, make, some_images
 from torch import Tensor
 from toys import Stream
 
@@ -47,6 +47,7 @@ def test_a_decoder_pops_every_symbol_exactly_once_in_order(model: PixelModel, sp
     assert torch.equal(found, images)
 
 
+@each_network
 @pytest.mark.parametrize("name", masks(1))
 def test_the_naive_loop_asks_a_decoder_in_the_same_order(model: PixelModel, name: str) -> None:
     images, known = some_images(model, 2), masks(2)[name]
@@ -56,6 +57,7 @@ def test_the_naive_loop_asks_a_decoder_in_the_same_order(model: PixelModel, name
     assert stream.popped == walked.popped
 
 
+@each_network
 def test_a_decoder_does_not_depend_on_the_batch(model: PixelModel) -> None:
     images, known = model.sample(3, seed=1), masks(3)["some pixels known"]
     together, _ = decoded(model, images, known)
@@ -112,6 +114,7 @@ def test_a_multi_scale_network_streams_its_small_image_first() -> None:
     assert ranks == list(range(20))
 
 
+@each_network
 def test_progress_is_counted_in_pixels_up_to_all_of_them(model: PixelModel) -> None:
     calls: list[tuple[int, int]] = []
     model.sample(3, seed=0, batch_size=2, on_progress=lambda done, total: calls.append((done, total)))

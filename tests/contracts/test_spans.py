@@ -32,6 +32,7 @@ def test_a_completion_is_the_same_for_every_span(model: PixelModel, span: int) -
     assert torch.equal(torch.where(known, whole, images), images)
 
 
+@each_network
 @pytest.mark.parametrize("temperature", [0.0, 0.3, 3.0])
 def test_a_sure_and_an_unsure_model_give_the_same_images_too(model: PixelModel, temperature: float) -> None:
     expected = model.sample(6, seed=5, temperature=temperature, span=1)
