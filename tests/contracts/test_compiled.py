@@ -100,7 +100,7 @@ def test_the_compiled_walk_gives_the_parameters_of_the_whole_pass(case: tuple) -
     assert_close(compiled_params(model, images), model.network(Whole(scale(images, model.levels, torch.float64))))
 
 
-@in_turn("case, size", CASES, [(1, 1), (1, 6), (2, 3), (6, 1)])
+@in_turn("case, size", CASES, [(1, 1), (1, 6), (2, 3), (6, 1)], each=1)
 @torch.no_grad()
 def test_images_smaller_than_a_kernel_are_no_exception(case: tuple, size: tuple[int, int]) -> None:
     model = make(case)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import SMALL, each_network, make, some_images
+from cases import SMALL, WALKED, each_network, in_turn, make, some_images
 from torch import Tensor
 from toys import Stream
 
@@ -36,8 +36,9 @@ def decoded(model: PixelModel, images: Tensor, known: Tensor, **how: object) -> 
     return found, stream
 
 
-@pytest.mark.parametrize(
-    ("span", "name"),
+@in_turn(
+    "model, span, name",
+    WALKED,
     [(1, "some pixels known"), (2, "nothing known"), (SMALL[1], "some pixels known"), (None, "nothing known")],
 )
 def test_a_decoder_pops_every_symbol_exactly_once_in_order(model: PixelModel, span: int | None, name: str) -> None:
@@ -82,8 +83,9 @@ def test_a_chooser_that_goes_on_behind_a_contradiction_would_be_noticed() -> Non
         stream.assert_popped_once([[(where, 0) for where in range(20)]])
 
 
-@pytest.mark.parametrize(
-    ("name", "method"),
+@in_turn(
+    "model, name, method",
+    WALKED,
     [("nothing known", "cached"), ("some pixels known", "cached"), ("some pixels known", "naive")],
 )
 def test_every_pixel_of_every_image_is_final_exactly_once(model: PixelModel, name: str, method: str) -> None:
