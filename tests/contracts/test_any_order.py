@@ -164,8 +164,7 @@ def test_a_completion_goes_in_orders_like_those_of_the_training(network: str) ->
         assert torch.equal(drawn(own_alone), drawn(own_alone, order="raster"))
     for several in ("completion", "random"):
         assert torch.equal(drawn(several), drawn(several, order=known_first(lower)))
-    upwards = [Order.named(name, *size) for name in ("s-curve-1", "s-curve-3")]
-    assert any(torch.equal(drawn("s-curves"), drawn("s-curves", order=order)) for order in upwards)
+    assert torch.equal(drawn("s-curves"), drawn("s-curves", order="s-curve-1"))
     assert not torch.equal(drawn("s-curves"), drawn("random"))
     for middle in (torch.zeros(size, dtype=torch.bool), torch.ones(size, dtype=torch.bool)):
         middle[1:3, 1:4] = ~middle[1:3, 1:4]

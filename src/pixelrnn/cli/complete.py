@@ -72,10 +72,10 @@ def run(
 
     Pixels are sampled in the network's generation order, each conditioned on earlier ones. A network that takes any
     order (pixel-transformer, lmconv), and was trained in more than its own, takes the known pixels first: attention
-    sees all of them, convolutions those that their layers reach. Others go in raster order,
-    or for a multi-scale network with the small image first: a completion is an exact sample if the known pixels come
-    before the unknown ones, as with --keep top. Later known pixels are kept, but earlier ones are not conditioned on
-    them: with --keep left, each row of the right half is sampled without regard to the rows below.
+    sees all of them, convolutions those that their layers reach. Others go in raster order, or for a multi-scale
+    network with the small image first: a completion is an exact sample if the known pixels come before the unknown
+    ones, as with --keep top. Later known pixels are kept, but earlier ones are not conditioned on them: with --keep
+    left, each row of the right half is sampled without regard to the rows below.
     """
     from pixelrnn.data import save_picture
     from pixelrnn.model import PixelModel
