@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from models import images_of, small
 from PIL import Image
+from torch.profiler import ProfilerActivity, profile
 
 import pixelrnn
 from pixelrnn.checks import check_memory
@@ -18,6 +20,7 @@ from pixelrnn.data import load_data, picture_folder
 from pixelrnn.errors import ConfigError, MemoryLimitError, ModelError
 from pixelrnn.measure.evaluation import evaluate
 from pixelrnn.networks import NETWORKS
+from pixelrnn.sampling import memory
 from pixelrnn.training import prepare
 from pixelrnn.training.machine import Machine
 from pixelrnn.training.memory import kept_for_backward
@@ -108,6 +111,25 @@ def test_the_memory_of_a_walk_over_wide_images_is_counted(monkeypatch: pytest.Mo
     monkeypatch.setenv("PIXELRNN_MEMORY_LIMIT", "100_000_000".replace("_", ""))
     with pytest.raises(MemoryLimitError, match="To draw 1 images of 1 x 1000000 at a time would need"):
         model.sample(1, size=(1, 1_000_000), batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("network", "order"),
+    [("pixel-transformer", None), ("pixel-transformer", "s-curve-3"), ("pixelsnail", None), ("lmconv", None)],
+)
+def test_what_a_walk_allocates_is_what_was_counted(
+    network: str, order: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Maps, keys and values of all pixels, and their copies while the room for them grows."""
+    counted: list[int] = []
+    monkeypatch.setattr(memory, "_MANY_COLUMNS", 0)
+    monkeypatch.setattr(memory, "check_memory", lambda what, needed, device: counted.append(needed))
+    model = small(network, size=(9, 7))  # room grows once more for the last one of 63 pixels
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        model.sample(32, seed=0, method="cached", order=order)
+    changes = [event.nbytes() for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    (needed,) = counted
+    assert 0.5 < max(accumulate(changes)) / needed < 1.1
 
 
 # ---- training
