@@ -97,6 +97,22 @@ def test_sets_are_compared_by_every_kind(cli: Cli, folder: Path, tmp_path: Path)
     assert all("AUROC 0." in line or "AUROC 1." in line for line in kinds)
 
 
+def test_sets_are_compared_given_a_class(cli: Cli, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = pixelrnn.build("pixelcnn", size=(8, 8), levels=17, layers=1, width=4, classes=10)
+    with torch.no_grad():
+        model.condition.label.weight.mul_(10)
+    model.save(tmp_path / "model")
+    np.save(tmp_path / "odd.npy", np.random.default_rng(0).integers(0, 17, (20, 8, 8), dtype=np.uint8))
+    found = {
+        cli(
+            "score", tmp_path / "model", "--normal", "digits", "--odd", tmp_path / "odd.npy", "--values", 17, *flags
+        ).out
+        for flags in ((), ("--label", 3), ("--label", 4))
+    }
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -105,6 +121,7 @@ def test_sets_are_compared_by_every_kind(cli: Cli, folder: Path, tmp_path: Path)
         (["--kind", "complexity", "--maps", "a.png"], "is of whole images and has no map"),
         (["--normal", "digits"], "--normal SET and --odd SET"),
         (["--normal", "digits", "--odd", "digits"], "must be different data sets"),
+        (["--normal", "digits", "--odd", "mnist", "--size", "8x8"], "--size is for pictures"),
         ([], "Give either pictures or --data"),
         (["--data", "digits", "-o", "a.txt"], "must end in .csv"),
         (["--data", "digits", "--maps", "a.png", "--smooth", "4"], "an odd number of pixels, such as 3, not 4"),

@@ -254,6 +254,8 @@ def test_sample_and_evaluate_go_in_the_order_that_is_asked_for(cli: Cli, tmp_pat
     model.save(tmp_path / "random")
     result = cli("evaluate", tmp_path / "random", "--data", "digits", "--count", 2, "--order", "random-1")
     assert (result.status, "trained on" in result.err) == (0, False)
+    result = cli("evaluate", tmp_path / "random", "--data", "digits", "--count", 2)
+    assert (result.status, "trained on" in result.err) == (0, False), "it chose its best epoch in its own order"
     model = pixelrnn.build("pixel-transformer", size=(8, 8), levels=17, layers=1, width=8, order="s-curve-0")
     model.about = {"preset": {"training": {"orders": "completion"}}}
     model.save(tmp_path / "completion")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import RecordedRows
 from close import assert_close
 from torch import Tensor
 from worlds import all_images, as_often, count
@@ -196,6 +197,14 @@ def test_a_completion_of_several_masks_is_that_of_each() -> None:
     for method in ("naive", "compiled"):
         assert torch.equal(together, model.complete(images, known, seed=1, method=method))
     assert torch.equal(together * known, images * known)
+    recorded = RecordedRows(5, model)
+    model.complete(images, known, seed=1, batch_size=2, on_row=recorded)
+    assert recorded.calls == [(first, row) for first in (0, 2, 4) for row in range(3)]
+    known[1], recorded = known[2], RecordedRows(5, model)
+    cut = model.complete(images, known, seed=1, batch_size=2, on_row=recorded)
+    assert recorded.calls == [(first, row) for first in (0, 1, 3, 4) for row in range(3)]
+    assert torch.equal(recorded.images, cut)
+    known[1] = known[0]
     own = model.complete(images, known, seed=1, order=None)
     assert torch.equal(own, model.complete(images, known, seed=1, order=Order.raster(3, 4)))
     assert not torch.equal(own, together)

@@ -272,6 +272,15 @@ def test_a_step_that_no_program_knows_is_named_and_walked_as_before() -> None:
     assert "reads the whole image" in str(model.not_compiled())
 
 
+def test_a_model_in_training_mode_is_compiled_without_its_dropout() -> None:
+    model = pixelrnn.build("pixelcnn-pp", size=(4, 4), levels=4, layers=1, width=4, dropout=0.5)
+    assert model.training
+    assert model.not_compiled() is None
+    assert all(each.training for each in model.modules())
+    compiled, cached = (model.sample(2, seed=0, method=method) for method in ("compiled", "cached"))
+    assert torch.equal(compiled, cached)
+
+
 @pytest.mark.parametrize("size", [(9, 7), (6, 8), (1, 6), (6, 1)], ids=str)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_parts_at_coarser_resolutions_are_compiled(channels: int, size: tuple[int, int]) -> None:

@@ -11,8 +11,8 @@ from loops_shifted import both, convolved, down_shift, first, readout, resnet, r
 from torch import nn
 
 import pixelrnn
-from pixelrnn.canvas import Whole, scale
-from pixelrnn.layers.normalised import fitted
+from pixelrnn.canvas import Reach, Whole, scale
+from pixelrnn.layers.normalised import NormalisedConv2d, fitted
 from pixelrnn.model import PixelModel
 
 
@@ -144,3 +144,27 @@ def test_the_first_images_decide_the_initial_weights() -> None:
         torch.testing.assert_close(
             outputs[name].std((0, 2, 3), correction=0), torch.full((outputs[name].shape[1],), float(scaled))
         )
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (1, 16), (16, 1)], ids=str)
+def test_a_layer_whose_outputs_do_not_vary_keeps_its_initial_weights(size: tuple[int, int]) -> None:
+    """In one row nothing is above, and a coarse pixel that begins in the corner sees nothing, whatever the images."""
+    torch.manual_seed(0)
+    model = pixelrnn.build("pixelcnn-pp", size=size, levels=4, layers=2, width=8).float()
+    images = torch.randint(0, 4, (16, 1, *size), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), fitted(model):
+        model.log_prob(images)
+    (-model.log_prob(images).mean()).backward()
+    for name, weight in model.named_parameters():
+        assert weight.abs().max() < 1e3, name
+        assert weight.grad is None or weight.grad.abs().max() < 1e5, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_new_layer_is_new_in_any_dtype(dtype: torch.dtype) -> None:
+    torch.set_default_dtype(torch.float32)
+    layer = NormalisedConv2d(2, 3, Reach(1, 0, 1, 0), scale=0.1).to(dtype)
+    assert layer.initial
+    with torch.no_grad():
+        layer.gain[1] *= 1.01
+    assert not layer.initial

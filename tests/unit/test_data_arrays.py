@@ -110,6 +110,10 @@ def test_classes_are_counted_over_all_splits(tmp_path: Path) -> None:
         ((6, 2, 7, 9), (6, 2, 7, 9)),
         ((6, 3, 7, 3), (6, 3, 7, 3)),
         ((6, 1, 1, 4), (6, 1, 1, 4)),
+        ((6, 8, 9, 9), (6, 8, 9, 9)),
+        ((6, 9, 9, 8), (6, 8, 9, 9)),
+        ((6, 7, 7, 7), (6, 7, 7, 7)),
+        ((6, 300, 5, 256), (6, 256, 300, 5)),
     ],
 )
 def test_channels_are_found_second_then_last(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
@@ -121,7 +125,7 @@ def test_channels_last_are_moved_and_not_merely_reshaped() -> None:
     assert np.array_equal(as_pixels(array, "it")[1, 2], array[1, :, :, 2])
 
 
-@pytest.mark.parametrize("shape", [(6, 7), (6, 7, 9, 5), (6, 0, 5), (2, 3, 4, 5, 6), (6,)])
+@pytest.mark.parametrize("shape", [(6, 7), (6, 257, 9, 257), (6, 0, 5), (2, 3, 4, 5, 6), (6,)])
 def test_a_shape_that_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match=r"it has shape \(.*but images are \(N, H, W\)"):
         as_pixels(np.zeros(shape, np.uint8), "it")

@@ -340,7 +340,7 @@ def test_what_is_interrupted_leaves_nothing_behind(tmp_path: Path, error: type[B
         ([IMAGES], {"values": 17}, ImageError, r"0\.\.16"),
         ([IMAGES], {"labels": {"train": LABELS[:9]}, "class_names": "abc"}, DataError, "needs 230 labels"),
         ([IMAGES], {"labels": {"train": LABELS}, "class_names": "ab"}, DataError, "one of 2 classes"),
-        ([IMAGES], {"image": (5, 3, 4)}, ImageError, "1 to 4 channels"),
+        ([IMAGES], {"image": (257, 3, 4)}, ImageError, "1 to 256 channels"),
     ],
 )
 def test_what_does_not_fit_is_not_written(

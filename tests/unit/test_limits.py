@@ -135,6 +135,17 @@ def test_what_a_walk_allocates_is_what_was_counted(
 # ---- training
 
 
+def test_a_step_that_keeps_all_pairs_of_pixels_is_counted_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_default_dtype(torch.float32)
+    counted: list[int] = []
+    monkeypatch.setattr(prepare, "check_memory", lambda what, needed, device: counted.append(needed))
+    preset = load_preset("mnist-pixelsnail", ["batch_size=1", "precision=32", "blocks=1", "layers=1", "width=8"])
+    prepare.check_fits_memory(preset, (1, 1, 48, 48), Machine("cpu"))
+    (estimated,) = counted
+    model = prepare._build(preset, (48, 48), 1)
+    assert 0.9 < estimated / kept_for_backward(model, bf16=False) < 1.1
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_what_a_step_keeps_grows_with_the_pixels(network: str) -> None:
     """So what a batch of large pictures needs is known from a small one."""

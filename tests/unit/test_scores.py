@@ -13,7 +13,7 @@ from PIL import Image
 
 import pixelrnn
 from pixelrnn.data import load_data
-from pixelrnn.errors import ConfigError, ImageError
+from pixelrnn.errors import ConditionError, ConfigError, ImageError
 from pixelrnn.measure.evaluation import levels_for
 from pixelrnn.measure.inspection import pmf_at
 from pixelrnn.measure.scores import codec_bits, detection, every_score
@@ -105,6 +105,19 @@ def test_kinds_without_what_they_need_are_left_out() -> None:
     with pytest.raises(ConfigError, match="kind of score"):
         pixelrnn.scores(many, images, "likelihood")  # type: ignore[arg-type]
     assert set(every_score(many, images, against=many, usual=1.0)) == {"bits", "typicality", "ratio"}
+
+
+def test_every_image_has_a_condition_of_its_own() -> None:
+    model = pixelrnn.build("pixelcnn", size=(4, 4), levels=4, layers=1, width=6, classes=3).eval()
+    with torch.no_grad():
+        model.condition.label.weight.mul_(10)
+    images, labels = torch.randint(0, 4, (7, 1, 4, 4)), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    expected = -model.log_prob(images, label=labels).detach() / (16 * math.log(2))
+    for batch_size in (2, 25):
+        found = pixelrnn.scores(model, images.numpy()[::-1], label=labels.flip(0), batch_size=batch_size)
+        torch.testing.assert_close(found.images.flip(0), expected.double())
+    with pytest.raises(ConditionError, match="a list of 7"):
+        pixelrnn.scores(model, images, label=[0, 1], batch_size=2)
 
 
 def test_detection_is_the_chance_that_an_odd_image_scores_higher() -> None:

@@ -59,7 +59,7 @@ class Order:
 
         Raises: ConfigError if that is no order
         """
-        count = ranks.numel()
+        ranks, count = ranks.cpu(), ranks.numel()
         if ranks.ndim != 2 or not torch.equal(ranks.flatten().sort().values.long(), torch.arange(count)):
             raise ConfigError(
                 f"An order needs ranks (H, W) that hold each of 0..H*W-1 once, but got others, of shape "
@@ -168,7 +168,7 @@ def known_first(known: Tensor, base: Order | None = None) -> Order:
     """
     order = Order((known.shape[0], known.shape[1])) if base is None else base
     sequence = order.along
-    later = (~known.flatten()[sequence]).to(torch.uint8)
+    later = (~known.flatten().cpu()[sequence]).to(torch.uint8)
     return Order(order.size, sequence[later.argsort(stable=True)])
 
 

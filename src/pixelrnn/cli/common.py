@@ -183,8 +183,8 @@ def note_untrained_orders(model: PixelModel, orders: Sequence[str], what: str) -
     own, trained = model.network.own_order, trained_orders(model.about)
     if trained is None or model.network.orders != "any":  # nobody says how it was trained, or there is but one order
         return
-    if trained in ("", "completion"):  # completions begin with the known pixels, and go in its own order
-        others = [name for name in names if name != own]
+    if trained in ("", "completion", "random"):  # its own order is one of these, or it begins with known pixels
+        others = [name for name in names if name != own and family_of(name) != trained]
     else:
         others = [name for name in names or [own] if family_of(name) != trained]
     if others:

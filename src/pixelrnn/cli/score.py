@@ -104,6 +104,8 @@ def run(
     model, other = PixelModel.load(run, where), None if against is None else PixelModel.load(against, where)
     condition = {} if label is None else {"label": class_of(model, label)}
     note_what_is_left_out(model, condition)
+    if size is not None and not pictures:
+        raise ConfigError("--size is for pictures; images of a data set are scored as they are.")
     if normal is not None or odd:
         if normal is None or not odd or pictures or data or out or maps:
             raise ConfigError(
@@ -112,7 +114,7 @@ def run(
         if len({normal, *odd}) <= len(odd):
             raise ConfigError("--normal and every --odd must be different data sets.")
         sets = {name: _compared(model, name, split, count, values) for name in (normal, *odd)}
-        _compare(model, other, sets)
+        _compare(model, other, sets, condition)
         return
     check_one_of(pictures, data)
     for output in (out, maps):
@@ -270,14 +272,14 @@ def _write(rows: list[Row], out: Path) -> None:
         raise DataError(f"{out} cannot be written: {error.strerror or error}.") from error
 
 
-def _compare(model: PixelModel, other: PixelModel | None, sets: dict[str, Chosen]) -> None:
+def _compare(model: PixelModel, other: PixelModel | None, sets: dict[str, Chosen], condition: dict[str, Any]) -> None:
     """Print how well each kind tells each set from the first one."""
     from pixelrnn.measure.scores import detection, every_score
 
     found = {}
     for name, chosen in sets.items():
         with bar(f"scoring {name}") as update:
-            found[name] = every_score(model, chosen.images, against=other, on_images=update)
+            found[name] = every_score(model, chosen.images, against=other, on_images=update, **condition)
     normal, *odd = found
     for name in odd:
         typer.echo(f"{name} ({len(sets[name].images)}) against {normal} ({len(sets[normal].images)})")

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pixelrnn.data.images import ImageData, Labels, Pixels, ProgressCallback, check_split
 from pixelrnn.data.npz import check_npy, read_npy
 from pixelrnn.data.on_disk import OnDisk
-from pixelrnn.data.pixels import check_values
+from pixelrnn.data.pixels import MOST_CHANNELS, check_values
 from pixelrnn.errors import DataError, ImageError
 from pixelrnn.files import replacing, write_atomic
 
@@ -150,8 +150,8 @@ def write_packed(
     """
     for split in splits:
         check_split(split)
-    if not 1 <= image[0] <= 4:
-        raise ImageError(f"Images have 1 to 4 channels, but got {image[0]}.")
+    if not 1 <= image[0] <= MOST_CHANNELS:
+        raise ImageError(f"Images have 1 to {MOST_CHANNELS} channels, but got {image[0]}.")
     with _new_folder(Path(folder)) as new:
         found = {}
         for split, images in splits.items():

@@ -1,13 +1,14 @@
 """Arrays of any supported layout and type as images (N, C, H, W) of bytes, and values mapped through a table.
 
 Shapes:  (N, H, W) is gray. With 4 dimensions, the channels are the second, (N, C, H, W), if that is 1 to 4,
-         otherwise the last, (N, H, W, C), if that is 1 to 4. If both are, (N, C, H, W) is assumed.
+         otherwise the last, (N, H, W, C), if that is 1 to 4; if neither is, the smaller of these two, up to 256. If
+         that does not decide, (N, C, H, W) is assumed.
 Values:  integers 0..255
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from pixelrnn.errors import ImageError
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
-_CHANNELS = (1, 2, 3, 4)
+MOST_CHANNELS = 256
+_FEW = 4  # channels: more may also be rows or columns
 _CHUNK = 1 << 24  # values checked at once
 
 
@@ -29,7 +31,7 @@ def as_pixels(array: npt.NDArray[Any], what: str) -> Pixels:
     check_images(array.shape, array.dtype, what)
     if array.ndim == 3:
         array = array[:, None]
-    elif array.shape[1] not in _CHANNELS:
+    elif _channel_axis(array.shape) == 3:
         array = array.transpose(0, 3, 1, 2)
     if array.dtype != np.uint8:
         for start in range(0, len(array), step := max(1, _CHUNK // max(1, int(np.prod(array.shape[1:]))))):
@@ -38,16 +40,27 @@ def as_pixels(array: npt.NDArray[Any], what: str) -> Pixels:
 
 
 def taken_layout(shape: tuple[int, ...]) -> str:
-    """If a shape fits two layouts, a phrase that says which one is taken; otherwise "".
+    """If a shape may be meant in another layout than the one that is taken, a phrase that says which that is; else "".
 
     >>> taken_layout((50, 3, 10, 3))
     'shape (50, 3, 10, 3) taken as (N, C, H, W): 3 channels of 10x3'
+    >>> taken_layout((50, 16, 16, 8))
+    'shape (50, 16, 16, 8) taken as (N, H, W, C): 8 channels of 16x16'
     >>> taken_layout((50, 3, 10, 10))
     ''
     """
-    if len(shape) != 4 or shape[1] not in _CHANNELS or shape[3] not in _CHANNELS:
+    if len(shape) != 4 or (shape[1] <= _FEW) != (shape[3] <= _FEW):
         return ""
-    return f"shape {shape} taken as (N, C, H, W): {shape[1]} channels of {shape[2]}x{shape[3]}"
+    if _channel_axis(shape) == 1:
+        return f"shape {shape} taken as (N, C, H, W): {shape[1]} channels of {shape[2]}x{shape[3]}"
+    return f"shape {shape} taken as (N, H, W, C): {shape[3]} channels of {shape[1]}x{shape[2]}"
+
+
+def _channel_axis(shape: tuple[int, ...]) -> Literal[1, 3]:
+    """Which of four axes holds the channels."""
+    if shape[1] <= _FEW or shape[1] <= shape[3]:
+        return 1
+    return 3
 
 
 def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
@@ -57,11 +70,11 @@ def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> Non
             f"{what} must hold integers, a level each, but got {dtype}. Whole numbers 0..255:  x.astype('uint8')   "
             "Values from 0 to 1:  (255 * x).round().astype('uint8')"
         )
-    channels_fit = len(shape) == 3 or (len(shape) == 4 and (shape[1] in _CHANNELS or shape[3] in _CHANNELS))
+    channels_fit = len(shape) == 3 or (len(shape) == 4 and shape[_channel_axis(shape)] <= MOST_CHANNELS)
     if not channels_fit or 0 in shape[1:]:
         raise ImageError(
             f"{what} has shape {shape}, but images are (N, H, W), (N, C, H, W) or (N, H, W, C) "
-            "with 1 to 4 channels. Reshape it."
+            f"with 1 to {MOST_CHANNELS} channels. Reshape it."
         )
 
 

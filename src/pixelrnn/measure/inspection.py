@@ -41,7 +41,7 @@ class CausalityReport:
 
 def transparent(model: PixelModel) -> nn.Module:
     """A copy of the network in float64 with positive weights, so that no dependency has a zero gradient."""
-    network = copy.deepcopy(model.network).double().eval()
+    network = copy.deepcopy(model.network).cpu().double().eval()
     without_rounding(network)  # of an exact model: rounded numbers have no gradient
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -184,7 +184,7 @@ def _hidden(
 def _replace_the_future(
     model: PixelModel, pixels: list[tuple[int, int]], size: tuple[int, int], order: Order | None
 ) -> int:
-    network = copy.deepcopy(model.network).double().eval()
+    network = copy.deepcopy(model.network).cpu().double().eval()
     generator = torch.Generator().manual_seed(1)
     shape = (model.channels, *size)
     image, other = (torch.randint(0, model.levels, shape, generator=generator) for _ in range(2))

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelrnn.checks import Images
+from pixelrnn.checks import Images, Labels, Numbers, checked_images
 from pixelrnn.data import Pixels
 from pixelrnn.errors import ConfigError, ImageError, unknown
 from pixelrnn.model import PixelModel
@@ -80,7 +80,7 @@ def scores(
         against    the other model of "ratio"
         usual      the bits per dimension of usual images, for "typicality"; None: of the validation images of the
                    model's training
-        condition  label, vector or condition_map for all images, as in `PixelModel.log_prob`
+        condition  label, vector or condition_map, one for all images or one for each, as in `PixelModel.log_prob`
     Raises:        ConfigError for an unknown kind, or one that lacks what it needs; ImageError or ConditionError if
                    the images or the condition do not fit the model
 
@@ -124,7 +124,7 @@ def every_score(
 
     Raises: ImageError or ConditionError if the images, the condition or the other model do not fit the model
     """
-    images = torch.as_tensor(images)
+    images = checked_images(images, model.channels, model.levels, torch.device("cpu"))
     pixels = bits_of(model, images, batch_size=batch_size, on_images=on_images, **condition)
     bits = pixels.mean((1, 2))
     found: dict[Kind, Scores] = {"bits": Scores(bits, pixels)}
@@ -143,13 +143,26 @@ def every_score(
 
 @torch.no_grad()
 def bits_of(
-    model: PixelModel, images: Tensor, *, batch_size: int = 25, on_images: OnImages | None = None, **condition: Any
+    model: PixelModel,
+    images: Tensor,
+    *,
+    batch_size: int = 25,
+    on_images: OnImages | None = None,
+    label: Labels | None = None,
+    vector: Numbers | None = None,
+    condition_map: Numbers | None = None,
 ) -> Tensor:
     """The bits per dimension of every pixel, the mean over its colours: (N, C, H, W) -> (N, H, W) float64."""
+    size = (images.shape[2], images.shape[3])
+    condition = model._checked_condition(len(images), size, label, vector, condition_map)
     found = torch.zeros(len(images), *images.shape[2:], dtype=torch.float64)
     for first in range(0, len(images), batch_size):
         part = slice(first, min(first + batch_size, len(images)))
-        nats = -model.log_prob(images[part].to(model.device), reduce=False, **condition)
+        names = ("label", "vector", "condition_map")
+        some: dict[str, Any] = {
+            name: each[part] for name, each in zip(names, condition, strict=True) if each is not None
+        }
+        nats = -model.log_prob(images[part].to(model.device), reduce=False, **some)
         found[part] = nats.double().mean(1).cpu() / math.log(2)
         if on_images is not None:
             on_images(part.stop, len(images))

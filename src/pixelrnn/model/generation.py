@@ -16,11 +16,11 @@ from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
 from pixelrnn.model.orders import completion_order, takes_known_first
 from pixelrnn.model.renamed import accepts_map
-from pixelrnn.networks import Network
+from pixelrnn.networks import Network, evaluating
 from pixelrnn.program import Programs, Tables, UnknownStepError, native
 from pixelrnn.sampling.choice import Choice
 from pixelrnn.sampling.choosers import Chooser, Draw, Guide, uniforms
-from pixelrnn.sampling.events import OnProgress, OnRow, Row, counted, rows, timed
+from pixelrnn.sampling.events import OnProgress, OnRow, Row, batches, counted, rows, timed
 from pixelrnn.sampling.memory import check_walk_fits
 from pixelrnn.sampling.pace import Pace
 from pixelrnn.sampling.settings import SamplingSettings
@@ -146,7 +146,7 @@ class GenerationMixin(nn.Module):
             temperature, seed, "auto", span, batch_size, guidance, label, vector, condition_map, order
         )
         images = self._blank(n, size)
-        return rows(images, batch_size, self.generate(images, None, settings))
+        return rows(images, self._batches(n, None, settings), self.generate(images, None, settings))
 
     @accepts_map
     def complete(
@@ -170,8 +170,8 @@ class GenerationMixin(nn.Module):
         """Images with their unknown pixels sampled: (B, C, H, W) uint8; known pixels are returned unchanged.
 
         Every unknown pixel is conditioned on the pixels before it in the generation order. A network that takes any
-        order, and was trained in more than its own, takes the known pixels first: the result is an exact sample of the
-        missing part. (Attention sees all known pixels, a locally masked convolution as far as its layers reach.)
+        order takes the known pixels first, unless it was trained in its own order alone: the result is an exact sample
+        of the missing part. (Attention sees all known pixels, a locally masked convolution as far as its layers reach.)
         Other networks go in raster order, or for a multi-scale network with the small image first; later known
         pixels are kept but not conditioned on, so it is an exact sample if the known pixels precede the unknown ones
         (if the top half is known, for example), and an approximation otherwise.
@@ -179,8 +179,8 @@ class GenerationMixin(nn.Module):
         Arguments:
             images  (B, C, H, W) integers; values at unknown pixels are ignored, but must be in range
             known   bool, broadcastable to (B, 1, H, W); True where known
-            order   as for `sample`; "auto": the known pixels first, if the network takes any order and was trained in
-                    more than its own
+            order   as for `sample`; "auto": the known pixels first, if the network takes any order, and the settings of
+                    its training (`about`) do not say that it was trained in its own alone
             others  as for `sample`
         Raises:     ImageError if the images or the mask do not fit; others as for `sample`
 
@@ -233,16 +233,20 @@ class GenerationMixin(nn.Module):
         seed = int(torch.randint(2**62, ()).item()) if settings.seed is None else int(settings.seed)
 
         def events() -> Iterator[Settled]:
-            by_itself = settings.order == "auto" and known is not None and takes_known_first(self.network, self.about)
-            for part in _batches(len(images), settings.batch_size, known if by_itself else None):
+            for part in self._batches(len(images), known, settings):
                 some = tuple(None if each is None else each[part] for each in condition)
                 mask, first, along = None if known is None else known[part], part.start, order
-                if by_itself and mask is not None:
+                if settings.order == "auto" and mask is not None:
                     along = completion_order(self.network, self.about, mask[0, 0].cpu())
                 for event in self._walk(images[part], mask, some, along, settings, seed, settings.start + first, total):
                     yield event._replace(images=event.images + first)
 
         return _evaluating(self, events())
+
+    def _batches(self, count: int, known: Tensor | None, settings: SamplingSettings) -> Iterator[slice]:
+        """The batches of so many images; those of a batch have the same mask, if that decides the order."""
+        by_itself = settings.order == "auto" and takes_known_first(self.network, self.about)
+        return batches(count, settings.batch_size, known if by_itself else None)
 
     def _walk(
         self,
@@ -380,7 +384,7 @@ class GenerationMixin(nn.Module):
             for _ in events:
                 pass
         else:
-            for row in rows(images, settings.batch_size, events):
+            for row in rows(images, self._batches(len(images), known, settings), events):
                 on_row(*row)
 
     def _blank(self, n: int, size: tuple[int, int] | None) -> Tensor:
@@ -406,28 +410,7 @@ class GenerationMixin(nn.Module):
         return self.condition.checked(n, size, label, vector, condition_map, next(self.parameters()))
 
 
-def _batches(count: int, batch_size: int, masks: Tensor | None) -> Iterator[slice]:
-    """The batches of so many images; those of a batch have the same mask (N, 1, H, W).
-
-    >>> masks = torch.tensor([1, 1, 0]).view(3, 1, 1, 1)
-    >>> [(part.start, part.stop) for part in _batches(3, 2, None)], [part.stop for part in _batches(3, 8, masks)]
-    ([(0, 2), (2, 3)], [2, 3])
-    """
-    first = 0
-    for index in range(1, count + 1):
-        changes = index < count and masks is not None and not torch.equal(masks[index], masks[index - 1])
-        if index == count or index - first == batch_size or changes:
-            yield slice(first, index)
-            first = index
-
-
 def _evaluating(model: nn.Module, events: Iterator[Settled]) -> Iterator[Settled]:
-    """Evaluation mode during the walk; a model already in it is not touched, so walks may run concurrently."""
-    was = model.training
-    if was:
-        model.eval()
-    try:
+    """Evaluation mode during the walk."""
+    with evaluating(model):
         yield from events
-    finally:
-        if was:
-            model.train()

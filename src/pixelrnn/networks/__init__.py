@@ -8,7 +8,7 @@ from typing import Any
 from pixelrnn.errors import ConfigError, unknown
 from pixelrnn.fields import options_of_call, validated
 from pixelrnn.heads import Head, head_options
-from pixelrnn.networks.base import Network
+from pixelrnn.networks.base import Network, evaluating
 from pixelrnn.networks.diagonal_bilstm import DiagonalBiLSTM
 from pixelrnn.networks.gated_pixelcnn import GatedPixelCNN
 from pixelrnn.networks.lmconv import LMConv
@@ -118,5 +118,6 @@ __all__ = [
     "SpatialLSTM",
     "build_network",
     "default_head",
+    "evaluating",
     "options_of",
 ]

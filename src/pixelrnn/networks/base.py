@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
@@ -44,6 +45,9 @@ class Network(nn.Module, ABC):
 
     remembers = False
     """Whether a walk keeps something of every earlier pixel, as attention does."""
+
+    trains_on_pairs = False
+    """Whether a training step keeps something of every pair of pixels, as attention may."""
 
     @abstractmethod
     def forward(self, canvas: Canvas) -> Tensor:
@@ -103,3 +107,16 @@ def causal_neighbourhood(side: int, row: int, column: int, height: int, width: i
 
 def _hw(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; modules already in it are not touched, so threads may use them at the same time."""
+    training = [each for each in module.modules() if each.training]
+    for each in training:
+        each.training = False
+    try:
+        yield
+    finally:
+        for each in training:
+            each.training = True

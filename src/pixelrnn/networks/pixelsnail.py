@@ -102,6 +102,7 @@ class PixelSNAIL(Network):
 
     default_head = "logistic-mixture"
     remembers = True
+    trains_on_pairs = True  # its values have another size than its keys, so PyTorch keeps the weights
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pixelrnn.exact import IntegerHead
 from pixelrnn.heads import Head
-from pixelrnn.networks import LocalPixelCNN, Network
+from pixelrnn.networks import LocalPixelCNN, Network, evaluating
 from pixelrnn.program.native import is_installed
 from pixelrnn.program.processor import vector_bytes
 from pixelrnn.program.recording import record
@@ -82,7 +82,8 @@ class Programs:
 
 def _make(network: Network, head: Head, kind: Kind) -> Tables | UnknownStepError:
     try:
-        program = record(network, head, kind[0], kind[1:3], any_order=network.orders == "any")
+        with evaluating(network):
+            program = record(network, head, kind[0], kind[1:3], any_order=network.orders == "any")
         number = np.float64 if kind[0] == torch.float64 else np.float32
         return tables(program, number, vector_bytes() // np.dtype(number).itemsize, in_rows=kind[3])
     except UnknownStepError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pixelrnn.sampling.stage import Settled
@@ -16,19 +17,37 @@ OnProgress = Callable[[int, int], None]
 """Called with (final pixels, all pixels), counted over all images."""
 
 
-def rows(images: Tensor, batch_size: int, events: Iterator[Settled]) -> Iterator[Row]:
-    """Each row of each batch, from top to bottom, once its pixels and those of the rows above are final."""
-    count, _, height, width = images.shape
-    first, row, left = -1, 0, np.empty(0)
-    for event in events:
-        begin = int(event.images[0]) // batch_size * batch_size
-        if begin != first:  # another batch
-            first, row = begin, 0
-            left = np.full(height, min(batch_size, count - first) * width)  # pixels that are not final yet
-        np.subtract.at(left, event.where.numpy() // width, event.final.sum(0))
-        while row < height and not left[row]:
-            yield first, row, images[first : first + batch_size, :, row]
-            row += 1
+def batches(count: int, batch_size: int, masks: Tensor | None) -> Iterator[slice]:
+    """The batches of so many images; those of a batch have the same mask (N, 1, H, W).
+
+    >>> masks = torch.tensor([1, 1, 0]).view(3, 1, 1, 1)
+    >>> [(part.start, part.stop) for part in batches(3, 2, None)], [part.stop for part in batches(3, 8, masks)]
+    ([(0, 2), (2, 3)], [2, 3])
+    """
+    first = 0
+    for index in range(1, count + 1):
+        changes = index < count and masks is not None and not torch.equal(masks[index], masks[index - 1])
+        if index == count or index - first == batch_size or changes:
+            yield slice(first, index)
+            first = index
+
+
+def rows(images: Tensor, batches: Iterable[slice], events: Iterator[Settled]) -> Iterator[Row]:
+    """Each row of each batch, from top to bottom, once its pixels and those of the rows above are final.
+
+    Arguments: batches, of `images`, whose events follow each other
+    """
+    height, width = images.shape[2:]
+    for part in batches:
+        row, left = 0, np.full(height, (part.stop - part.start) * width)  # pixels that are not final yet
+        while row < height:
+            event = next(events)
+            np.subtract.at(left, event.where.numpy() // width, event.final.sum(0))
+            while row < height and not left[row]:
+                yield part.start, row, images[part, :, row]
+                row += 1
+    for _ in events:
+        pass  # none, but those who made them may have something to do
 
 
 def timed(events: Iterator[Settled], spent: list[float]) -> Iterator[Settled]:

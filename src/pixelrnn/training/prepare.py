@@ -17,6 +17,7 @@ from pixelrnn.errors import ConfigError
 from pixelrnn.layers.normalised import NormalisedConv2d, fitted
 from pixelrnn.model import PixelModel
 from pixelrnn.model.conditions import LABELS_HINT, condition_of
+from pixelrnn.networks import NETWORKS
 from pixelrnn.training.batches import PixelBatches
 from pixelrnn.training.machine import Machine
 from pixelrnn.training.memory import kept_for_backward
@@ -73,18 +74,17 @@ def _build(preset: Preset, size: tuple[int, int], channels: int, **condition: An
 def check_fits_memory(preset: Preset, shape: Shape, machine: Machine, decoded: int = 0) -> None:
     """Check that a training step on images of this shape fits into memory, besides `decoded` bytes of pictures.
 
-    What a step keeps for its backward pass is measured on small images, and grows with the pixels of a batch.
+    What a step keeps for its backward pass is measured on small images, and grows with the pixels of a batch; of
+    attention that keeps a weight for every pair of pixels, with their square.
 
     Raises: MemoryLimitError if it does not
     """
     count, channels, *size = shape
-    small = (min(size[0], _MEASURED), min(size[1], _MEASURED))
-    with torch.random.fork_rng(devices=[]):  # the random numbers of the training stay the same
-        model = _build(preset, small, channels)
-        kept = kept_for_backward(model, bf16=preset.training.precision == "bf16")
+    pixels = size[0] * size[1]
+    kept = _kept_for_backward(preset, (min(size[0], _MEASURED), min(size[1], _MEASURED)), channels, pixels)
     gpu = machine.device != "cpu" and torch.cuda.is_available()
     batch = min(count, -(-preset.training.batch_size // (machine.nodes * (machine.devices if gpu else 1))))
-    step = batch * kept * size[0] * size[1] // (small[0] * small[1])
+    step = batch * kept
     what = f"A training step on {batch} images of {size[0]} x {size[1]}"
     if gpu:
         check_memory(what, step, torch.device("cuda"))
@@ -93,6 +93,21 @@ def check_fits_memory(preset: Preset, shape: Shape, machine: Machine, decoded: i
     check_memory(
         loaded if gpu else f"{what}, besides {loaded}," if decoded else what, decoded + step, torch.device("cpu")
     )
+
+
+def _kept_for_backward(preset: Preset, small: tuple[int, int], channels: int, pixels: int) -> int:
+    """The bytes that a step keeps of an image of so many pixels, from what it keeps of smaller ones."""
+
+    def per_pixel(size: tuple[int, int]) -> float:
+        with torch.random.fork_rng(devices=[]):  # the random numbers of the training stay the same
+            model = _build(preset, size, channels)
+            return kept_for_backward(model, bf16=preset.training.precision == "bf16") / (size[0] * size[1])
+
+    found, measured, grows = per_pixel(small), small[0] * small[1], 0.0
+    if NETWORKS[preset.model["network"]].trains_on_pairs and pixels > measured:
+        half = (small[0] // 2, small[1]) if small[0] > small[1] else (small[0], small[1] // 2)
+        grows = (found - per_pixel(half)) / (measured - half[0] * half[1])
+    return int(pixels * (found + max(0.0, grows) * (pixels - measured)))
 
 
 _MEASURED = 32  # the most rows and columns of the images with which memory is measured
