@@ -59,9 +59,12 @@ def data_set(name: str | None) -> str | None:
 
 RunFolder = Annotated[
     str,
-    typer.Argument(help="A run folder, a model folder, or a name from `pixelrnn list weights`.", callback=run_folder),
+    typer.Argument(
+        help="A run folder, a model folder, a name from `pixelrnn list weights`, or hf://user/name.",
+        callback=run_folder,
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
+Device = Annotated[str, typer.Option("--device", help="auto (a CUDA GPU if there is one), cpu or cuda.")]
 Guidance = Annotated[
     float,
     typer.Option(

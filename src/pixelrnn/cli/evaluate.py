@@ -41,7 +41,10 @@ EXAMPLE = (
 def run(
     run: RunFolder,
     data: str | None = typer.Option(
-        None, "--data", help="A data set's name or path; by default the training set.", callback=data_set
+        None,
+        "--data",
+        help="A data set's name or path; by default the one that the model was trained on.",
+        callback=data_set,
     ),
     split: DataSplit = "test",
     values: DataValues = None,

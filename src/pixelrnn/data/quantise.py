@@ -33,9 +33,9 @@ _CHUNK = 1 << 22  # pixels drawn at once: the random numbers of one chunk take 3
 class Levels:
     """How source values 0..values-1 become the levels 0..levels-1 that a model sees.
 
-    source:    number of values in the source, 2..256 (256 for bytes, 17 for the digits)
-    levels:    number of levels that the model sees, 2..values
-    binarise:  one of BINARISATIONS, only for 2 levels of a source with more; None there means "stochastic"
+    values    number of values in the source, 2..256 (256 for bytes, 17 for the digits)
+    levels    number of levels that the model sees, 2..values
+    binarise  one of BINARISATIONS, only for 2 levels of a source with more; None there means "stochastic"
 
     stochastic  every training batch is drawn anew; validation and test are drawn once, as for "fixed"
     fixed       every split is drawn once, with a generator of its own

@@ -46,7 +46,7 @@ def train(
 
     The folder is that of `pixelrnn train`: `pixelrnn sample`, `evaluate --data FILE`, ... take it.
 
-        model = pixelrnn.build("gated-pixelcnn", size=(28, 28), levels=256)
+        model = pixelrnn.build("gated-pixelcnn", size=(28, 28), levels=256, layers=8, width=64)
         pixelrnn.train(model, torchvision.datasets.FashionMNIST("data"), out="runs/fashion", epochs=5)
 
     Arguments:
