@@ -77,8 +77,8 @@ class TrainingSettings(Strict):
     )
     optimizer: Literal["adam", "adamw", "muon", "rmsprop"] = Field(
         default="adam",
-        description='optimizer: "adam", "adamw", "rmsprop", "muon" (for the weights between feature maps, adamw for all '
-        "others)",
+        description='optimizer: "adam", "adamw", "rmsprop", "muon" (for the weights between feature maps, adamw '
+        "for all others)",
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="peak learning rate")
     schedule: Literal["cosine", "constant"] = Field(
