@@ -128,7 +128,7 @@ def _write_page(folder: Path, model: PixelModel, test: ImageData, result: DemoRe
         ("Receptive field", "receptive_field.png", "The pixels that the middle one depends on, measured by gradients."),
     ]
     try:
-        html = page("What the model learned from handwritten digits", facts, result.rows(), pictures, folder)
+        html = page(f"What the model learned from {test.name}", facts, result.rows(), pictures, folder)
         write_atomic(folder / _PAGE, html.encode())
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be written: {error.strerror or error}.") from error

@@ -14,7 +14,7 @@ from test_misuse import DONE, FAILED, MISUSED, array, assert_refused, picture
 
 import pixelrnn
 import pixelrnn.errors
-from pixelrnn.data import load_data
+from pixelrnn.data import holds_pictures, load_data
 from pixelrnn.training.run_folder import finished, saved_preset
 
 SMALL = ("--set", "width=4", "--set", "layers=1", "--set", "batch_size=400")
@@ -184,6 +184,20 @@ def test_classes_that_do_not_fit_are_named(cli: Cli, class_run: Path, here: Path
 def test_dark_bytes_are_asked_about(cli: Cli, run: Path, here: Path) -> None:
     np.savez("dark.npz", test_images=load_data("digits", "test").images[:4] // 2)
     assert_refused(cli("evaluate", run, "--data", "dark.npz"), MISUSED, "above 8", "--values 17", "--values 256")
+
+
+def test_a_folder_with_a_tilde_and_one_that_is_called_like_a_data_set(
+    cli: Cli, run: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    Path("photos").mkdir()
+    for number in range(12):
+        Image.new("L", (20, 20), 20 * number).save(f"photos/{number}.png")
+    result = cli("evaluate", run, "--data", "~/photos", "--split", "all")  # resized, as without the tilde
+    assert result.status == 0, result.err
+    Path("digits").mkdir()
+    assert holds_pictures("./digits")
+    assert not holds_pictures("digits")
 
 
 def test_a_file_is_no_model_folder(here: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from PIL import Image
 
 import pixelrnn
 from pixelrnn.codec import Reader
+from pixelrnn.codec.archive import check_size
 from pixelrnn.codec.files import safe_name
 from pixelrnn.data import load_data
 from pixelrnn.errors import CodecError
@@ -276,6 +279,57 @@ def test_pictures_that_would_not_come_back_are_refused(
     assert not Path("x.prnn").exists()
     if options:
         assert cli("compress", "x.png", "-o", "x.prnn", "--model", colour, "--pixels-only").status == DONE
+
+
+def deep_png(path: Path) -> None:
+    """A PNG of 2 x 2 pixels in RGB with 16 bits per channel, which Pillow reads as 8."""
+    rows = b"".join(b"\0" + bytes(range(12)) for _ in range(2))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def test_pictures_of_more_than_8_bits_are_refused_though_pillow_reads_them(cli: Cli, colour: Path, here: Path) -> None:
+    deep_png(Path("deep.png"))
+    with Image.open("deep.png") as read:
+        assert read.mode == "RGB"
+    Path("deep.ppm").write_bytes(b"P6\n2 2\n65535\n" + bytes(24))
+    Path("plain.ppm").write_bytes(b"P3\n2 2\n1023\n" + b"1 2 3 " * 4)
+    picture(Path("shallow.jp2"), irreversible=False)
+    data = bytearray(Path("shallow.jp2").read_bytes())
+    where = data.find(b"\xff\x4f\xff\x51") + 42
+    data[where : where + 9 : 3] = bytes([15] * 3)
+    Path("deep.jp2").write_bytes(data)
+    for name in ("deep.png", "deep.ppm", "plain.ppm", "deep.jp2"):
+        result = cli("compress", name, "-o", "x.prnn", "--model", colour)
+        assert (result.status, "has more than 8 bits per channel" in result.err) == (FAILED, True), (name, result.err)
+    Path("fine.ppm").write_bytes(b"P6\n2 2\n255\n" + bytes(12))
+    for name in ("shallow.jp2", "fine.ppm"):
+        result = cli("compress", name, "-o", f"{name}.prnn", "--model", colour)
+        assert result.status == DONE, result.err
+
+
+def test_a_picture_that_no_archive_takes_is_refused_before_any_work(cli: Cli, here: Path) -> None:
+    Path("large.ppm").write_bytes(b"P6\n12000 8000\n255\n")  # only its header is read
+    result = cli("compress", "large.ppm", "-o", "x.prnn")
+    assert result.status == FAILED
+    assert result.err.startswith(
+        "error: large.ppm: An image of 8000 x 12000 with 3 channel(s) has more than 268,435,456"
+    )
+    with pytest.raises(CodecError, match="An image of 20000 x 20000"):
+        check_size(1, 20_000, 20_000)
+
+
+@pytest.mark.parametrize("name", ["12:30.png", "a\nb.png", "a\\b.png", os.fsdecode(b"\xe9.png")])
+def test_a_name_that_would_not_come_back_is_refused(name: str, cli: Cli, colour: Path, here: Path) -> None:
+    try:
+        picture(Path(name))
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    result = cli("compress", name, "-o", "x.prnn", "--model", colour)
+    assert (result.status, "Rename the file" in result.err) == (FAILED, True), result.err
 
 
 def test_wrong_use_is_one_clear_sentence(cli: Cli, colour: Path, here: Path) -> None:

@@ -136,6 +136,28 @@ def test_wrong_use_is_one_clear_sentence(cli: Cli, folder: Path, arguments: list
     assert len(result.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("channels", [2, 4, 8])
+def test_maps_of_any_number_of_channels_are_drawn(channels: int, cli: Cli, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    pixelrnn.build("pixelcnn", size=(8, 8), channels=channels, levels=4, layers=1, width=8).save(tmp_path / "model")
+    np.save(tmp_path / "many.npy", np.random.default_rng(0).integers(0, 4, (20, channels, 8, 8), dtype=np.uint8))
+    flags = ("--values", 4, "--split", "all", "--maps", tmp_path / "maps.png")
+    result = cli("score", tmp_path / "model", "--data", tmp_path / "many.npy", *flags)
+    assert result.status == 0, result.err
+    assert (tmp_path / "maps.png").stat().st_size
+
+
+def test_broken_pictures_of_a_set_are_an_error_and_not_a_smaller_set(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    for number in range(20):
+        Image.new("L", (8, 8), number % 17).save(tmp_path / "odd" / f"{number:02}.png")
+    good = cli("score", folder, "--normal", "digits", "--odd", tmp_path / "odd", "--values", 17)
+    assert "odd (20) against digits (300)" in good.out, good.err
+    (tmp_path / "odd" / "00.png").write_bytes(b"no picture")
+    broken = cli("score", folder, "--normal", "digits", "--odd", tmp_path / "odd", "--values", 17)
+    assert (broken.status, "00.png cannot be read" in broken.err) == (1, True), broken.out
+
+
 def test_an_input_is_not_overwritten(cli: Cli, folder: Path, tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     result = cli("score", folder, tmp_path / "a.png", "--maps", tmp_path / "a.png")

@@ -94,6 +94,12 @@ def test_an_npz_with_splits_keeps_them_and_their_labels(tmp_path: Path) -> None:
         load_data(tmp_path / "a.npz", "valid")
 
 
+def test_labels_that_are_ids_are_no_classes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "ids.npz", images=numbered(20, 4, 4), labels=np.arange(20) + 1_700_000_000)
+    data = load_data(tmp_path / "ids.npz", "train")
+    assert (data.labels, data.class_names) == (None, ())
+
+
 def test_classes_are_counted_over_all_splits(tmp_path: Path) -> None:
     arrays = {"train_images": numbered(2, 4, 4), "train_labels": np.array([0, 1])}
     np.savez(tmp_path / "a.npz", **arrays, test_images=numbered(1, 4, 4), test_labels=np.array([4]))

@@ -417,6 +417,12 @@ def test_arrays_are_packed_with_the_splits_that_they_have(tmp_path: Path, monkey
     same(tmp_path / "plain.npy", tmp_path / "again", every)
 
 
+def test_images_of_many_channels_are_packed(tmp_path: Path) -> None:
+    np.save(tmp_path / "many.npy", np.random.default_rng(0).integers(0, 256, (20, 8, 12, 9), dtype=np.uint8))
+    pack(tmp_path / "many.npy", tmp_path / "packed")
+    same(tmp_path / "many.npy", tmp_path / "packed", ("train", "valid", "test"))
+
+
 def test_a_built_in_data_set_is_packed_with_its_number_of_values(tmp_path: Path) -> None:
     calls: list[tuple[str, int, int]] = []
     packed = pack("digits", tmp_path / "packed", progress=lambda *progress: calls.append(progress))

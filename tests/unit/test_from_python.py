@@ -17,7 +17,9 @@ import pixelrnn
 from pixelrnn.data.from_dataset import FromDataset, from_dataset, held_out
 from pixelrnn.errors import ConfigError, DataError, ImageError, RunFolderError
 from pixelrnn.model import PixelModel
+from pixelrnn.training.batches import Images
 from pixelrnn.training.loggers import check_loggers
+from pixelrnn.training.machine import Machine
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "warmup": 0}
 
@@ -110,7 +112,16 @@ def test_what_a_dataset_draws_by_chance_is_drawn_again_in_every_epoch() -> None:
     images = from_dataset(Random(), 4).images
     assert isinstance(images, FromDataset)
     assert not np.array_equal(images[:], images[:])
+    kept = Images(images)
+    kept.put_on(torch.device("cuda"))  # there, one draw would be kept for good
+    assert kept.pixels is images
     assert images.through(np.array([7, 7, 7, 7], dtype=np.uint8))[[1]].tolist() == np.full((1, 1, 6, 5), 7).tolist()
+
+
+def test_auto_is_a_gpu_of_cuda_or_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, chosen in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert (Machine().accelerator, Machine("cpu").accelerator) == (chosen, "cpu")
 
 
 def test_a_tenth_is_held_out_and_shared_with_no_training_image() -> None:

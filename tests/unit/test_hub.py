@@ -197,3 +197,6 @@ def test_a_model_that_is_not_there_and_a_hub_that_cannot_be_reached_are_one_sent
         pixelrnn.load("hf://someone/else")
     with pytest.raises(ConfigError, match="user/name"):
         small().push_to_hub("stripes")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens
+    with pytest.raises(DownloadError, match=r"could not be written to someone/stripes"):
+        small().push_to_hub("someone/stripes", token="t")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import signal
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,13 +20,13 @@ import torch
 from PIL import Image
 
 import pixelrnn
-from pixelrnn.data import load_data
+from pixelrnn.data import Levels, load_data
 from pixelrnn.errors import ConfigError, RunFolderError, StoppedError
 from pixelrnn.measure.evaluation import evaluate, levels_for, load_like
 from pixelrnn.model import PixelModel
 from pixelrnn.sampling.choosers import uniforms
 from pixelrnn.training import module, run_folder
-from pixelrnn.training.batches import EpochOrder, Images
+from pixelrnn.training.batches import EpochOrder, Images, PixelBatches
 from pixelrnn.training.callbacks import Bar, Progress
 from pixelrnn.training.checkpoints import Checkpoints
 from pixelrnn.training.machine import Machine
@@ -304,6 +307,16 @@ def test_the_processes_shares_of_a_batch_are_the_batch(world: int) -> None:
             place = batch * 8 + images.index(part[0])
             assert share.first == place, "the place in the epoch, which the random numbers are of"
             assert share.counts or part == images[:1], "a process without an image takes one, for nothing"
+
+
+def test_more_processes_than_validation_images_are_refused() -> None:
+    data = dataclasses.replace(load_data("digits", "valid"), images=np.zeros((3, 1, 8, 8), np.uint8), labels=None)
+    batches = PixelBatches(data, data, Levels(17, 17), batch_size=2, seed=0)
+    for world in (3, 4):
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        batches.trainer = SimpleNamespace(strategy=strategy, global_rank=0, world_size=world)
+        with pytest.raises(ConfigError, match="3 validation images are too few for 4") if world > 3 else nullcontext():
+            batches.setup("fit")
 
 
 def test_training_on_arrays_that_are_levels_already(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from serving import Page, serving
 from websockets.exceptions import InvalidStatus
 
 import pixelrnn
-from pixelrnn.codec.files import safe_name
+from pixelrnn.codec import Writer
+from pixelrnn.codec.files import Image as Packed
+from pixelrnn.codec.files import safe_name, write_images
 from pixelrnn.errors import ConfigError
 from pixelrnn.report.sheets import interpolations
 from pixelrnn.web.models import named
@@ -156,6 +158,18 @@ def test_a_picture_is_compressed_and_comes_back(page: Page, mode: str) -> None:
     other = "exact-gray" if mode == "RGB" else "exact"
     refused = page.post(f"/api/compress?model={other}", file.getvalue(), {"Content-Type": "image/png"})
     assert (refused.status, "Choose another model" in refused.json["detail"]) == (422, True)
+
+
+def test_of_several_pictures_the_first_is_shown(page: Page, models: dict[str, Path]) -> None:
+    pixels = [noise(height, 6, 3).transpose(2, 0, 1) for height in (5, 7, 9)]
+    file, names = io.BytesIO(), ("a.png", "b.png", "c.png")
+    writer = Writer(file, pixelrnn.load(models["exact"]), "exact")
+    write_images(writer, [Packed(*pair) for pair in zip(names, pixels, strict=True)], lambda _: None)
+    writer.close()
+    back = page.post("/api/decompress", file.getvalue(), {"Content-Type": "application/octet-stream"}).json
+    assert (back["name"], back["images"]) == ("a.png", 3)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(back["png"]))))
+    assert (shown.transpose(2, 0, 1) == pixels[0]).all()
 
 
 GOOD = {"model": "digits", "picture": picture(noise(8, 8, 1))}

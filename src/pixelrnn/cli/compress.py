@@ -79,6 +79,8 @@ def run(
     named = dict(islice(_named(pictures or []).items(), count))
     headers = headers_of(named.values(), skip_broken)
     named = {name: path for name, path in named.items() if path in headers}
+    for path, header in headers.items():
+        _check_size(path, header)
     model = model or (PHOTO if data else _model_for({name: headers[path] for name, path in named.items()}))
     used = PixelModel.load(model)
     note_compiling(used)
@@ -108,6 +110,16 @@ def run(
     typer.echo(f"{out}  {several(done, 'image')}   {size}   {clock.seconds:.1f} s")
 
 
+def _check_size(path: Path, header: Header) -> None:
+    """Raises CodecError, before any work, for a picture that is larger than an archive takes."""
+    from pixelrnn.codec.archive import check_size
+
+    try:
+        check_size(1 if header.gray else 3, *header.size)
+    except CodecError as error:
+        raise CodecError(f"{path}: {error}") from error
+
+
 def _check_replaceable(out: Path, overwrite: bool) -> None:
     """Raises ConfigError if a file is there, unless it is an archive that is to be replaced: a name given by mistake is
     no loss."""
@@ -123,7 +135,6 @@ def _check_replaceable(out: Path, overwrite: bool) -> None:
 
 def _named(paths: list[Path]) -> dict[str, Path]:
     """The pictures by their names, those of a folder as in the folder."""
-    from pixelrnn.codec.files import safe_name
     from pixelrnn.data.picture_folder import pictures_in
 
     named: dict[str, Path] = {}
@@ -136,8 +147,28 @@ def _named(paths: list[Path]) -> dict[str, Path]:
                 raise ConfigError(
                     f"{named[name]} and {each} are both called {name}. Compress them in files of their own."
                 )
-            named[str(safe_name(name))] = each
+            named[_kept_name(name, each)] = each
     return named
+
+
+def _kept_name(name: str, path: Path) -> str:
+    """The name in the archive.
+
+    Raises: CodecError if no archive keeps it
+    """
+    from pixelrnn.codec.files import safe_name
+
+    try:
+        name.encode()
+        kept = str(safe_name(name))
+    except (UnicodeEncodeError, CodecError):
+        kept = "\n"
+    if "\n" in kept:
+        raise CodecError(
+            f"{str(path)!r} cannot be compressed under its name, which has a colon, a backslash, a line break or "
+            "letters that are not UTF-8: not every system could restore it. Rename the file."
+        )
+    return kept
 
 
 def _model_for(headers: dict[str, Header]) -> str:
@@ -181,7 +212,7 @@ def _of_data(
     from pixelrnn.data.loading import holds_pictures
     from pixelrnn.measure.evaluation import check_names, levels_for, load_like
 
-    if holds_pictures(Path(data)):
+    if holds_pictures(data):
         raise ConfigError(
             f"With --data the pictures of {data} would be brought to the model's size and colours. To keep their very "
             f"pixels:  pixelrnn compress {data} -o FILE.prnn"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pixelrnn.errors import StoppedError
+
 if TYPE_CHECKING:
     from pixelrnn.training.callbacks import Progress
 
@@ -21,7 +23,7 @@ def run(
 ) -> None:
     """Train a small model on real handwritten digits, evaluate it, sample from it, complete images, write a report.
 
-    Training takes about 100 seconds on two CPU cores; after that, the trained model is used again.
+    Training takes one to two minutes on two CPU cores; after that, the trained model is used again.
     """
     from pixelrnn.demo import run_demo
 
@@ -34,7 +36,7 @@ def run(
             on_training=lambda: _announce(preset),
             on_validation=_report,
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoppedError):
         typer.echo("Stopped. Run the same command again to continue.", err=True)
         raise typer.Exit(1) from None
     typer.echo(result.table())

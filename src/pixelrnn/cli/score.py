@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,12 +184,9 @@ def _files(paths: list[Path], skip_broken: bool) -> list[Path]:
 
 def _compared(model: PixelModel, name: str, split: str, count: int | None, values: int | None) -> Chosen:
     """The images of a data set: all of one that comes without splits, so that none is left out."""
-    from pixelrnn.data import data_names
+    from pixelrnn.data import has_splits
 
-    if name not in data_names():
-        with suppress(ConfigError, DataError):
-            return first_images(model, name, "all", count, values)
-    return first_images(model, name, split, count, values)
+    return first_images(model, name, split if has_splits(name) else "all", count, values)
 
 
 def _read(model: PixelModel, files: list[Path], size: tuple[int, int] | None, skip_broken: bool) -> Iterator[Chosen]:

@@ -40,10 +40,11 @@ MAGIC = b"\x93PRNN"
 PLAIN, LABELLED = 1, 2  # versions: without and with classes
 CODED, STORED, END = 1, 2, 0
 LARGEST = 1 << 28
-"""Pixels of a block, at most: what a damaged header can make a reader allocate."""
+"""Values of a block, at most: what a damaged header can make a reader allocate."""
 _MOST_IMAGES = 1 << 20
 _NAMES = 1 << 26  # bytes of the names of a block
 _MOST_CLASSES = 1 << 16
+_MOST_CHANNELS = 255
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -123,6 +124,8 @@ class Writer:
                 "Only an exact model compresses: make one with  pixelrnn quantise RUN --out RUN-exact   or, in Python, "
                 "model.quantised(images)."
             )
+        if model.channels > _MOST_CHANNELS:
+            raise CodecError(f"An archive holds images of at most {_MOST_CHANNELS} channels, not {model.channels}.")
         self.file, self.model, self.images = file, model, 0
         called = name.encode()[:255]
         classes = classes_of(model)
@@ -162,6 +165,15 @@ class Writer:
         self.size += len(data)
 
 
+def check_size(channels: int, height: int, width: int) -> None:
+    """Raises CodecError for an image that is larger than a block may be."""
+    if channels * height * width > LARGEST:
+        raise CodecError(
+            f"An image of {height} x {width} with {channels} channel(s) has more than {LARGEST:,} values, the most "
+            "that an archive takes. Cut it into parts."
+        )
+
+
 def packed(
     model: ExactModel,
     images: Pixels,
@@ -172,7 +184,10 @@ def packed(
     verify: bool = True,
 ) -> bytes:
     """The bytes of a block: see `Writer.add`."""
-    count, _, height, width = images.shape
+    count, channels, height, width = images.shape
+    check_size(channels, height, width)
+    if any("\n" in name for name in names):
+        raise CodecError("The name of an image must not have a line break: an archive keeps a name a line.")
     stored, classes = deflated(images), classes_of(model)
     content, kind = stored, STORED
     if classes and labels is None:

@@ -19,7 +19,7 @@ from pixelrnn.data.images import (
     a_few,
     without_classes,
 )
-from pixelrnn.data.loading import holds_pictures, load_data
+from pixelrnn.data.loading import has_splits, holds_pictures, load_data
 from pixelrnn.data.on_disk import OnDisk
 from pixelrnn.data.packed import check_packed, load_packed, write_packed
 from pixelrnn.data.packing import PackedSet, pack
@@ -46,6 +46,7 @@ __all__ = [
     "data_descriptions",
     "data_names",
     "grid",
+    "has_splits",
     "holds_pictures",
     "load_data",
     "load_packed",

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelrnn.data.cache import cached_array
-from pixelrnn.data.images import ALL, SPLITS, ImageData, Labels, Pixels, check_split
+from pixelrnn.data.images import ALL, MOST_CLASSES, SPLITS, ImageData, Labels, Pixels, check_split
 from pixelrnn.data.npz import ArrayHeader, check_bytes, npz_headers, read_npy, read_npz
 from pixelrnn.data.on_disk import OnDisk
 from pixelrnn.data.pixels import as_pixels, check_images, taken_layout
@@ -41,10 +41,17 @@ def array_splits(path: Path) -> tuple[str, ...]:
     """
     if path.suffix.lower() != ".npz":
         return splits_of(len(np.atleast_1d(read_npy(path))))
-    headers = npz_headers(path)
-    images = headers.get("images")
-    named = tuple(split for split in SPLITS if f"{split}_images" in headers)
-    return named or splits_of(images.shape[0] if images is not None and images.shape else 0)
+    images = npz_headers(path).get("images")
+    return named_splits(path) or splits_of(images.shape[0] if images is not None and images.shape else 0)
+
+
+def named_splits(path: Path) -> tuple[str, ...]:
+    """The splits that an `.npz` file names.
+
+    Raises:  DataError for a file that is damaged
+    """
+    headers = npz_headers(path) if path.suffix.lower() == ".npz" else {}
+    return tuple(split for split in SPLITS if f"{split}_images" in headers)
 
 
 def _load_npy(path: Path, split: str) -> ImageData:
@@ -85,6 +92,8 @@ def _load_npz(path: Path, split: str) -> ImageData:
     if labels is not None and places is not None:
         labels = labels[places]
     names = () if labels is None else _class_names(path, headers)
+    if labels is not None and not names:
+        labels = None
     total = None if places is None else count
     images, layout = cached_array(path, f"{key}:{split}", make), taken_layout(headers[key].shape)
     return ImageData(path.stem, split, images, labels, names, 256, total, layout=layout)
@@ -114,9 +123,14 @@ def _labels(path: Path, key: str, count: int, headers: dict[str, ArrayHeader]) -
 
 
 def _class_names(path: Path, headers: dict[str, ArrayHeader]) -> tuple[str, ...]:
-    """The class names in the file, or else the numbers; over all splits, so that every split has the same classes."""
+    """The class names in the file, or else the numbers; over all splits, so that every split has the same classes.
+
+    None if there are so many that the labels are numbers of something else.
+    """
     keys = [key for key in headers if key == "labels" or key.removesuffix("_labels") in SPLITS]
     count = 1 + max(int(read_npz(path, key).max(initial=0)) for key in keys)
+    if "class_names" not in headers and count > MOST_CLASSES:
+        return ()
     if "class_names" not in headers:
         return tuple(str(number) for number in range(count))
     names = tuple(str(name) for name in read_npz(path, "class_names").ravel())

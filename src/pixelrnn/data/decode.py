@@ -7,6 +7,7 @@ to 8 bits. If a size is given, the picture is cropped around its centre to that 
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -101,6 +102,8 @@ def decode_exactly(path: Path, *, metadata: bool = True, pixel_limit: int | None
         frames = getattr(picture, "n_frames", 1)
         if not what and frames > 1:
             what = f"{frames} frames"
+        if not what and _is_deeper(picture, path):
+            what = "more than 8 bits per channel"
         if what:
             raise ImageError(
                 f"{path} has {what}, but only gray and RGB pictures of 8 bits per channel are kept exactly. Convert it "
@@ -115,6 +118,29 @@ def decode_exactly(path: Path, *, metadata: bool = True, pixel_limit: int | None
         picture.load()
         array = np.array(picture.convert("L" if _is_gray(picture) else "RGB"), dtype=np.uint8)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _is_deeper(picture: Image.Image, path: Path) -> bool:
+    """Whether the file has more than 8 bits per channel, though Pillow decodes it to 8: that is in what it gives its
+    decoders, or for some formats in the header alone."""
+    for decoder, _, _, arguments in getattr(picture, "tile", ()):
+        several = arguments if isinstance(arguments, tuple) else (arguments,)
+        if any(isinstance(each, str) and _DEEP_RAW_MODE.search(each) for each in several):
+            return True
+        if decoder.startswith("ppm") and any(isinstance(each, int) and each > 255 for each in several):  # the maximum
+            return True
+    if picture.format not in ("JPEG2000", "AVIF"):
+        return False
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    if picture.format == "AVIF":  # a box: version and flags, the number of channels, the bits of each
+        where = head.find(b"pixi") + 8
+        return where >= 8 and any(bits > 8 for bits in head[where + 1 : where + 1 + head[where]])
+    where = head.find(b"\xff\x4f\xff\x51") + 42  # the first component's depth, less 1, in the marker SIZ
+    return where >= 42 and (head[where] & 127) + 1 > 8
+
+
+_DEEP_RAW_MODE = re.compile(";16[BLN]")
 
 
 def _limit(pixel_limit: int | None) -> int:

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelrnn.data.images import ImageData, Labels, PixelStore, ProgressCallback
+from pixelrnn.data.images import MOST_CLASSES, ImageData, Labels, PixelStore, ProgressCallback
 from pixelrnn.data.on_disk import OnDemand
 from pixelrnn.data.pixels import Pixels, as_pixels, check_values
 from pixelrnn.data.splits import split_places
 from pixelrnn.errors import DataError, ImageError
-
-_MOST_CLASSES = 10_000
 
 
 class FromDataset(OnDemand):
@@ -28,6 +26,8 @@ class FromDataset(OnDemand):
         image      (C, H, W) of every image
         table      see `OnDemand`
     """
+
+    fixed = False
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ def _labels(labels: npt.NDArray[Any], count: int) -> Labels:
 
 def _named(images: PixelStore, labels: Labels | None, names: tuple[str, ...], values: int, name: str) -> ImageData:
     count = 0 if labels is None else int(labels.max(initial=0)) + 1
-    if count > _MOST_CLASSES:
+    if count > MOST_CLASSES:
         labels, count = None, 0  # numbers of something else
     if len(names) < count:
         names = tuple(str(number) for number in range(count))

@@ -28,6 +28,7 @@ Shape: TypeAlias = tuple[int, int, int, int]
 
 _LOOKED_AT = 1 << 25  # values
 SPLITS = ("train", "valid", "test")
+MOST_CLASSES = 10_000  # more different labels are numbers of something else
 ALL = "all"  # every image of a data set that comes without splits and is otherwise split here
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pixelrnn.data.arrays import array_splits, load_array_file
+from pixelrnn.data.arrays import array_splits, load_array_file, named_splits
 from pixelrnn.data.builtin import BUILT_IN, builtin_splits, load_builtin
 from pixelrnn.data.images import (
     ALL,
@@ -18,7 +18,7 @@ from pixelrnn.data.images import (
     check_split,
 )
 from pixelrnn.data.packed import holds_packed, load_packed, packed_splits
-from pixelrnn.data.picture_folder import load_folder
+from pixelrnn.data.picture_folder import load_folder, split_folders
 from pixelrnn.errors import ConfigError, unknown
 
 
@@ -57,7 +57,7 @@ def load_data(
     path = data_path(name_or_path)
     if path is None:
         return check_fits(load_builtin(str(name_or_path), split, progress), size, channels, str(name_or_path))
-    if holds_pictures(path):
+    if holds_pictures(name_or_path):
         return load_folder(path, split, size=size, channels=channels, skip_broken=skip_broken, on_pictures=on_pictures)
     found = (load_packed if path.is_dir() else load_array_file)(path, split)
     return check_fits(found, size, channels, str(name_or_path))
@@ -80,9 +80,24 @@ def data_path(name_or_path: str | Path) -> Path | None:
     return path
 
 
-def holds_pictures(path: Path) -> bool:
-    """Whether a path is a folder of pictures, which can be resized, rather than a packed data set."""
-    return path.is_dir() and not holds_packed(path)
+def holds_pictures(name_or_path: str | Path) -> bool:
+    """Whether a data set is a folder of pictures, which can be resized, rather than a packed or a built-in one.
+
+    Raises:  ConfigError if there is no data set of that name or path
+    """
+    path = data_path(name_or_path)
+    return path is not None and path.is_dir() and not holds_packed(path)
+
+
+def has_splits(name_or_path: str | Path) -> bool:
+    """Whether a data set comes with splits of its own, rather than being split here.
+
+    Raises:  ConfigError if there is no data set of that name or path; DataError if it is damaged
+    """
+    path = data_path(name_or_path)
+    if path is None or not holds_pictures(path):
+        return path is None or path.is_dir() or bool(named_splits(path))
+    return bool(split_folders(path))
 
 
 def splits_in(name_or_path: str | Path) -> tuple[str, ...]:

@@ -36,6 +36,8 @@ class OnDemand(ABC):
 
     ndim = 4
     dtype = np.dtype(np.uint8)
+    fixed = True
+    """Whether the images are the same whenever they are read."""
 
     def __init__(self, shape: tuple[int, int, int, int], table: Pixels | None = None) -> None:
         self.shape, self._table = shape, table

@@ -64,7 +64,7 @@ class Index(_Strict):
     version: Literal[2] = 2
     name: str
     values: Annotated[int, Field(ge=2, le=256)]
-    image: tuple[Annotated[int, Field(ge=1, le=4)], _Least1, _Least1]
+    image: tuple[Annotated[int, Field(ge=1, le=MOST_CHANNELS)], _Least1, _Least1]
     class_names: tuple[str, ...]
     splits: Annotated[dict[Literal["train", "valid", "test"], Split], Field(min_length=1)]
 

@@ -202,16 +202,23 @@ def _class(file: _File) -> str:
     return first if rest else ""
 
 
+def split_folders(path: Path) -> list[str]:
+    """The sub-folders of a folder that have the names of splits.
+
+    Raises:  DataError if the folder cannot be read
+    """
+    try:
+        return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and entry.name.lower() in _SPLIT_FOLDERS)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as a folder: {error.strerror}.") from error
+
+
 def _files_by_split(path: Path, needed: str | None) -> tuple[dict[str, list[_File]], int | None]:
     """The files of each split that the folder has or is split into, and in the latter case their number.
 
     Raises:  DataError if the folder cannot be read, or holds too few pictures for the split that is needed
     """
-    try:
-        names = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
-    except OSError as error:
-        raise DataError(f"{path} cannot be read as a folder: {error.strerror}.") from error
-    folders = [name for name in names if name.lower() in _SPLIT_FOLDERS]
+    folders = split_folders(path)
     if folders:
         files: dict[str, list[_File]] = {}
         for name in folders:

@@ -77,9 +77,9 @@ def load_like(
     name = name_or_path or settings.get("name")
     if not name:
         raise ConfigError("This model does not record what it was trained on. Name a data set:  --data NAME|PATH")
-    if not name_or_path and name not in data_names() and not Path(name).exists():
+    if not name_or_path and name not in data_names() and not Path(name).expanduser().exists():
         raise ConfigError(f"The model was trained on {name!r}, which was not found. Give its path:  --data PATH")
-    if name not in data_names() and holds_pictures(Path(name)):  # pictures are brought to the model's size and colours
+    if holds_pictures(name):  # pictures are brought to the model's size and colours
         skip_broken = bool(settings.get("skip_broken"))
         data = load_data(name, split, size=model.size, channels=model.channels, skip_broken=skip_broken)
     else:

@@ -102,11 +102,9 @@ def card(text: str, repo: str, network: str, about: dict[str, Any]) -> str:
 
 def _asked(what: Callable[[], T], failed: str) -> T:
     """What the Hub answers, its errors in one sentence."""
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
         return what()
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+    except Exception as error:  # the Hub's own, and those of the library that it talks through, which are of no kind
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DownloadError(f"{failed}: {first.rstrip('.')}.") from error
 

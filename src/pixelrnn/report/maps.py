@@ -50,7 +50,9 @@ def save_maps(shown: list[Map], path: Path, levels: int, kind: str, *, smooth: i
     for index, (name, image, strange) in enumerate(shown):
         row, column = index // columns, 2 * (index % columns)
         pixels = in_bytes(image[None], levels)[0].permute(1, 2, 0).numpy().astype(np.uint8)
-        panels[row, column].imshow(pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels, interpolation="nearest")
+        if pixels.shape[2] != 3:  # the mean of channels that are no colours
+            pixels = pixels.mean(2, keepdims=True).round().astype(np.uint8).repeat(3, 2)
+        panels[row, column].imshow(pixels, interpolation="nearest")
         panels[row, column].set_title(_short(name), fontsize=8)
         drawn = panels[row, column + 1].imshow(
             drawn_maps[index],

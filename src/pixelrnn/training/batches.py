@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pixelrnn.data import ImageData, Levels
+from pixelrnn.errors import ConfigError
 from pixelrnn.model.conditions import torch_labels
 
 # Larger batches are slower on a CPU: the system allocates and clears memory for their feature maps every time.
@@ -34,8 +35,9 @@ class Images(Dataset[Batch]):
         self.labels = torch_labels(labels)
 
     def put_on(self, device: torch.device) -> None:
-        """Move the images to a GPU if they take at most a quarter of its free memory."""
-        if not isinstance(self.pixels, Tensor) and device.type == "cuda":
+        """Move the images to a GPU if they take at most a quarter of its free memory, and are not drawn anew."""
+        fixed = getattr(self.pixels, "fixed", True)  # an array is
+        if fixed and not isinstance(self.pixels, Tensor) and device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
             if self.pixels.nbytes <= free // 4:
                 self.pixels = torch.from_numpy(np.ascontiguousarray(self.pixels)).to(device)
@@ -166,6 +168,11 @@ class PixelBatches(lightning.LightningDataModule):
             for images in (self.train, self.valid) if not self.workers else ():
                 images.put_on(self.trainer.strategy.root_device)
             rank, world = self.trainer.global_rank, self.trainer.world_size
+            if len(self.valid) < world:
+                raise ConfigError(
+                    f"{len(self.valid)} validation images are too few for {world} processes, each of which needs one. "
+                    "Train with fewer."
+                )
             self.order = EpochOrder(len(self.train), self.batch_size, self.seed, rank, world)
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -17,7 +17,7 @@ from pixelrnn.model.processes import LAUNCHERS
 class Machine:
     """The devices and processes of a training run.
 
-    device        "auto", "cpu" or "cuda"
+    device        "cpu", "cuda", or "auto": a CUDA GPU if there is one
     devices       processes on each machine, one per device
     nodes         machines; each runs the same command, started by torchrun or SLURM
     strategy      a strategy of Lightning: "auto" (ddp for several processes), "ddp", ...
@@ -52,6 +52,11 @@ class Machine:
                 f"Training on {self.nodes} machines needs a launcher that starts this command on each: torchrun, or "
                 "srun in a SLURM job. See docs/scaling.md."
             )
+
+    @property
+    def accelerator(self) -> str:
+        """The accelerator for Lightning, whose own "auto" may choose one without float64, which likelihoods need."""
+        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
     @property
     def chosen_strategy(self) -> str:

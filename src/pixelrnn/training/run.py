@@ -242,7 +242,7 @@ def _trainer(
 ) -> lightning.Trainer:
     settings = preset.training
     arguments: dict[str, Any] = {
-        "accelerator": machine.device,
+        "accelerator": machine.accelerator,
         "devices": machine.devices,
         "num_nodes": machine.nodes,
         "strategy": machine.chosen_strategy,

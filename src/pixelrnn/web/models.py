@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import torch
@@ -226,9 +227,10 @@ def _field(model: PixelModel, row: int, column: int, size: tuple[int, int]) -> T
 
 def _command(name: str, request: Sample, classes: list[str]) -> str:
     """The command that draws the same images."""
-    parts = ["pixelrnn sample", name, f"-n {request.n}", f"--seed {request.seed}"]
+    parts = ["pixelrnn sample", quote(name), f"-n {request.n}", f"--seed {request.seed}"]
     if request.label is not None:
-        parts.append(f"--label {classes[request.label] if request.label < len(classes) else request.label}")
+        named = classes[request.label] if request.label < len(classes) else str(request.label)
+        parts.append(f"--label {quote(named)}")
     for option in ("temperature", "guidance"):
         if (value := getattr(request, option)) != 1:
             parts.append(f"--{option} {value:g}")

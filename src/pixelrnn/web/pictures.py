@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelrnn.codec import Reader, Writer
-from pixelrnn.codec.files import Image, read_images, write_images
+from pixelrnn.codec.files import Image, write_images
 from pixelrnn.data.decode import decode_exactly
 from pixelrnn.errors import CodecError, ImageError, PixelRNNError
 from pixelrnn.exact import IntegerHead
@@ -56,20 +56,21 @@ def decompressed(model: PixelModel, data: bytes) -> tuple[str, int, bytes]:
     """
     from PIL import Image as Pictures
 
-    blocks = list(Reader(io.BytesIO(data)).blocks())
-    if not blocks:
-        raise CodecError("The file holds no picture.")
-    if blocks[0].pixels > PIXELS:
-        raise CodecError(f"The page takes {PIXELS:,} pixels at most. Use:  pixelrnn decompress FILE -o FOLDER")
     reader = Reader(io.BytesIO(data))
     reader.check_model(model)
-    first = next(iter(read_images(reader, model, _nothing, only=blocks[0].names[:1] or ["0"])))
-    if len(first.pixels) not in (1, 3) or model.levels != 256:
+    if model.channels not in (1, 3) or model.levels != 256:
         raise CodecError("The page shows pictures of 1 or 3 channels and 256 levels only.")
+    blocks = reader.blocks()
+    first = next(blocks, None)
+    if first is None:
+        raise CodecError("The file holds no picture.")
+    if first.pixels > PIXELS:
+        raise CodecError(f"The page takes {PIXELS:,} pixels at most. Use:  pixelrnn decompress FILE -o FOLDER")
+    count = first.images + sum(block.images for block in blocks)  # each is forgotten before the next one is read
+    picture = reader.decode(model, first, _nothing)[0]
     file = io.BytesIO()
-    pixels = first.pixels[0] if len(first.pixels) == 1 else first.pixels.transpose(1, 2, 0)
-    Pictures.fromarray(pixels).save(file, "PNG")
-    return first.name or "0", sum(block.images for block in blocks), file.getvalue()
+    Pictures.fromarray(picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)).save(file, "PNG")
+    return first.names[0] if first.names else "0", count, file.getvalue()
 
 
 def _decoded(data: bytes) -> np.ndarray:

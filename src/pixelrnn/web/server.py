@@ -21,7 +21,7 @@ def serve(names: list[str], host: str, port: int, on_ready: Callable[[str], None
     Arguments: port, 0 for any that is free; on_ready, called with the address of the page
     Raises:    ConfigError if the address cannot be used, or one of the names is no model
     """
-    app = create_app(names, hosts=() if is_loopback(host) else None)
+    app = create_app(names, hosts=(host,) if is_loopback(host) else None)
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:

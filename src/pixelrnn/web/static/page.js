@@ -179,7 +179,7 @@ async function bytesOf(file, { width, height, channels }) {
   for (let at = 0; at < width * height; at++) {
     const [red, green, blue] = data.subarray(4 * at, 4 * at + 3);
     if (channels === 3) found.set([red, green, blue], 3 * at);
-    else found[at] = Math.round(0.299 * red + 0.587 * green + 0.114 * blue);
+    else found.fill(Math.round(0.299 * red + 0.587 * green + 0.114 * blue), channels * at, channels * (at + 1));
   }
   return found;
 }
