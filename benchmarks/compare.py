@@ -162,6 +162,8 @@ def main() -> int:
     for name, seconds in new.items():
         before = f"{old[name]:12.4f}{seconds:12.4f}{ratios[name]:8.2f}" if name in old else f"{'':12}{seconds:12.4f}"
         print(f"{name:45}{before}{'   slower' if ratios.get(name, 0) > options.limit else ''}")
+    if lost := old.keys() - new.keys():
+        sys.exit(f"error: this tree does not run: {', '.join(sorted(lost))}")
     result = {"commit": git("rev-parse", "HEAD"), "machine": machine(), "seconds": new}
     if options.json:
         options.json.write_text(

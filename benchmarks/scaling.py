@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py
 
-Counted here: operations of a step (the weights that no mask hides; backward twice forward), bytes that a step keeps for
-its backward pass in bfloat16, weights with Adam and their average. Assumed, and said so in the table: the rate of a GPU
-and the share of it that is reached.
+Counted here: operations of a step (the weights that no mask hides; backward twice forward), bytes that each image adds
+to what a step keeps for its backward pass in bfloat16, weights with Adam and their average. Assumed, and said so in the
+table: the rate of a GPU and the share of it that is reached.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from __future__ import annotations
 import argparse
 from typing import NamedTuple
 
-import torch
 from common import flop_per_pixel
-from torch import Tensor
 
 import pixelrnn
+from pixelrnn.training.memory import kept_for_backward
 
 SIDE, LEVELS = 64, 256
 
@@ -36,23 +35,6 @@ CASES = [
     Case("half the width", 20, 192, 128, 200_000),
     Case("small", 12, 96, 128, 100_000),
 ]
-
-
-def kept_bytes(model: pixelrnn.PixelModel) -> int:
-    """What the backward pass of one image needs, each piece of memory once."""
-    pieces: dict[int, int] = {}
-    weights = {each.untyped_storage().data_ptr() for each in model.parameters()}
-
-    def keep(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        if storage.data_ptr() not in weights:
-            pieces[storage.data_ptr()] = storage.nbytes()
-        return x
-
-    image = torch.randint(0, LEVELS, (1, 3, SIDE, SIDE))
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), torch.autocast("cpu", torch.bfloat16):
-        loss = model.log_prob(image)  # noqa: F841  (what is kept lives as long as it)
-    return sum(pieces.values())
 
 
 def main() -> None:
@@ -79,7 +61,7 @@ def main() -> None:
         )
         flop = 3 * flop_per_pixel(model) * SIDE**2
         total = flop * case.batch * case.steps
-        kept = kept_bytes(model)
+        kept = kept_for_backward(model, bf16=True)
         each = [f"{total / (args.peak * 1e12 * args.reached * gpus) / 3600:.2g}" for gpus in args.gpus]
         print(
             f"| {case.name} | {case.layers} x {case.width} | {model.num_parameters / 1e6:.1f} M | {flop / 1e12:.2f} | "

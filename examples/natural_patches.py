@@ -3,8 +3,8 @@
     python examples/natural_patches.py PHOTOGRAPHS patches.npz [--side 32]
     pixelrnn train ride --data patches.npz --out runs/ride
 
-PHOTOGRAPHS is a folder of pictures. All patches of a picture go to the same split: of every twelve pictures in order of
-name, the last two are for testing, the one before them for validation, the others for training. A patch is side x side
+PHOTOGRAPHS is a folder of pictures. All patches of a picture go to the same split: of the pictures in order of name,
+the last sixth is for testing, the twelfth before it for validation, the others are for training. A patch is side x side
 pixels of luminance (ITU-R 601-2, as Pillow converts); patches do not overlap, and what is left over at the right and at
 the bottom is discarded.
 """
@@ -40,6 +40,9 @@ def main() -> None:
         "test_images": paths[-tests:],
     }
     arrays = {name: np.concatenate([patches(path, options.side) for path in some]) for name, some in splits.items()}
+    for name, array in arrays.items():
+        if not len(array):
+            parser.error(f"no picture of {name} has {options.side} x {options.side} pixels: choose a smaller --side")
     np.savez(options.out, **arrays)  # type: ignore[arg-type]
     for name, array in arrays.items():
         print(f"{name}: {len(array)} patches of {options.side} x {options.side} from {len(splits[name])} pictures")

@@ -1,12 +1,13 @@
 """Train the models of docs/results.md, and write that file: all measured figures come from run folders.
 
     python scripts/results.py scripts/results.toml --train     # train the missing models, one after the other
-    python scripts/results.py scripts/results.toml --out docs/results.md
+    python scripts/results.py scripts/results.toml             # writes docs/results.md
 
 The first command can run several times in parallel, started a few seconds apart: each process takes the next run that
 is not finished and not in use. If a table names a split, each model is evaluated on all of it, once; the result is
 cached in RUN/results.json with the hash of the weights; a line with `orders` is of the mean probability in these. Runs
-that are unfinished, or were trained with settings other than the plan's, are left out and reported on standard error.
+that are unfinished, or were trained with settings other than the plan's, are reported on standard error, and nothing is
+written, unless --partial leaves them out.
 """
 
 from __future__ import annotations
@@ -207,11 +208,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plan", type=Path)
     parser.add_argument("--train", action="store_true", help="train the missing models, and do not write the document")
-    parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--out", type=Path, help="the document; by default docs/NAME.md for the plan NAME.toml")
+    parser.add_argument("--partial", action="store_true", help="write the document without the runs that are missing")
     args = parser.parse_args()
     plan = tomllib.loads(args.plan.read_text())
     if args.train:
         sys.exit(not train(plan))
+    planned = [
+        trained_as_planned(entry) for table in plan["table"] for entry in table["run"]
+    ]  # each says what is wrong
+    if not (all(planned) or args.partial):
+        sys.exit("not written: runs are missing; --train trains them, --partial leaves them out")
+    out = args.out or Path("docs") / f"{args.plan.stem}.md"
     lines = [
         f"# {plan.get('title', 'Results')}",
         "",
@@ -221,8 +229,8 @@ def main() -> None:
     if plan.get("text"):
         lines += [plan["text"].strip(), ""]
     for table in plan["table"]:
-        lines += section(table, args.out.parent / "images" / "results")
-    args.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+        lines += section(table, out.parent / "images" / "results")
+    out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

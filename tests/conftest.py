@@ -7,14 +7,25 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
+from pixelrnn.model.processes import LAUNCHERS
 from pixelrnn.sampling.choice import Choice
 
-# Compiled code is kept beside the other caches of the tests; processes that tests start compile nothing.
-os.environ["PIXELRNN_KERNELS"] = str(Path(__file__).parent.parent / ".pytest_cache" / "kernels")
+# Compiled code and decoded arrays are kept beside the other caches of the tests; processes that tests start compile
+# nothing.
+_CACHE = Path(__file__).parent.parent / ".pytest_cache"
+os.environ |= {"PIXELRNN_KERNELS": str(_CACHE / "kernels"), "PIXELRNN_CACHE": str(_CACHE / "arrays")}
 os.environ["PIXELRNN_COMPILE"] = "never"
+# Servers of the tests are on this machine; the shell of a job may name ranks of its own.
+os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
+for each in (name for names in LAUNCHERS for name in names):
+    os.environ.pop(each, None)
+
+hypothesis.settings.register_profile("the same in every run", derandomize=True)
+hypothesis.settings.load_profile("the same in every run")
 
 # A shell that starts this in the background ignores Ctrl-C for it, and for what the tests start and then interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

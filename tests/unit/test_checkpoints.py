@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 import pixelrnn
-from pixelrnn.errors import TrainingError
+from pixelrnn.errors import RunFolderError, TrainingError
+from pixelrnn.training import run_folder
 from pixelrnn.training.batches import Batch
 from pixelrnn.training.callbacks import moving_average
 from pixelrnn.training.checkpoints import AtomicCheckpointIO
@@ -54,6 +55,32 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
         AtomicCheckpointIO().save_checkpoint({"state_dict": {"x": torch.zeros(3)}}, path)
     assert path.read_bytes() == before
     assert names_in(tmp_path) == ["last.ckpt"], "and nothing half written stays"
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["before the training", "by Lightning"])
+def test_a_checkpoint_is_never_unpickled(checked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tiny("epochs=1"), tmp_path / "run", machine=Machine("cpu"))
+    path, marker = tmp_path / "run" / "training" / "last.ckpt", tmp_path / "marker"
+    held = torch.load(path, weights_only=True)
+    torch.save({**held, "more": Trap(marker)}, path)
+    torch.load(path, weights_only=False)
+    assert marker.exists(), "a trap that does not work proves nothing"
+    marker.unlink()
+    if not checked:
+        monkeypatch.setattr(run_folder, "_check_checkpoint", lambda path: None)
+    with pytest.raises(RunFolderError if checked else Exception, match=r"nsupported|damaged"):
+        train(tiny(), tmp_path / "run", resume=True, machine=Machine("cpu"))
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -197,6 +197,9 @@ def test_a_model_that_is_not_there_and_a_hub_that_cannot_be_reached_are_one_sent
         pixelrnn.load("hf://someone/else")
     with pytest.raises(ConfigError, match="user/name"):
         small().push_to_hub("stripes")
+    with pytest.raises(DownloadError, match="could not be downloaded"):
+        pixelrnn.load("hf://someone/else@older")
+    assert any("/revision/older" in each for each in hub.asked), "of that revision"
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens
     with pytest.raises(DownloadError, match=r"could not be written to someone/stripes"):
         small().push_to_hub("someone/stripes", token="t")
