@@ -14,8 +14,10 @@ import pytest
 import torch
 from command import Cli
 from PIL import Image
+from typer.main import get_command
 
 import pixelrnn
+from pixelrnn.cli import app
 from pixelrnn.data import load_data
 from pixelrnn.measure.evaluation import levels_for
 from pixelrnn.model.options import ConditionOptions
@@ -28,24 +30,7 @@ def pixels_of(path: Path) -> np.ndarray:
         return np.asarray(picture)
 
 
-VERBS = [
-    "compress",
-    "decompress",
-    "quantise",
-    "demo",
-    "list",
-    "train",
-    "evaluate",
-    "sample",
-    "complete",
-    "interpolate",
-    "reconstruct",
-    "restore",
-    "score",
-    "doctor",
-    "serve",
-    "inspect",
-]
+VERBS = list(get_command(app).commands)
 
 
 def test_importing_and_help_load_no_heavy_library() -> None:
@@ -385,6 +370,11 @@ def test_doctor_says_on_what_it_runs(cli: Cli, monkeypatch: pytest.MonkeyPatch, 
     assert re.search(rf"^torch +{re.escape(found['torch'])}$", cli("doctor").out, re.MULTILINE)
     monkeypatch.setenv("PIXELRNN_DATA", str(tmp_path / "nowhere"))
     assert json.loads(cli("doctor", "--json").out)["data sets"] == "digits"
+    for name in ("PIXELRNN_KERNELS", "PIXELRNN_CACHE", "PIXELRNN_DATA"):
+        monkeypatch.setenv(name, str(tmp_path / "home" / "somewhere"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    shown = cli("doctor", "--json").out
+    assert ("~" in shown, str(tmp_path) in shown) == (True, False), "no name of a person"
 
 
 def test_the_shell_can_complete_commands(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

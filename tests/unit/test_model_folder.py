@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,17 @@ def test_weights_in_any_layout_of_memory_are_saved_alike(tmp_path: Path) -> None
     model.save(tmp_path / "channels_last")
     plain, last = (tmp_path / name / "model.safetensors" for name in ("plain", "channels_last"))
     assert plain.read_bytes() == last.read_bytes()
+
+
+def test_weights_of_an_earlier_version_are_renamed_as_they_are_loaded(tmp_path: Path) -> None:
+    model = pixelrnn.build("gated-pixelcnn", size=(5, 4), levels=2, layers=2, width=4, classes=3)
+    model.save(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    before = {re.sub(r"\bbias_(above|along)\.", r"told_\1.", name): each for name, each in saved.items()}
+    assert any(".told_" in name for name in before)
+    weights_with_their_hash(save(before))(tmp_path)
+    again = pixelrnn.load(tmp_path)
+    assert all(torch.equal(each.float(), model.state_dict()[name].float()) for name, each in again.state_dict().items())
 
 
 @pytest.mark.parametrize("below", ["file", "file/folder"])
