@@ -1,6 +1,6 @@
 """A transformer with a token for each pixel, or for each colour of each pixel: which learns more in the same time?
 
-    python benchmarks/colour_tokens.py --minutes 15 [--runs runs/tokens]
+    python benchmarks/colour_tokens.py --minutes 10 [--runs runs/tokens]
 
 Both are `pixel-transformer` of the same size on CIFAR-10. The second one sees an image of 32 x 32 pixels as one of 32 x
 96, whose columns are red, green and blue in turn, so it attends to three times as many tokens, and to earlier colours
@@ -13,6 +13,7 @@ import argparse
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from common import timed
 from torch import Tensor
@@ -79,7 +80,7 @@ def main() -> None:
 def levels_of(split: str, levels: int) -> Tensor:
     """The images of CIFAR-10, (N, 3, 32, 32), with so many levels."""
     data = load_data("cifar10", split)
-    return torch.from_numpy(Levels(data.values, levels, None).fixed(data.images))
+    return torch.from_numpy(np.array(Levels(data.values, levels, None).fixed(data.images)))
 
 
 def in_columns(images: Tensor) -> Tensor:
