@@ -168,7 +168,7 @@ def test_masks_and_halves_must_fit(cli: Cli, run: Path, tmp_path: Path) -> None:
     image, mask = picture(tmp_path / "a.png"), picture(tmp_path / "mask.png", (9, 7))
     assert_refused(cli("complete", run, image, "--mask", mask), FAILED, "7 x 9", "8 x 8")
     assert_refused(cli("complete", run, image), MISUSED, "--keep top")
-    assert_refused(cli("complete", run, image, "--keep", "top", "--mask", mask), MISUSED, "one of --keep top")
+    assert_refused(cli("complete", run, image, "--keep", "top", "--mask", mask), MISUSED, "--mask and --keep both say")
     wrong = cli("complete", run, image, "--keep", "tpo")
     assert_refused(wrong, MISUSED, "--keep takes top, left, bottom, right, not 'tpo'", "--mask")
     large = picture(tmp_path / "large.png", (9, 9))

@@ -122,6 +122,7 @@ def test_sets_are_compared_given_a_class(cli: Cli, tmp_path: Path) -> None:
         (["--normal", "digits"], "--normal SET and --odd SET"),
         (["--normal", "digits", "--odd", "digits"], "must be different data sets"),
         (["--normal", "digits", "--odd", "mnist", "--size", "8x8"], "--size is for pictures"),
+        (["a.npy"], "a.npy is an array and no picture. Give it as a data set:  --data a.npy"),
         ([], "Give either pictures or --data"),
         (["--data", "digits", "-o", "a.txt"], "must end in .csv"),
         (["--data", "digits", "--maps", "a.png", "--smooth", "4"], "an odd number of pixels, such as 3, not 4"),

@@ -81,7 +81,9 @@ def run(
     from pixelrnn.model import PixelModel
     from pixelrnn.report.sheets import completion_sheet
 
-    if (mask is None) == (keep is None):
+    if mask is not None and keep is not None:
+        raise ConfigError("--mask and --keep both say which pixels are known: leave one of them out.")
+    if mask is None and keep is None:
         raise ConfigError(f"Choose the known pixels with one of --keep {', '.join(HALVES)}, or --mask MASK.png.")
     if keep is not None and keep not in HALVES:
         raise ConfigError(f"--keep takes {', '.join(HALVES)}, not {keep!r}. For other known pixels:  --mask MASK.png")

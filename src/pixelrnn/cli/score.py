@@ -116,6 +116,9 @@ def run(
         _compare(model, other, sets, condition)
         return
     check_one_of(pictures, data)
+    for path in pictures or []:
+        if path.suffix.lower() in (".npy", ".npz"):
+            raise ConfigError(f"{path} is an array and no picture. Give it as a data set:  --data {path}")
     for output in (out, maps):
         if output is not None:
             check_not_an_input(output, pictures or [])
