@@ -71,7 +71,7 @@ def run(
     """Complete partly known pictures: each row shows the picture, its known pixels, and the completions.
 
     Pixels are sampled in the network's generation order, each conditioned on earlier ones. A network that takes any
-    order (pixel-transformer, lmconv), and was trained in more than its own, takes the known pixels first: attention
+    order (pixel-transformer, lmconv) takes the known pixels first, unless it was trained in its own alone: attention
     sees all of them, convolutions those that their layers reach. Others go in raster order, or for a multi-scale
     network with the small image first: a completion is an exact sample if the known pixels come before the unknown
     ones, as with --keep top. Later known pixels are kept, but earlier ones are not conditioned on them: with --keep

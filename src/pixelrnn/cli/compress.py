@@ -160,15 +160,12 @@ def _kept_name(name: str, path: Path) -> str:
 
     try:
         name.encode()
-        kept = str(safe_name(name))
-    except (UnicodeEncodeError, CodecError):
-        kept = "\n"
-    if "\n" in kept:
+        return str(safe_name(name))
+    except (UnicodeEncodeError, CodecError) as error:
         raise CodecError(
             f"{str(path)!r} cannot be compressed under its name, which has a colon, a backslash, a line break or "
             "letters that are not UTF-8: not every system could restore it. Rename the file."
-        )
-    return kept
+        ) from error
 
 
 def _model_for(headers: dict[str, Header]) -> str:

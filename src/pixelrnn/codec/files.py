@@ -164,6 +164,6 @@ def safe_name(name: str) -> PurePosixPath:
     Raises: CodecError if it would lead out of the folder
     """
     path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+    if not path.parts or path.is_absolute() or ".." in path.parts or any(each in name for each in "\\:\0\n"):
         raise CodecError(f"The file names an image {name!r}, which is no name of a file in a folder.")
     return path

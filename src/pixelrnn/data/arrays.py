@@ -125,7 +125,7 @@ def _labels(path: Path, key: str, count: int, headers: dict[str, ArrayHeader]) -
 def _class_names(path: Path, headers: dict[str, ArrayHeader]) -> tuple[str, ...]:
     """The class names in the file, or else the numbers; over all splits, so that every split has the same classes.
 
-    None if there are so many that the labels are numbers of something else.
+    None of them, (), if there are so many that the labels are numbers of something else.
     """
     keys = [key for key in headers if key == "labels" or key.removesuffix("_labels") in SPLITS]
     count = 1 + max(int(read_npz(path, key).max(initial=0)) for key in keys)

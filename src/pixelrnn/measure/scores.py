@@ -154,14 +154,12 @@ def bits_of(
 ) -> Tensor:
     """The bits per dimension of every pixel, the mean over its colours: (N, C, H, W) -> (N, H, W) float64."""
     size = (images.shape[2], images.shape[3])
-    condition = model._checked_condition(len(images), size, label, vector, condition_map)
+    checked = model._checked_condition(len(images), size, label, vector, condition_map)
+    given = dict(zip(("label", "vector", "condition_map"), checked, strict=True))
     found = torch.zeros(len(images), *images.shape[2:], dtype=torch.float64)
     for first in range(0, len(images), batch_size):
         part = slice(first, min(first + batch_size, len(images)))
-        names = ("label", "vector", "condition_map")
-        some: dict[str, Any] = {
-            name: each[part] for name, each in zip(names, condition, strict=True) if each is not None
-        }
+        some: dict[str, Any] = {name: None if each is None else each[part] for name, each in given.items()}
         nats = -model.log_prob(images[part].to(model.device), reduce=False, **some)
         found[part] = nats.double().mean(1).cpu() / math.log(2)
         if on_images is not None:

@@ -232,16 +232,20 @@ class GenerationMixin(nn.Module):
         check_walk_fits(self.network, batch, (self.channels, *size), self.dtype, self.device)
         seed = int(torch.randint(2**62, ()).item()) if settings.seed is None else int(settings.seed)
 
-        def events() -> Iterator[Settled]:
-            for part in self._batches(len(images), known, settings):
-                some = tuple(None if each is None else each[part] for each in condition)
-                mask, first, along = None if known is None else known[part], part.start, order
-                if settings.order == "auto" and mask is not None:
-                    along = completion_order(self.network, self.about, mask[0, 0].cpu())
-                for event in self._walk(images[part], mask, some, along, settings, seed, settings.start + first, total):
-                    yield event._replace(images=event.images + first)
+        def of_part(part: slice) -> Iterator[Settled]:
+            some = tuple(None if each is None else each[part] for each in condition)
+            mask, first, along = None if known is None else known[part], part.start, order
+            if settings.order == "auto" and mask is not None:
+                along = completion_order(self.network, self.about, mask[0, 0].cpu())
+            for event in self._walk(images[part], mask, some, along, settings, seed, settings.start + first, total):
+                yield event._replace(images=event.images + first)
 
-        return _evaluating(self, events())
+        def events() -> Iterator[Settled]:
+            with evaluating(self):
+                for part in self._batches(len(images), known, settings):
+                    yield from of_part(part)
+
+        return events()
 
     def _batches(self, count: int, known: Tensor | None, settings: SamplingSettings) -> Iterator[slice]:
         """The batches of so many images; those of a batch have the same mask, if that decides the order."""
@@ -408,9 +412,3 @@ class GenerationMixin(nn.Module):
                 "pixelrnn train mnist-gated-class"
             )
         return self.condition.checked(n, size, label, vector, condition_map, next(self.parameters()))
-
-
-def _evaluating(model: nn.Module, events: Iterator[Settled]) -> Iterator[Settled]:
-    """Evaluation mode during the walk."""
-    with evaluating(model):
-        yield from events

@@ -32,13 +32,13 @@ def batches(count: int, batch_size: int, masks: Tensor | None) -> Iterator[slice
             first = index
 
 
-def rows(images: Tensor, batches: Iterable[slice], events: Iterator[Settled]) -> Iterator[Row]:
+def rows(images: Tensor, parts: Iterable[slice], events: Iterator[Settled]) -> Iterator[Row]:
     """Each row of each batch, from top to bottom, once its pixels and those of the rows above are final.
 
-    Arguments: batches, of `images`, whose events follow each other
+    Arguments: parts, the batches of `images`, whose events follow each other
     """
     height, width = images.shape[2:]
-    for part in batches:
+    for part in parts:
         row, left = 0, np.full(height, (part.stop - part.start) * width)  # pixels that are not final yet
         while row < height:
             event = next(events)
