@@ -214,9 +214,8 @@ def main() -> None:
     plan = tomllib.loads(args.plan.read_text())
     if args.train:
         sys.exit(not train(plan))
-    planned = [
-        trained_as_planned(entry) for table in plan["table"] for entry in table["run"]
-    ]  # each says what is wrong
+    # Not `all` alone, which would stop at the first one: each says what is wrong.
+    planned = [trained_as_planned(entry) for table in plan["table"] for entry in table["run"]]
     if not (all(planned) or args.partial):
         sys.exit("not written: runs are missing; --train trains them, --partial leaves them out")
     out = args.out or Path("docs") / f"{args.plan.stem}.md"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,15 @@ def test_a_plan_is_trained_and_written_down(results, capfd: pytest.CaptureFixtur
     results("--partial")
     assert "left out: runs/a: its model.width differ" in capfd.readouterr().err
     assert "Digits" not in Path("docs/plan.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["results", "heirs"])
+def test_a_page_of_results_says_what_its_plan_says(name: str) -> None:
+    root = SCRIPT.parents[1]
+    plan = tomllib.loads((root / "scripts" / f"{name}.toml").read_text())
+    page = (root / "docs" / f"{name}.md").read_text()
+    assert plan.get("text", "").strip() in page
+    for table in plan["table"]:
+        assert f"## {table['title']}\n\n{table['text'].strip()}\n" in page
+        for run in table["run"]:
+            assert f"    pixelrnn train {run['train']} --out {run['folder']}\n" in page, run["folder"]

@@ -136,9 +136,8 @@ def _is_deeper(picture: Image.Image, path: Path) -> bool:
     if picture.format == "AVIF":  # a box: version and flags, the number of channels, the bits of each
         where = head.find(b"pixi") + 8
         return where >= 8 and any(bits > 8 for bits in head[where + 1 : where + 1 + head[where]])
-    where = (
-        head.find(b"\xff\x4f\xff\x51") + 42
-    )  # in the marker SIZ: three bytes of each component, its depth less 1 first
+    # In the marker SIZ: the number of components, and three bytes of each, its depth less 1 first.
+    where = head.find(b"\xff\x4f\xff\x51") + 42
     count = int.from_bytes(head[where - 2 : where])
     return where >= 42 and any((depth & 127) + 1 > 8 for depth in head[where : where + 3 * count : 3])
 
